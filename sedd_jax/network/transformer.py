@@ -1,0 +1,232 @@
+"""The SEDD network: a diffusion transformer over tokens, conditioned on the noise level.
+
+Lou, Meng & Ermon 2024 (arXiv:2310.16834), with the blocks of DiT (Peebles & Xie 2023).
+B batch, L length, V vocabulary with mask, D width, H heads, K head width, C condition width,
+N blocks.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sedd_jax.network.attention import attention
+from sedd_jax.network.dropout import dropout, keep_masks
+from sedd_jax.network.rotary import rotary_tables, rotate
+
+MLP_RATIO = 4
+SIGMA_FREQUENCIES = 256
+SIGMA_MAX_PERIOD = 10_000.0
+
+# What the backward pass of a block recomputes instead of keeping.
+REMAT = {
+    "none": None,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "block": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Size and execution of a network; hashable, so that programs can be cached by it."""
+
+    vocab_size: int
+    length: int
+    width: int
+    num_blocks: int
+    num_heads: int
+    cond_dim: int
+    dropout: float = 0.1
+    scale_by_sigma: bool = True
+    compute_dtype: str = "float32"
+    remat: str = "none"
+    attention: str = "auto"
+
+    def __post_init__(self):
+        if self.width % self.num_heads or (self.width // self.num_heads) % 2:
+            raise ValueError(
+                f"width {self.width} must split into num_heads {self.num_heads} heads of even width"
+            )
+        if self.remat not in REMAT:
+            raise ValueError(f"remat {self.remat!r} is not one of {tuple(REMAT)}")
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.num_heads
+
+
+def _uniform(fan_in: int):
+    """U(±1/√fan_in): PyTorch's default for the kernels and biases of linear layers."""
+    bound = 1.0 / math.sqrt(fan_in)
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
+        key, shape, dtype, -bound, bound
+    )
+
+
+def _linear(in_size, out_size, *, rngs, dtype=jnp.float32, use_bias=True, zero=False):
+    init = nnx.initializers.zeros_init() if zero else _uniform(in_size)
+    return nnx.LinearGeneral(
+        in_size, out_size, use_bias=use_bias, dtype=dtype, kernel_init=init, bias_init=init,
+        rngs=rngs,
+    )
+
+
+class LayerNorm(nnx.Module):
+    """Normalisation over the last axis with a scale and no bias; always in fp32."""
+
+    def __init__(self, width: int):
+        self.scale = nnx.Param(jnp.ones(width))
+
+    def __call__(self, x):
+        x = x.astype(jnp.float32)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = jnp.square(centred).mean(axis=-1, keepdims=True)
+        return centred * jax.lax.rsqrt(variance + 1e-5) * self.scale[...]
+
+
+class SigmaEmbedder(nnx.Module):
+    """Noise level (B,) → (B, C): sinusoids of σ through a two-layer SiLU MLP."""
+
+    def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
+        self.hidden = _linear(SIGMA_FREQUENCIES, config.cond_dim, rngs=rngs)
+        self.out = _linear(config.cond_dim, config.cond_dim, rngs=rngs)
+
+    def __call__(self, sigma_B):
+        half = SIGMA_FREQUENCIES // 2
+        frequency_F = jnp.exp(-math.log(SIGMA_MAX_PERIOD) * jnp.arange(half) / half)
+        angle_BxF = sigma_B[:, None].astype(jnp.float32) * frequency_F[None, :]
+        waves_Bx2F = jnp.concatenate([jnp.cos(angle_BxF), jnp.sin(angle_BxF)], axis=-1)
+        return self.out(nnx.silu(self.hidden(waves_Bx2F)))
+
+
+class Block(nnx.Module):
+    """One DiT block: attention and MLP, each modulated and gated by the condition (adaLN)."""
+
+    def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
+        width, dtype = config.width, jnp.dtype(config.compute_dtype)
+        linear = functools.partial(_linear, rngs=rngs, dtype=dtype)
+        self.norm1 = LayerNorm(width)
+        self.attn_qkv = linear(width, (3, width), use_bias=False)
+        self.attn_out = linear(width, width, use_bias=False)
+        self.norm2 = LayerNorm(width)
+        self.mlp_in = linear(width, MLP_RATIO * width)
+        self.mlp_out = linear(MLP_RATIO * width, width)
+        self.adaLN = _linear(config.cond_dim, 6 * width, rngs=rngs, zero=True)
+        self.config = config
+
+    def __call__(self, x_BxLxD, cond_BxC, rotary, keep):
+        config = self.config
+        batch, length, width = x_BxLxD.shape
+        heads_shape = (batch, length, config.num_heads, config.head_width)
+        shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(
+            self.adaLN(cond_BxC)[:, None, :], 6, axis=-1
+        )  # each (B, 1, D)
+
+        y_BxLxD = self.norm1(x_BxLxD) * (1 + scale1) + shift1
+        qkv_BxLx3xD = self.attn_qkv(y_BxLxD)
+        q, k, v = (qkv_BxLx3xD[:, :, i].reshape(heads_shape) for i in range(3))
+        y_BxLxHxK = attention(rotate(q, *rotary), rotate(k, *rotary), v, config.attention)
+        y_BxLxD = self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape))
+        x_BxLxD = x_BxLxD + gate1 * dropout(y_BxLxD, keep[0], config.dropout)
+
+        y_BxLxD = self.norm2(x_BxLxD) * (1 + scale2) + shift2
+        y_BxLxD = self.mlp_out(nnx.gelu(self.mlp_in(y_BxLxD), approximate=True))
+        return x_BxLxD + gate2 * dropout(y_BxLxD, keep[1], config.dropout)
+
+
+class OutputLayer(nnx.Module):
+    """Final modulated norm and the head: (B, L, D) → (B, L, V) in fp32. Starts at zero."""
+
+    def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
+        self.norm_final = LayerNorm(config.width)
+        self.adaLN = _linear(config.cond_dim, 2 * config.width, rngs=rngs, zero=True)
+        self.linear = _linear(
+            config.width, config.vocab_size, rngs=rngs, dtype=jnp.dtype(config.compute_dtype),
+            zero=True,
+        )
+
+    def __call__(self, x_BxLxD, cond_BxC):
+        shift, scale = jnp.split(self.adaLN(cond_BxC)[:, None, :], 2, axis=-1)  # each (B, 1, D)
+        y_BxLxD = self.norm_final(x_BxLxD) * (1 + scale) + shift
+        return self.linear(y_BxLxD).astype(jnp.float32)
+
+
+class VocabEmbedding(nnx.Module):
+    """Tokens (B, L) → (B, L, D)."""
+
+    def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
+        shape = (config.vocab_size, config.width)
+        self.embedding = nnx.Param(_uniform(config.width)(rngs.params(), shape))
+
+    def __call__(self, x_BxL):
+        return self.embedding[...][x_BxL]
+
+
+MODULES = {
+    "vocab_embed": VocabEmbedding,
+    "sigma_map": SigmaEmbedder,
+    "blocks": Block,
+    "output_layer": OutputLayer,
+}
+
+
+@functools.cache
+def _graphdef(config: NetworkConfig, name: str) -> nnx.GraphDef:
+    return nnx.graphdef(nnx.eval_shape(lambda: MODULES[name](config, nnx.Rngs(0))))
+
+
+def _module(config: NetworkConfig, name: str, params) -> nnx.Module:
+    return nnx.merge(_graphdef(config, name), params)
+
+
+def init_params(config: NetworkConfig, key) -> dict:
+    """Fresh parameters: nested dict of fp32 arrays, those of the blocks stacked on axis 0 (N).
+
+    Distributions of the published network: U(±1/√fan_in) for linear layers and the embedding,
+    zero for every adaLN and the head.
+    """
+
+    def init(name, key):
+        return nnx.to_pure_dict(nnx.state(MODULES[name](config, nnx.Rngs(key))))
+
+    keys = dict(zip(MODULES, jax.random.split(key, len(MODULES)), strict=True))
+    block_keys_N = jax.random.split(keys.pop("blocks"), config.num_blocks)
+    params = {name: init(name, key) for name, key in keys.items()}
+    return params | {"blocks": jax.vmap(functools.partial(init, "blocks"))(block_keys_N)}
+
+
+def log_score(config, params, x_BxL, sigma_B, *, dropout_key_B=None, extra_embedding=None):
+    """log-scores (B, L, V) fp32 of every token at every position; 0 at the current token.
+
+    x_BxL: tokens; sigma_B: total noise; dropout_key_B: typed keys, one a row: None turns dropout
+    off; extra_embedding: (B, C), added to the embedding of σ.
+    """
+    x_BxLxD = _module(config, "vocab_embed", params["vocab_embed"])(x_BxL)
+    cond_BxC = _module(config, "sigma_map", params["sigma_map"])(sigma_B)
+    if extra_embedding is not None:
+        cond_BxC = cond_BxC + extra_embedding
+    cond_BxC = nnx.silu(cond_BxC)
+    rotary = rotary_tables(x_BxL.shape[1], config.head_width)
+    drop = dropout_key_B is not None and config.dropout > 0
+
+    def block(x_BxLxD, params_and_index):
+        params, index = params_and_index
+        keep = (None, None)
+        if drop:
+            keep = keep_masks(dropout_key_B, index, *x_BxLxD.shape[1:], config.dropout)
+        return _module(config, "blocks", params)(x_BxLxD, cond_BxC, rotary, keep), None
+
+    if config.remat != "none":
+        block = jax.checkpoint(block, prevent_cse=False, policy=REMAT[config.remat])
+    blocks = (params["blocks"], jnp.arange(config.num_blocks))
+    x_BxLxD, _ = jax.lax.scan(block, x_BxLxD, blocks)
+
+    logits_BxLxV = _module(config, "output_layer", params["output_layer"])(x_BxLxD, cond_BxC)
+    if config.scale_by_sigma:
+        offset_B = jnp.log(jnp.expm1(sigma_B)) + math.log(config.vocab_size - 1)
+        logits_BxLxV = logits_BxLxV - offset_B[:, None, None]
+    token_V = jnp.arange(config.vocab_size, dtype=x_BxL.dtype)
+    return jnp.where(token_V[None, None, :] == x_BxL[:, :, None], 0.0, logits_BxLxV)
