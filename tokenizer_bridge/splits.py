@@ -1,0 +1,65 @@
+"""Which track goes to train, validation and test.
+
+The split of a track is a hash of its artist, or of its id where no artist is known: it does not
+change when tracks are added, and no two splits share an artist. Small data sets need three
+exceptions, all deterministic:
+
+1. One artist only: the name tells nothing apart, so the track ids decide as if it were unknown.
+2. A split that the hash leaves empty takes one group (the tracks of an artist, or a lone track)
+   from the split with the most tracks: train takes the largest group, validation and test the
+   smallest, lowest hash first among equals.
+3. Two groups fill train and validation only, one group train only.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+
+SPLITS = ("train", "validation", "test")
+
+_VALIDATION_SHARE, _TEST_SHARE = 0.05, 0.05
+
+
+def split_of(key: str) -> str:
+    """The split of an artist, or of a track id: a stable hash, 90 / 5 / 5 %."""
+    share = _unit_hash(key)
+    if share < _VALIDATION_SHARE:
+        return "validation"
+    return "test" if share < _VALIDATION_SHARE + _TEST_SHARE else "train"
+
+
+def assign_splits(artists: Mapping[str, str | None]) -> dict[str, str]:
+    """The split of every track, from (track id -> artist or None), by the rules above."""
+    known = {artist for artist in artists.values() if artist is not None}
+    by_artist = len(known) > 1
+    # An artist may be called like a track: the kind keeps their groups apart.
+    groups = {
+        track: ("artist", artist) if by_artist and artist is not None else ("track", track)
+        for track, artist in artists.items()
+    }  # track id -> group
+    sizes = Counter(groups.values())  # group -> tracks
+    splits = {group: split_of(group[1]) for group in sizes}
+    for needy in SPLITS[: len(sizes)]:
+        if needy not in splits.values():
+            _give_a_group(needy, splits, sizes)
+    return {track: splits[group] for track, group in groups.items()}
+
+
+def _give_a_group(needy: str, splits: dict[tuple, str], sizes: Mapping[tuple, int]) -> None:
+    """Move one group into the empty split `needy`, from the split with the most tracks."""
+    tracks = Counter()
+    for group, split in splits.items():
+        tracks[split] += sizes[group]
+    # A split's only group stays, unless the split itself is beyond what so few groups can fill.
+    kept = SPLITS[: len(sizes)]
+    counts = Counter(splits.values())
+    donors = [split for split in counts if counts[split] > 1 or split not in kept]
+    donor = max(donors, key=lambda split: (tracks[split], split))
+    sign = -1 if needy == "train" else 1
+    candidates = [group for group, split in splits.items() if split == donor]
+    splits[min(candidates, key=lambda group: (sign * sizes[group], _unit_hash(group[1])))] = needy
+
+
+def _unit_hash(key: str) -> float:
+    """A number in [0, 1) that depends on the key alone."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
