@@ -1,4 +1,4 @@
-"""What every door of tokenizer_bridge does with a user's mistake: one clear line and exit code 1."""
+"""What every door here does with a mistake of the user: one clear line and exit code 1."""
 
 import errno
 import sys

@@ -22,17 +22,18 @@ from typing import Any
 
 import msgpack
 import numpy as np
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from array_record.python.array_record_module import ArrayRecordReader
 
 from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.files import file_sha256, sync, write_json_atomically
+from tokenizer_bridge.files import file_sha256, write_json_atomically
+from tokenizer_bridge.shards import SplitWriter
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
 CODEC_KEYS = ("name", "weights_sha256", "sample_rate", "hop_length", "codebook_size")
 
 _MAX_CODEBOOK_SIZE = 2**16  # tokens are stored as uint16
-_SHARD_BYTES = 64 * 2**20  # of tokens: about 120 hours of music at 75 tokens/s
+_TOKENS_PER_SHARD = 2**25  # 64 MiB: about 120 hours of music at 75 tokens/s
 _SHARD_NAME = re.compile(r"[a-z_]+-\d{5}(-of-\d{5})?\.array_record(\.partial)?")
 # Random access by many loader threads: no read-ahead, no thread pool of the reader's own.
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
@@ -72,24 +73,21 @@ class Record:
         """The inverse of `to_bytes`. Raises ValueError saying what is wrong with the data."""
         try:
             fields = msgpack.unpackb(data)
-        except ValueError as error:  # msgpack's own errors are ValueErrors
-            raise ValueError(f"not a msgpack map ({error or type(error).__name__})") from error
-        names = ("id", "tokens", "num_tokens", "duration_s", "artist", "tags", "source")
-        if not isinstance(fields, dict) or any(name not in fields for name in names):
-            raise ValueError(f"not a map of {', '.join(names)}")
-        raw, num_tokens = fields["tokens"], fields["num_tokens"]
-        if not isinstance(raw, bytes) or len(raw) != 2 * num_tokens:
-            raise ValueError(f"{num_tokens} tokens promised, {len(raw)} bytes found")
-        tokens = np.frombuffer(raw, dtype="<u2").astype(np.uint16)  # (L,) writable, native
-        check_tokens(tokens, codebook_size)
-        return Record(
-            id=fields["id"],
-            tokens=tokens,
-            duration_s=fields["duration_s"],
-            artist=fields["artist"],
-            tags=tuple(fields["tags"]),
-            source=fields["source"],
-        )
+            raw, num_tokens = fields["tokens"], fields["num_tokens"]
+            if len(raw) != 2 * num_tokens:
+                raise ValueError(f"{num_tokens} tokens promised, {len(raw)} bytes found")
+            tokens = np.frombuffer(raw, dtype="<u2").astype(np.uint16)  # (L,) writable, native
+            check_tokens(tokens, codebook_size)
+            return Record(
+                id=fields["id"],
+                tokens=tokens,
+                duration_s=fields["duration_s"],
+                artist=fields["artist"],
+                tags=tuple(fields["tags"]),
+                source=fields["source"],
+            )
+        except (KeyError, TypeError, UnicodeDecodeError, msgpack.UnpackException) as error:
+            raise ValueError(f"no msgpack map of a track ({error!r})") from error
 
 
 def check_tokens(tokens: np.ndarray, codebook_size: int) -> None:
@@ -105,8 +103,8 @@ class TokenDatasetWriter:
     """Writes a token dataset; `close` (or leaving the `with` block) makes it whole.
 
     path: directory, created if missing; must not hold a dataset.json. codec: the CODEC_KEYS.
-    origin: how the dataset is made (JSON values). If the `with` block raises, no dataset.json is
-    written, and the next writer clears the shards left behind.
+    origin: how the dataset is made (JSON values). If the `with` block raises, its shards are
+    removed; those of a killed writer are removed by the next one.
     Raises UserError for a whole dataset at path, ValueError for a record that breaks the format.
     """
 
@@ -115,21 +113,19 @@ class TokenDatasetWriter:
         path: str | os.PathLike,
         codec: Mapping[str, Any],
         origin: Mapping[str, Any] | None = None,
-        shard_bytes: int = _SHARD_BYTES,
+        tokens_per_shard: int = _TOKENS_PER_SHARD,
     ):
         self.path = Path(path)
         if (self.path / DATASET_FILE).exists():
             raise UserError(f"{self.path} already holds a whole token dataset: choose another")
         self.path.mkdir(parents=True, exist_ok=True)
-        for stale in self.path.iterdir():
-            if _SHARD_NAME.fullmatch(stale.name):
-                stale.unlink()
+        self._remove_shards()
         self.codec = {key: codec[key] for key in CODEC_KEYS}
         if not 0 < self.codec["codebook_size"] <= _MAX_CODEBOOK_SIZE:
             raise ValueError(f"codebook_size {self.codec['codebook_size']} does not fit uint16")
         self.origin = dict(origin or {})
-        self._shard_bytes = shard_bytes
-        self._splits: dict[str, _SplitWriter] = {}
+        self._tokens_per_shard = tokens_per_shard
+        self._splits: dict[str, SplitWriter] = {}
 
     def write(self, split: str, record: Record) -> None:
         """Append a record to a split (lower-case letters and underscores)."""
@@ -140,71 +136,31 @@ class TokenDatasetWriter:
         except ValueError as error:
             raise ValueError(f"record {record.id!r}: {error}") from error
         if split not in self._splits:
-            self._splits[split] = _SplitWriter(self.path, split, self._shard_bytes)
-        self._splits[split].write(record)
+            self._splits[split] = SplitWriter(self.path, split, self._tokens_per_shard)
+        self._splits[split].write(record.to_bytes(), len(record.tokens))
 
     def close(self) -> None:
         """Finish the shards, then write dataset.json."""
-        splits = {name: writer.close() for name, writer in sorted(self._splits.items())}
-        write_json_atomically(
-            self.path / DATASET_FILE,
-            {
-                "format_version": FORMAT_VERSION,
-                "codec": self.codec,
-                "origin": self.origin,
-                "splits": splits,
-            },
-        )
+        meta = {"format_version": FORMAT_VERSION, "codec": self.codec, "origin": self.origin}
+        meta["splits"] = {name: writer.close() for name, writer in sorted(self._splits.items())}
+        write_json_atomically(self.path / DATASET_FILE, meta)
 
     def __enter__(self) -> "TokenDatasetWriter":
         return self
 
     def __exit__(self, error_type, error, traceback) -> None:
-        if error_type is None:
-            self.close()
+        try:
+            if error_type is None:
+                self.close()
+        finally:
+            if not (self.path / DATASET_FILE).exists():
+                self._remove_shards()
 
-
-class _SplitWriter:
-    """The shards of one split, named `….partial` until their number is known."""
-
-    def __init__(self, directory: Path, split: str, shard_bytes: int):
-        self._directory, self._split, self._shard_bytes = directory, split, shard_bytes
-        self._shards: list[dict[str, Any]] = []
-        self._lengths: list[int] = []
-        self._writer: ArrayRecordWriter | None = None
-
-    def _partial(self, index: int) -> Path:
-        return self._directory / f"{self._split}-{index:05d}.array_record.partial"
-
-    def write(self, record: Record) -> None:
-        if self._writer is not None and 2 * self._shards[-1]["num_tokens"] >= self._shard_bytes:
-            self._finish_shard()
-        if self._writer is None:
-            path = self._partial(len(self._shards))
-            self._writer = ArrayRecordWriter(str(path), "group_size:1")
-            self._shards.append({"num_records": 0, "num_tokens": 0})
-        self._writer.write(record.to_bytes())
-        self._shards[-1]["num_records"] += 1
-        self._shards[-1]["num_tokens"] += len(record.tokens)
-        self._lengths.append(len(record.tokens))
-
-    def _finish_shard(self) -> None:
-        self._writer.close()
-        self._writer = None
-        path = self._partial(len(self._shards) - 1)
-        sync(path)
-        self._shards[-1]["num_bytes"] = path.stat().st_size
-        self._shards[-1]["sha256"] = file_sha256(path)
-
-    def close(self) -> dict[str, Any]:
-        """Give the shards their final names; returns the split's entry in dataset.json."""
-        self._finish_shard()  # a split is born with its first record, so a shard is open
-        shards = []
-        for index, shard in enumerate(self._shards):
-            name = f"{self._split}-{index:05d}-of-{len(self._shards):05d}.array_record"
-            os.replace(self._partial(index), self._directory / name)
-            shards.append({"file": name} | shard)
-        return {"shards": shards, "lengths": self._lengths}
+    def _remove_shards(self) -> None:
+        """Remove what an unfinished writer leaves: shards are nothing without dataset.json."""
+        for path in self.path.iterdir():
+            if _SHARD_NAME.fullmatch(path.name):
+                path.unlink()
 
 
 class TokenDataset:
