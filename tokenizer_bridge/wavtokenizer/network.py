@@ -25,7 +25,10 @@ class WavTokenizer(nn.Module):
         encodec = nn.ModuleDict({"encoder": encoder, "quantizer": quantizer})
         self.feature_extractor = nn.ModuleDict({"encodec": encodec})
         self.backbone = VocosBackbone(
-            config.dimension, config.backbone_dim, config.intermediate_dim, config.num_layers,
+            config.dimension,
+            config.backbone_dim,
+            config.intermediate_dim,
+            config.num_layers,
             config.adanorm_num_embeddings,
         )
         self.head = ISTFTHead(config.backbone_dim, config.n_fft, config.hop_length)

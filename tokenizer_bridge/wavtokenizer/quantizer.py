@@ -35,7 +35,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(
-        self, z_NxC: torch.Tensor, codes_N: torch.Tensor, decay: float, dead_below: float,
+        self,
+        z_NxC: torch.Tensor,
+        codes_N: torch.Tensor,
+        decay: float,
+        dead_below: float,
         generator: torch.Generator,
     ) -> int:
         """One step of the running averages (van den Oord et al. 2017, appendix A.1).

@@ -85,7 +85,11 @@ class VocosBackbone(nn.Module):
     """(B, C, L) vectors to (B, L, dim) features."""
 
     def __init__(
-        self, in_channels: int, dim: int, intermediate_dim: int, num_layers: int,
+        self,
+        in_channels: int,
+        dim: int,
+        intermediate_dim: int,
+        num_layers: int,
         num_classes: int | None,
     ):
         super().__init__()
@@ -102,8 +106,12 @@ class VocosBackbone(nn.Module):
                 nn.init.zeros_(module.bias)
         # After the loop above: the published program leaves these at PyTorch's own initial values.
         self.pos_net = nn.Sequential(
-            ResnetBlock(dim), ResnetBlock(dim), AttentionBlock(dim),
-            ResnetBlock(dim), ResnetBlock(dim), group_norm(dim),
+            ResnetBlock(dim),
+            ResnetBlock(dim),
+            AttentionBlock(dim),
+            ResnetBlock(dim),
+            ResnetBlock(dim),
+            group_norm(dim),
         )
 
     def forward(self, z_BxCxL: torch.Tensor) -> torch.Tensor:

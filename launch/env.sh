@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# Sourced by the other scripts: a virtual environment with everything in requirements.txt.
+# VENV names its folder (default: .venv beside the project); PYTHON the interpreter to build it with.
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=${VENV:-$project/.venv}
+
+fail() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3 python}; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "Python 3.11 is needed; name it with PYTHON=/path/to/python3.11"
+}
+
+ensure_environment() {
+  local wanted stamp python
+  [ "$(uname -s)" = Linux ] || fail "these scripts are for Linux; on another system use docker"
+  wanted=$(sha256sum < "$project/requirements.txt")
+  stamp=$VENV/.requirements.sha256
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    python=$(find_python)
+    echo "installing requirements.txt into $VENV (about 6 GB on disk)"
+    "$python" -m venv "$VENV" || fail "could not make $VENV; on Debian: apt-get install python3-venv"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+      --requirement "$project/requirements.txt" || fail "pip could not install requirements.txt"
+    echo "$wanted" > "$stamp"
+  fi
+  export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH}
+}
+
+ensure_environment
+# shellcheck disable=SC2034  # used by the scripts that source this file
+PY=$VENV/bin/python

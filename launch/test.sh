@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Environment, lint, formatting and all tests:  bash launch/test.sh [pytest arguments]
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$project"
+
+"$PY" -m ruff check .
+"$PY" -m ruff format --check .
+# Two workers on two cores; a file's tests stay together, since they share compiled programs.
+OMP_NUM_THREADS=1 "$PY" -m pytest -n "$(nproc)" --dist loadfile --durations 15 "$@"

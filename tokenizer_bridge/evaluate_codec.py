@@ -1,0 +1,116 @@
+"""Measure what a codec keeps of music, on music that it was not trained on.
+
+    python -m tokenizer_bridge.evaluate_codec --codec=demo --input=HELD_OUT_MUSIC
+
+Beside the codec stand an untrained network of the same sizes, the recordings against other
+recordings (what chance gives), and the recordings against themselves (the ceiling).
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from absl import flags
+from tqdm import tqdm
+
+from tokenizer_bridge import codec_metrics as metrics
+from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.wavtokenizer import registry
+from tokenizer_bridge.wavtokenizer.corpus import audio_files, load_int16
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input", None, "Folder of music.", required=True)
+flags.DEFINE_string("codec", "demo", "Name of a known codec.")
+flags.DEFINE_string("codec_dir", None, "Folder with a codec's YAML and weights.")
+flags.DEFINE_float("clip_s", 10.0, "Length of a clip.", lower_bound=1.0)
+flags.DEFINE_integer("clips_per_track", 6, "Clips, evenly spread over a track.", lower_bound=1)
+flags.DEFINE_string("output", None, "JSON file for the figures.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    codec, info = registry.load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir)
+    clips = read_clips(FLAGS.input, info.sample_rate, FLAGS.clip_s, FLAGS.clips_per_track)
+    if len(clips) < 2:
+        raise UserError(f"{FLAGS.input}: needs at least two clips of {FLAGS.clip_s} s")
+    untrained = untrained_like(codec, clips)
+    rows = {
+        info.name: measure(clips, *round_trip(codec, clips, info.name), codec),
+        "untrained": measure(clips, *round_trip(untrained, clips, "untrained"), codec),
+        "other clips": measure(clips, clips.roll(1, 0), None, codec),
+        "itself": measure(clips, clips, None, codec),
+    }
+    print(f"{len(clips)} clips of {FLAGS.clip_s:g} s")
+    names = list(rows[info.name])
+    print(f"{'':24}" + "".join(f"{name:>16}" for name in names))
+    for title, row in rows.items():
+        cells = (f"{row[name]:16.3f}" if name in row else f"{'':16}" for name in names)
+        print(f"{title[:24]:24}" + "".join(cells))
+    if FLAGS.output:
+        report = {"clips": len(clips), "clip_s": FLAGS.clip_s, "weights": info.weights_sha256}
+        Path(FLAGS.output).write_text(json.dumps(report | {"rows": rows}, indent=1))
+
+
+def read_clips(directory: str, sample_rate: int, clip_s: float, per_track: int) -> torch.Tensor:
+    """Float clips (N, T), evenly spread over every track that is long enough."""
+    length = round(clip_s * sample_rate)
+    clips = []
+    for path in tqdm(audio_files(directory), desc="reading", unit="track", leave=False):
+        samples = load_int16(path, sample_rate)
+        if len(samples) >= length:
+            count = min(per_track, len(samples) // length)
+            starts = np.linspace(0, len(samples) - length, count).astype(int)
+            clips += [samples[i : i + length] for i in starts]
+    if not clips:
+        raise UserError(f"{directory}: no track is as long as a clip ({clip_s} s)")
+    return torch.from_numpy(np.stack(clips).astype(np.float32) / 32768)
+
+
+def untrained_like(codec: WavTokenizer, clips: torch.Tensor) -> WavTokenizer:
+    """A network of the same sizes at its initial values, its codebook drawn from its own vectors."""
+    torch.manual_seed(0)
+    network = WavTokenizer(codec.config).eval()
+    with torch.inference_mode():
+        rows = network.encoder_output(clips[:64]).transpose(1, 2).flatten(0, 1)
+        rows = rows.repeat(1 + codec.config.codebook_size // len(rows), 1)
+        codebook = network.quantizer.codebook
+        codebook.initialise(rows, lloyd_steps=0, generator=torch.Generator().manual_seed(0))
+    return network
+
+
+@torch.inference_mode()
+def round_trip(
+    codec: WavTokenizer, clips: torch.Tensor, name: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Decoded clips (N, T) and their codes (N, L)."""
+    codes = [codec.encode(clip[None]) for clip in tqdm(clips, desc=name, leave=False)]
+    decoded = [codec.decode(c)[0, : clips.shape[1]] for c in codes]
+    return torch.stack(decoded), torch.cat(codes)
+
+
+def measure(
+    clips: torch.Tensor, decoded: torch.Tensor, codes: torch.Tensor | None, codec: WavTokenizer
+) -> dict[str, float]:
+    """Means over clips of every measure, and the use of the codebook where there are codes."""
+    rate = codec.config.sample_rate
+    pairs = list(zip(clips, decoded, strict=True))
+    row = {
+        "log_mel": np.mean([metrics.log_mel_distance(a, b, rate) for a, b in pairs]),
+        "chroma": np.nanmean([metrics.chroma_correlation(a, b, rate) for a, b in pairs]),
+        "onset": np.mean([metrics.onset_correlation(a, b, rate) for a, b in pairs]),
+        "comb_db": np.mean(
+            [metrics.comb_level(b, rate, codec.config.token_rate) for _, b in pairs]
+        ),
+    }
+    if codes is not None:
+        row["perplexity"], row["codes_used"] = metrics.perplexity_and_use(
+            codes, codec.config.codebook_size
+        )
+    return {name: float(value) for name, value in row.items()}
+
+
+if __name__ == "__main__":
+    run_door(main)

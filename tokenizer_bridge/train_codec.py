@@ -1,0 +1,126 @@
+"""Train a WavTokenizer on a folder of music.
+
+    python -m tokenizer_bridge.train_codec --input=MUSIC --output=RUN
+
+Rerunning the same command continues from the last saved state. RUN then holds `config.yaml` and
+`model.safetensors` (the codec, for `--codec_dir=RUN`), `state.pt` (to continue), `log.jsonl` and
+`tracks.json` (which tracks were held out).
+"""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from absl import flags
+from tqdm import tqdm
+
+from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
+from tokenizer_bridge.wavtokenizer.corpus import audio_files, hold_out, load_int16
+from tokenizer_bridge.wavtokenizer.training import CodecTrainer, CodecTrainingConfig, export
+
+FLAGS = flags.FLAGS
+DEMO_CONFIG = Path(__file__).parent / "assets" / "demo_codec" / "config.yaml"
+
+flags.DEFINE_string("input", None, "Folder of music.", required=True)
+flags.DEFINE_string("output", None, "Folder for the codec and the state.", required=True)
+flags.DEFINE_string("config", str(DEMO_CONFIG), "YAML with the codec's sizes.")
+flags.DEFINE_integer("steps", CodecTrainingConfig.steps, "Updates in all.", lower_bound=1)
+flags.DEFINE_integer("batch_size", CodecTrainingConfig.batch_size, "Crops a step.", lower_bound=1)
+flags.DEFINE_float("crop_s", CodecTrainingConfig.crop_s, "Length of a crop.", lower_bound=0.2)
+flags.DEFINE_float("learning_rate", CodecTrainingConfig.learning_rate, "Peak learning rate.")
+flags.DEFINE_integer("seed", CodecTrainingConfig.seed, "Decides crops, dropout and initial values.")
+flags.DEFINE_float("held_out", 0.12, "Share of the tracks kept for validation.", 0.0, 0.9)
+flags.DEFINE_integer("validate_every", 500, "Steps between validations and saves.", lower_bound=1)
+flags.DEFINE_integer("threads", 0, "PyTorch threads; 0 for all cores.", lower_bound=0)
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    if FLAGS.threads:
+        torch.set_num_threads(FLAGS.threads)
+    network = WavTokenizerConfig.from_yaml(FLAGS.config)
+    config = CodecTrainingConfig(
+        steps=FLAGS.steps,
+        batch_size=FLAGS.batch_size,
+        crop_s=FLAGS.crop_s,
+        learning_rate=FLAGS.learning_rate,
+        seed=FLAGS.seed,
+    )
+    output = Path(FLAGS.output)
+    output.mkdir(parents=True, exist_ok=True)
+
+    train_files, held_files = hold_out(audio_files(FLAGS.input), FLAGS.input, FLAGS.held_out)
+    crop = int(config.crop_s * network.sample_rate)
+    tracks, held = ([], [])
+    progress = tqdm(total=len(train_files) + len(held_files), desc="reading", unit="track")
+    for files, loaded in ((train_files, tracks), (held_files, held)):
+        for path in files:
+            samples = load_int16(path, network.sample_rate)
+            if len(samples) <= 2 * crop:
+                raise UserError(f"{path}: shorter than two crops of {config.crop_s} s")
+            loaded.append(samples)
+            progress.update()
+    progress.close()
+    listing = {
+        name: [p.relative_to(FLAGS.input).as_posix() for p in files]
+        for name, files in (("train", train_files), ("held_out", held_files))
+    }
+    (output / "tracks.json").write_text(json.dumps(listing, indent=1))
+    if Path(FLAGS.config).resolve() != (output / "config.yaml").resolve():
+        shutil.copyfile(FLAGS.config, output / "config.yaml")
+
+    trainer = CodecTrainer(network, config, tracks)
+    state = output / "state.pt"
+    if state.exists():
+        trainer.restore(state)
+    _train(trainer, held, output)
+    print(f"codec written to {output}; use it with --codec_dir={output}")
+
+
+def _train(trainer: CodecTrainer, held: list[np.ndarray], output: Path) -> None:
+    steps = trainer.config.steps
+    _drop_log_after(output / "log.jsonl", trainer.step)
+    with (
+        open(output / "log.jsonl", "a") as log,
+        tqdm(total=steps, initial=trainer.step, unit="step", mininterval=2) as progress,
+    ):
+        sums: dict[str, float] = {}
+        since, start = trainer.step, time.monotonic()
+        while trainer.step < steps:
+            for key, value in trainer.train_step().items():
+                sums[key] = sums.get(key, 0.0) + value
+            progress.update()
+            if trainer.step % FLAGS.validate_every and trainer.step < steps:
+                continue
+            count = trainer.step - since
+            row = {"step": trainer.step, "seconds": round(time.monotonic() - start, 1)}
+            row |= {key: value / count for key, value in sums.items()}
+            row |= {f"held_out_{k}": v for k, v in trainer.validate(held).items()}
+            sums, since, start = {}, trainer.step, time.monotonic()
+            trainer.save(output / "state.pt")
+            export(trainer.model, output / "model.safetensors")
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            progress.set_postfix(
+                log_mel=f"{row['held_out_log_mel']:.3f}",
+                perplexity=f"{row['held_out_perplexity']:.0f}",
+            )
+
+
+def _drop_log_after(path: Path, step: int) -> None:
+    """Rows beyond the restored state will be written again."""
+    if not path.exists():
+        return
+    rows = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(row + "\n" for row in rows))
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    run_door(main)
