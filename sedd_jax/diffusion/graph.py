@@ -1,0 +1,238 @@
+"""The two forward processes of SEDD, as continuous-time Markov chains on one token.
+
+Source: Lou, Meng & Ermon (2024), arXiv 2310.16834. Every position of a sequence moves on its own,
+at the rates dsigma(t) Q. Q is one of
+
+- `Absorbing` (eq. 16): a code turns into the mask at rate 1; the mask stays;
+- `Uniform` (eq. 15): a code turns into each of the V codes at rate 1/V.
+
+A score s_y stands for the ratio p_t(y) / p_t(x) of the sequence with one position changed to y and
+the sequence x as it is: 1 at the current token, where a log-score is 0.
+
+Letters: B batch, L length, V vocabulary (with the mask, where there is one). Tokens are int32;
+everything else is fp32. Noise has one entry a row (sigma_B), and so have keys: key_B is an array of
+B typed keys, so that a row's draw depends on its own key and on nothing else in the batch.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Absorbing:
+    """Tokens are forgotten by turning into the mask, the last entry of the vocabulary."""
+
+    num_codes: int
+
+    @property
+    def vocab_size(self) -> int:
+        """V: the codes and the mask."""
+        return self.num_codes + 1
+
+    @property
+    def mask_id(self) -> int:
+        return self.num_codes
+
+    def perturb(self, key_B: jax.Array, x0_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """A draw x_BxL of p_{t|0}(. | x0): a token is masked with probability 1 - exp(-sigma)."""
+        moves_BxL = uniform_rows(key_B, x0_BxL.shape[1]) < -jnp.expm1(-sigma_B)[:, None]
+        return jnp.where(moves_BxL, self.mask_id, x0_BxL)
+
+    def sample_limit(self, key_B: jax.Array, length: int) -> jax.Array:
+        """The limit x_BxL that sampling starts from: the mask everywhere."""
+        return jnp.full((key_B.shape[0], length), self.mask_id, jnp.int32)
+
+    def reverse_rate(self, x_BxL: jax.Array, score_BxLxV: jax.Array) -> jax.Array:
+        """Row x of the reverse rates (eq. 3) over dsigma, (B, L, V); rows sum to zero."""
+        masked_BxLx1 = (x_BxL == self.mask_id)[..., None]
+        return _with_zero_sum(x_BxL, jnp.where(masked_BxLx1, score_BxLxV, 0.0))
+
+    def staggered_score(self, score_BxLxV: jax.Array, dsigma_B: jax.Array) -> jax.Array:
+        """exp(-dsigma Q) s, (B, L, V): the ratio p_{sigma - dsigma}(y) / p_sigma(x) (eq. 19)."""
+        is_mask_1x1xV = (jnp.arange(self.vocab_size) == self.mask_id)[None, None]
+        grown_BxLxV = jnp.exp(dsigma_B)[:, None, None] * score_BxLxV
+        from_codes_BxLx1 = jnp.expm1(dsigma_B)[:, None, None] * score_BxLxV.sum(-1, keepdims=True)
+        return grown_BxLxV - jnp.where(is_mask_1x1xV, from_codes_BxLx1, 0.0)
+
+    def transp_transition(self, x_BxL: jax.Array, dsigma_B: jax.Array) -> jax.Array:
+        """exp(dsigma Q)(x, y), (B, L, V): how likely each y turns into the present token x."""
+        here_BxLxV = jax.nn.one_hot(x_BxL, self.vocab_size)
+        masked_BxLx1 = (x_BxL == self.mask_id)[..., None]
+        stay_Bx1x1 = jnp.exp(-dsigma_B)[:, None, None]
+        return stay_Bx1x1 * here_BxLxV + jnp.where(masked_BxLx1, 1 - stay_Bx1x1, 0.0)
+
+    def score_entropy(
+        self, log_score_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
+    ) -> jax.Array:
+        """Denoising score entropy of each position before the weight dsigma, (B, L).
+
+        Only the mask can turn back (weight 1); its true ratios are 1 / expm1(sigma) at x0 and zero
+        at every other code. The constant K(a) = a (log a - 1) (eq. 5) makes it zero at the truth.
+        """
+        ratio_Bx1 = 1 / jnp.expm1(sigma_B)[:, None]
+        masked_BxL = x_BxL == self.mask_id
+        entropy_BxL = score_sums(
+            log_score_BxLxV,
+            x_BxL,
+            x0_BxL,
+            exp_weight_BxL=masked_BxL.astype(jnp.float32),
+            log_weight_BxL=None,
+            x0_weight_BxL=jnp.where(masked_BxL, ratio_Bx1, 0.0),
+        )
+        return entropy_BxL + jnp.where(masked_BxL, ratio_Bx1 * (jnp.log(ratio_Bx1) - 1), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """Tokens are forgotten by turning into any code, each as likely as the next."""
+
+    num_codes: int
+
+    @property
+    def vocab_size(self) -> int:
+        """V: the codes."""
+        return self.num_codes
+
+    def perturb(self, key_B: jax.Array, x0_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """A draw x_BxL of p_{t|0}(. | x0): a token is redrawn with probability 1 - exp(-sigma)."""
+        length = x0_BxL.shape[1]
+        move_key_B, code_key_B = split_rows(key_B, 2)
+        moves_BxL = uniform_rows(move_key_B, length) < -jnp.expm1(-sigma_B)[:, None]
+        return jnp.where(moves_BxL, self.sample_limit(code_key_B, length), x0_BxL)
+
+    def sample_limit(self, key_B: jax.Array, length: int) -> jax.Array:
+        """A draw x_BxL of the limit that sampling starts from: independent uniform codes."""
+        draw = jax.vmap(lambda key: jax.random.randint(key, (length,), 0, self.vocab_size))
+        return draw(key_B)
+
+    def reverse_rate(self, x_BxL: jax.Array, score_BxLxV: jax.Array) -> jax.Array:
+        """Row x of the reverse rates (eq. 3) over dsigma, (B, L, V); rows sum to zero."""
+        return _with_zero_sum(x_BxL, score_BxLxV / self.vocab_size)
+
+    def staggered_score(self, score_BxLxV: jax.Array, dsigma_B: jax.Array) -> jax.Array:
+        """exp(-dsigma Q) s, (B, L, V): the ratio p_{sigma - dsigma}(y) / p_sigma(x) (eq. 19)."""
+        grown_BxLxV = jnp.exp(dsigma_B)[:, None, None] * score_BxLxV
+        mean_BxLx1 = score_BxLxV.mean(-1, keepdims=True)
+        return grown_BxLxV - jnp.expm1(dsigma_B)[:, None, None] * mean_BxLx1
+
+    def transp_transition(self, x_BxL: jax.Array, dsigma_B: jax.Array) -> jax.Array:
+        """exp(dsigma Q)(x, y), (B, L, V): how likely each y turns into the present token x."""
+        here_BxLxV = jax.nn.one_hot(x_BxL, self.vocab_size)
+        redrawn_Bx1x1 = -jnp.expm1(-dsigma_B)[:, None, None] / self.vocab_size
+        return jnp.exp(-dsigma_B)[:, None, None] * here_BxLxV + redrawn_Bx1x1
+
+    def score_entropy(
+        self, log_score_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
+    ) -> jax.Array:
+        """Denoising score entropy of each position before the weight dsigma, (B, L).
+
+        Every other code has weight 1/V. With r = p(y | x0) / p(x0 | x0) < 1 for y != x0, the true
+        ratios are r where the token has not moved; where it has, 1/r at x0 and 1 elsewhere. The
+        constant K(a) = a (log a - 1) (eq. 5) makes it zero at the truth.
+        """
+        vocab = self.vocab_size
+        growth_Bx1 = jnp.expm1(sigma_B)[:, None]
+        ratio_Bx1 = 1 / (1 + vocab / growth_Bx1)
+        # The constant of a moved token, which has no gradient, takes r as the published program
+        # computes it, rounding and all, so that losses agree with its figures (the error is up to
+        # 1e-7 / r, either way). Below 2^-20 no digit is left, and at V = 4096, sigma = 1e-4 it is 0.
+        published_Bx1 = 1 - vocab / (growth_Bx1 + vocab)
+        moved_ratio_Bx1 = jnp.where(published_Bx1 > 2**-20, published_Bx1, ratio_Bx1)
+        unmoved_BxL = x_BxL == x0_BxL
+        entropy_BxL = score_sums(
+            log_score_BxLxV,
+            x_BxL,
+            x0_BxL,
+            exp_weight_BxL=jnp.full(x_BxL.shape, 1 / vocab, jnp.float32),
+            log_weight_BxL=jnp.where(unmoved_BxL, ratio_Bx1, 1.0) / vocab,
+            x0_weight_BxL=jnp.where(unmoved_BxL, 0.0, 1 / growth_Bx1),
+        )
+        constant_BxL = jnp.where(
+            unmoved_BxL,
+            (vocab - 1) * ratio_Bx1 * (jnp.log(ratio_Bx1) - 1),
+            (-jnp.log(moved_ratio_Bx1) - 1) / moved_ratio_Bx1 - (vocab - 2),
+        )
+        return entropy_BxL + constant_BxL / vocab
+
+
+Graph = Absorbing | Uniform
+
+
+def make_graph(name: str, num_codes: int) -> Graph:
+    """The graph called `name`, "absorbing" or "uniform", over so many codes; else ValueError."""
+    if name == "absorbing":
+        return Absorbing(num_codes)
+    if name == "uniform":
+        return Uniform(num_codes)
+    raise ValueError(f'graph.type must be "absorbing" or "uniform", got "{name}"')
+
+
+def uniform_rows(key_B: jax.Array, length: int) -> jax.Array:
+    """u_BxL in [0, 1): row b depends on key_B[b] only."""
+    return jax.vmap(lambda key: jax.random.uniform(key, (length,)))(key_B)
+
+
+def split_rows(key_B: jax.Array, num: int) -> jax.Array:
+    """`num` independent arrays of keys, stacked: (num, B)."""
+    return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(key_B)
+
+
+@jax.custom_vjp
+def score_sums(
+    log_score_BxLxV: jax.Array,
+    x_BxL: jax.Array,
+    x0_BxL: jax.Array,
+    exp_weight_BxL: jax.Array,
+    log_weight_BxL: jax.Array | None,
+    x0_weight_BxL: jax.Array,
+) -> jax.Array:
+    """What a score entropy asks of the log-scores s: a sum (B, L), over y != x, of
+
+        exp_weight exp(s_y) - log_weight s_y, less x0_weight s_{x0}
+
+    Written with its own gradient because this is where the memory of training goes: exp(s) is
+    computed again in the backward pass instead of being kept, and no scatter builds the gradient of
+    a gather, so that log-scores and their gradient are the only (B, L, V) arrays.
+    Differentiable in the log-scores alone; the weights, which noise and tokens decide, are data.
+    """
+    other_BxLxV = _vocabulary(log_score_BxLxV) != x_BxL[..., None]
+    total_BxL = exp_weight_BxL * jnp.where(other_BxLxV, jnp.exp(log_score_BxLxV), 0.0).sum(-1)
+    if log_weight_BxL is not None:
+        total_BxL -= log_weight_BxL * jnp.where(other_BxLxV, log_score_BxLxV, 0.0).sum(-1)
+    log_score_x0_BxL = jnp.take_along_axis(log_score_BxLxV, x0_BxL[..., None], -1)[..., 0]
+    return total_BxL - x0_weight_BxL * log_score_x0_BxL
+
+
+def _score_sums_forward(*arguments):
+    return score_sums(*arguments), arguments
+
+
+def _score_sums_backward(arguments, gradient_BxL):
+    log_score_BxLxV, x_BxL, x0_BxL, exp_weight_BxL, log_weight_BxL, x0_weight_BxL = arguments
+    code_1x1xV = _vocabulary(log_score_BxLxV)
+    others_BxLxV = (gradient_BxL * exp_weight_BxL)[..., None] * jnp.exp(log_score_BxLxV)
+    if log_weight_BxL is not None:
+        others_BxLxV -= (gradient_BxL * log_weight_BxL)[..., None]
+    at_x0_BxLx1 = (gradient_BxL * x0_weight_BxL)[..., None]
+    return (
+        jnp.where(code_1x1xV != x_BxL[..., None], others_BxLxV, 0.0)
+        - jnp.where(code_1x1xV == x0_BxL[..., None], at_x0_BxLx1, 0.0),
+        *[None] * 5,
+    )
+
+
+score_sums.defvjp(_score_sums_forward, _score_sums_backward)
+
+
+def _vocabulary(array_BxLxV: jax.Array) -> jax.Array:
+    """0 … V - 1, shaped (1, 1, V) to compare with tokens."""
+    return jnp.arange(array_BxLxV.shape[-1])[None, None]
+
+
+def _with_zero_sum(x_BxL: jax.Array, rate_BxLxV: jax.Array) -> jax.Array:
+    """The rates with the entry of the current token set so that each row sums to zero."""
+    here_BxLxV = _vocabulary(rate_BxLxV) == x_BxL[..., None]
+    others_BxLxV = jnp.where(here_BxLxV, 0.0, rate_BxLxV)
+    return jnp.where(here_BxLxV, -others_BxLxV.sum(-1, keepdims=True), others_BxLxV)

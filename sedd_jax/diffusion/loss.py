@@ -1,0 +1,81 @@
+"""The training objective: diffusion-weighted denoising score entropy (DWDSE).
+
+Source: Lou, Meng & Ermon (2024), arXiv 2310.16834: score entropy (eq. 5), its denoising form
+(eq. 7), the weight that makes it a likelihood bound (eq. 9, 10), Algorithm 1 (training).
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from sedd_jax.diffusion.graph import Graph
+from sedd_jax.diffusion.noise import Noise
+
+# (x_BxL, sigma_B) -> log_score_BxLxV, fp32, zero at the current token.
+LogScoreFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreEntropy:
+    """The parametrisation of the paper: the network's output is the log-score itself.
+
+    A parametrisation says how an output (B, L, V) becomes log-scores, for sampler and bound, and
+    how it becomes a loss; another one (say, masked cross-entropy) replaces both together.
+    """
+
+    def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """Log-scores (B, L, V)."""
+        del x_BxL, sigma_B
+        return output_BxLxV
+
+    def entropy(
+        self,
+        graph: Graph,
+        output_BxLxV: jax.Array,
+        sigma_B: jax.Array,
+        x_BxL: jax.Array,
+        x0_BxL: jax.Array,
+    ) -> jax.Array:
+        """Loss of each position before the weight dsigma, (B, L)."""
+        return graph.score_entropy(output_BxLxV, sigma_B, x_BxL, x0_BxL)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DwdseLoss:
+    """The loss of a batch and what it is made of; fp32."""
+
+    loss_B: jax.Array  # [B] nats a sequence: summed over positions, weighted by dsigma
+    score_entropy_BxL: jax.Array  # [B, L] before the weight
+    t_B: jax.Array  # [B] the time each sequence was perturbed to
+
+
+def stratified_t(key: jax.Array, batch_size: int, eps: float = 1e-3) -> jax.Array:
+    """t_B in [eps, 1], each uniform, together spread evenly: one in every 1/B of the interval.
+
+    One uniform draw shifts a regular grid, which lowers the variance of the batch's loss at no cost
+    (Kingma et al. 2021, arXiv 2107.00630, appendix I.1). `batch_size` is that of the global batch.
+    """
+    grid_B = jnp.arange(batch_size) / batch_size
+    return eps + (1 - eps) * ((jax.random.uniform(key) + grid_B) % 1)
+
+
+def dwdse_loss(
+    network_fn: LogScoreFn,
+    graph: Graph,
+    noise: Noise,
+    x0_BxL: jax.Array,
+    t_B: jax.Array,
+    x_BxL: jax.Array,
+    parametrisation: ScoreEntropy = ScoreEntropy(),
+) -> DwdseLoss:
+    """The loss of clean sequences x0 seen as x ~ p_{t|0}(. | x0) at times t (Algorithm 1).
+
+    Its mean over t and x estimates the integral of eq. 10.
+    """
+    sigma_B, dsigma_B = noise(t_B)
+    output_BxLxV = network_fn(x_BxL, sigma_B)
+    entropy_BxL = parametrisation.entropy(graph, output_BxLxV, sigma_B, x_BxL, x0_BxL)
+    return DwdseLoss(dsigma_B * entropy_BxL.sum(-1), entropy_BxL, t_B)

@@ -1,0 +1,62 @@
+"""Noise schedules: how much the forward process has forgotten by time t.
+
+Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, section 5.1. Time t runs from 0 (data) to 1
+(noise); sigma is the total noise and dsigma = d sigma / dt its rate, so that the process at time t
+is exp(sigma(t) Q) applied to the data.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class LogLinear:
+    """sigma(t) = -log(1 - (1 - eps) t): a share (1 - eps) t of the tokens has moved by time t.
+
+    `eps` keeps sigma(1) finite: it is the share that has not moved by t = 1.
+    """
+
+    eps: float = 1e-3
+
+    def __call__(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(sigma, dsigma) at times t in [0, 1], each of t's shape."""
+        moved = (1 - self.eps) * t
+        return -jnp.log1p(-moved), (1 - self.eps) / (1 - moved)
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometric:
+    """sigma(t) = sigma_min^(1 - t) sigma_max^t: log sigma grows evenly.
+
+    Some noise (sigma_min) is left at t = 0; the final denoising step of a sampler removes it.
+    """
+
+    sigma_min: float
+    sigma_max: float
+
+    def __post_init__(self):
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                "geometric noise needs 0 < noise.sigma_min < noise.sigma_max, "
+                f"got {self.sigma_min} and {self.sigma_max}"
+            )
+
+    def __call__(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(sigma, dsigma) at times t in [0, 1], each of t's shape."""
+        sigma = self.sigma_min ** (1 - t) * self.sigma_max**t
+        return sigma, sigma * math.log(self.sigma_max / self.sigma_min)
+
+
+Noise = LogLinear | Geometric
+
+
+def make_noise(name: str, *, sigma_min: float = 1e-4, sigma_max: float = 20.0) -> Noise:
+    """The schedule called `name`, "loglinear" or "geometric"; else ValueError."""
+    if name == "loglinear":
+        return LogLinear()
+    if name == "geometric":
+        return Geometric(sigma_min, sigma_max)
+    raise ValueError(f'noise.type must be "loglinear" or "geometric", got "{name}"')
