@@ -133,13 +133,11 @@ class Uniform:
         constant K(a) = a (log a - 1) (eq. 5) makes it zero at the truth.
         """
         vocab = self.vocab_size
-        growth_Bx1 = jnp.expm1(sigma_B)[:, None]
-        ratio_Bx1 = 1 / (1 + vocab / growth_Bx1)
-        # The constant of a moved token, which has no gradient, takes r as the published program
-        # computes it, rounding and all, so that losses agree with its figures (the error is up to
-        # 1e-7 / r, either way). Below 2^-20 no digit is left, and at V = 4096, sigma = 1e-4 it is 0.
-        published_Bx1 = 1 - vocab / (growth_Bx1 + vocab)
-        moved_ratio_Bx1 = jnp.where(published_Bx1 > 2**-20, published_Bx1, ratio_Bx1)
+        # 1/r = 1 + V / expm1(sigma). The published 1 - V / (expm1(sigma) + V) for r loses its digits
+        # at small sigma; with V = 4096 and sigma = 1e-4 it is 0 in fp32, and its log infinite.
+        excess_Bx1 = vocab / jnp.expm1(sigma_B)[:, None]
+        inverse_Bx1, log_inverse_Bx1 = 1 + excess_Bx1, jnp.log1p(excess_Bx1)
+        ratio_Bx1 = 1 / inverse_Bx1
         unmoved_BxL = x_BxL == x0_BxL
         entropy_BxL = score_sums(
             log_score_BxLxV,
@@ -147,12 +145,12 @@ class Uniform:
             x0_BxL,
             exp_weight_BxL=jnp.full(x_BxL.shape, 1 / vocab, jnp.float32),
             log_weight_BxL=jnp.where(unmoved_BxL, ratio_Bx1, 1.0) / vocab,
-            x0_weight_BxL=jnp.where(unmoved_BxL, 0.0, 1 / growth_Bx1),
+            x0_weight_BxL=jnp.where(unmoved_BxL, 0.0, excess_Bx1 / vocab),
         )
         constant_BxL = jnp.where(
             unmoved_BxL,
-            (vocab - 1) * ratio_Bx1 * (jnp.log(ratio_Bx1) - 1),
-            (-jnp.log(moved_ratio_Bx1) - 1) / moved_ratio_Bx1 - (vocab - 2),
+            (vocab - 1) * ratio_Bx1 * (-log_inverse_Bx1 - 1),
+            inverse_Bx1 * (log_inverse_Bx1 - 1) - (vocab - 2),
         )
         return entropy_BxL + constant_BxL / vocab
 
