@@ -1,0 +1,217 @@
+"""Configs: what keys there are, what values make sense, and how a config is kept with a run.
+
+A config is a nested ml_collections ConfigDict made by `get_config()` of a file in configs/ and
+changed on the command line with `--config.group.key=value`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from sedd_jax.errors import UserError
+
+SCHEMA = {
+    "seed": int,
+    "data": {"path": str},
+    "graph": {"type": str},
+    "noise": {"type": str, "sigma_min": float, "sigma_max": float},
+    "model": {
+        "num_blocks": int,
+        "width": int,
+        "num_heads": int,
+        "cond_dim": int,
+        "length": int,
+        "dropout": float,
+        "scale_by_sigma": bool,
+        "compute_dtype": str,
+        "remat": str,
+        "attention": str,
+    },
+    "optim": {
+        "learning_rate": float,
+        "warmup_steps": int,
+        "b1": float,
+        "b2": float,
+        "eps": float,
+        "weight_decay": float,
+        "clip_norm": float,  # 0 or less: no clipping
+    },
+    "training": {
+        "batch_size": int,  # rows a step over all devices and microbatches
+        "accumulation": int,  # microbatches a step
+        "num_steps": int,
+        "ema_decay": float,
+        "max_consecutive_skips": int,
+        "log_every": int,
+    },
+    "evaluation": {"every": int, "num_batches": int},  # every 0: never
+    "checkpoint": {"every": int, "keep_last": int, "keep_every": int},  # keep_every 0: none kept
+    "sampling": {"sampler": str, "steps": int, "batch_size": int},
+    "mesh": {"data": int, "fsdp": int, "tensor": int},  # -1: whatever devices are left
+}
+
+CHOICES = {
+    "graph.type": ("absorbing", "uniform"),
+    "noise.type": ("loglinear", "geometric"),
+    "model.compute_dtype": ("auto", "float32", "bfloat16"),
+    "model.remat": ("none", "dots", "block"),
+    "model.attention": ("auto", "xla", "cudnn"),
+    "sampling.sampler": ("euler", "analytic"),
+}
+
+# key: (smallest, largest or None)
+RANGES = {
+    "seed": (0, 2**32 - 1),
+    "noise.sigma_min": (0.0, None),
+    "model.num_blocks": (1, None),
+    "model.width": (2, None),
+    "model.num_heads": (1, None),
+    "model.cond_dim": (1, None),
+    "model.length": (1, None),
+    "model.dropout": (0.0, 0.99),
+    "optim.learning_rate": (0.0, None),
+    "optim.warmup_steps": (0, None),
+    "optim.b1": (0.0, 0.999999),
+    "optim.b2": (0.0, 0.999999),
+    "optim.eps": (0.0, None),
+    "optim.weight_decay": (0.0, None),
+    "training.batch_size": (1, None),
+    "training.accumulation": (1, None),
+    "training.num_steps": (1, None),
+    "training.ema_decay": (0.0, 1.0),
+    "training.max_consecutive_skips": (1, None),
+    "training.log_every": (1, None),
+    "evaluation.every": (0, None),
+    "evaluation.num_batches": (1, None),
+    "checkpoint.every": (1, None),
+    "checkpoint.keep_last": (1, None),
+    "checkpoint.keep_every": (0, None),
+    "sampling.steps": (1, None),
+    "sampling.batch_size": (1, None),
+}
+
+# A run may be resumed with other values of these: they change how long, how often and on what it
+# runs, not what it computes. `data.path` may change because the data set itself is compared.
+FREE_ON_RESUME = (
+    "data.path",
+    "model.remat",
+    "model.attention",
+    "training.accumulation",
+    "training.num_steps",
+    "training.max_consecutive_skips",
+    "training.log_every",
+    "evaluation.",
+    "checkpoint.",
+    "sampling.",
+    "mesh.",
+)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping | ConfigDict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _check_types(config: Mapping[str, Any]) -> None:
+    schema = dict(flatten(SCHEMA))
+    values = dict(flatten(config))
+    for key in values:
+        if key not in schema:
+            raise UserError(f"unknown config key {key}; sedd_jax/config.py lists the known ones")
+    for key, kind in schema.items():
+        if key not in values:
+            raise UserError(f"the config has no {key}; configs/music_small.py has every key")
+        value = values[key]
+        # bool is a subclass of int, and an int is a fine float.
+        good = type(value) is kind or (kind is float and type(value) is int)
+        if not good:
+            raise UserError(f"config.{key} must be {kind.__name__}, not {value!r}")
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses unknown, missing and mistyped keys, and values that cannot work together.
+
+    Raises UserError: one line that names the key.
+    """
+    _check_types(config)
+    values = dict(flatten(config))
+    for key, choices in CHOICES.items():
+        if values[key] not in choices:
+            raise UserError(f"config.{key} is {values[key]!r}; it can be {', '.join(choices)}")
+    for key, (low, high) in RANGES.items():
+        value = values[key]
+        if not (value >= low and (high is None or value <= high)):
+            bound = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise UserError(f"config.{key} is {value}; it must be {bound}")
+
+    model, training, noise = config.model, config.training, config.noise
+    if model.width % model.num_heads or (model.width // model.num_heads) % 2:
+        raise UserError(
+            f"config.model.width {model.width} must split into config.model.num_heads "
+            f"{model.num_heads} heads of even width"
+        )
+    if training.batch_size % training.accumulation:
+        raise UserError(
+            f"config.training.batch_size {training.batch_size} must be a multiple of "
+            f"config.training.accumulation {training.accumulation}"
+        )
+    if noise.sigma_min <= 0 or noise.sigma_min >= noise.sigma_max:
+        raise UserError(
+            f"config.noise.sigma_min {noise.sigma_min} must be above 0 and below "
+            f"config.noise.sigma_max {noise.sigma_max}"
+        )
+    sizes = {axis: config.mesh[axis] for axis in SCHEMA["mesh"]}
+    if any(size == 0 or size < -1 for size in sizes.values()) or list(sizes.values()).count(-1) > 1:
+        raise UserError(f"config.mesh {sizes}: sizes are at least 1, and one of them may be -1")
+
+
+def check_resumable(saved: Mapping[str, Any], config: ConfigDict, workdir: str | Path) -> None:
+    """Refuses to resume with a config that would compute something else.
+
+    Raises UserError naming the first differing key and both values.
+    """
+    saved_values, values = dict(flatten(saved)), dict(flatten(config))
+    for key in {**values, **saved_values}:
+        if any(key == free or key.startswith(free) and free[-1] == "." for free in FREE_ON_RESUME):
+            continue
+        old, new = saved_values.get(key), values.get(key)
+        if old != new:
+            raise UserError(
+                f"{workdir} was trained with config.{key}={old}, not {new}: "
+                "set it back or use another --workdir"
+            )
+
+
+def from_dict(values: Mapping[str, Any]) -> ConfigDict:
+    """A checked, locked config from plain nested mappings."""
+    config = ConfigDict(values)
+    check(config)
+    return config.lock()
+
+
+def to_json(config: ConfigDict) -> str:
+    return json.dumps(config.to_dict(), indent=2, sort_keys=False) + "\n"
+
+
+def save(config: ConfigDict, path: str | Path) -> None:
+    """Writes config.json, whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(to_json(config))
+    partial.replace(path)
+
+
+def load(path: str | Path) -> ConfigDict:
+    """Reads a config.json that `save` wrote. Raises UserError when it is missing or unreadable."""
+    try:
+        values = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the config {path}: {error}") from error
+    return from_dict(values)

@@ -1,0 +1,115 @@
+"""The train state and the update: AdamW, clipping, warm-up and EMA as the published program has
+them, and the refusal to apply an update that is not finite."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+Params = Any  # nested dict of fp32 arrays
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that training changes.
+
+    step counts batches seen: it places the next batch in the data and keys its randomness.
+    skipped counts those whose update was not finite and so was left out; warm-up, Adam's bias
+    correction and the EMA count the others, `num_updates`.
+    """
+
+    step: jax.Array  # [] int32
+    params: Params
+    opt_state: optax.OptState
+    ema_params: Params
+    skipped: jax.Array  # [] int32
+    consecutive_skips: jax.Array  # [] int32
+
+    @property
+    def num_updates(self) -> jax.Array:
+        return self.step - self.skipped
+
+
+def learning_rate(optim: ConfigDict, num_updates: jax.Array) -> jax.Array:
+    """The rate of the update after `num_updates` of them: linear warm-up, then constant."""
+    warmup = max(optim.warmup_steps, 1)
+    return optim.learning_rate * jnp.minimum((num_updates + 1) / warmup, 1.0)
+
+
+def make_optimizer(optim: ConfigDict) -> optax.GradientTransformation:
+    """AdamW as PyTorch's: decay lr·weight_decay·p beside the update, eps outside the root."""
+    return optax.adamw(
+        lambda num_updates: learning_rate(optim, num_updates),
+        b1=optim.b1,
+        b2=optim.b2,
+        eps=optim.eps,
+        weight_decay=optim.weight_decay,
+    )
+
+
+def init_state(params: Params, optim: ConfigDict) -> TrainState:
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        step=zero,
+        params=params,
+        opt_state=make_optimizer(optim).init(params),
+        ema_params=jax.tree.map(jnp.copy, params),
+        skipped=zero,
+        consecutive_skips=zero,
+    )
+
+
+def ema_update(ema_params: Params, params: Params, num_updates: jax.Array, decay: float) -> Params:
+    """ema ← ema − (1 − d)(ema − params) with d = min(decay, (1+n)/(10+n)), n updates so far."""
+    rate = 1.0 - jnp.minimum(decay, (1.0 + num_updates) / (10.0 + num_updates))
+    return jax.tree.map(lambda ema, p: ema - rate * (ema - p), ema_params, params)
+
+
+def clip(grads: Params, grad_norm: jax.Array, max_norm: float) -> Params:
+    """Gradients of global norm at most `max_norm`, as torch's clip_grad_norm_; ≤ 0: untouched."""
+    if max_norm <= 0:
+        return grads
+    factor = jnp.minimum(max_norm / (grad_norm + 1e-6), 1.0)
+    return jax.tree.map(lambda g: g * factor, grads)
+
+
+def update(
+    state: TrainState, grads: Params, loss: jax.Array, config: ConfigDict
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One optimizer step: clip, AdamW, EMA; nothing of them when loss or gradient is not finite.
+
+    grads: of the batch's mean loss; loss: []. Returns the new state and grad_norm (before
+    clipping), learning_rate, skipped, consecutive_skips, all [].
+    """
+    grad_norm = optax.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+
+    updates, opt_state = make_optimizer(config.optim).update(
+        clip(grads, grad_norm, config.optim.clip_norm), state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    ema_params = ema_update(
+        state.ema_params, params, state.num_updates + 1, config.training.ema_decay
+    )
+
+    def keep_if_finite(new, old):
+        return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+    new_state = TrainState(
+        step=state.step + 1,
+        params=keep_if_finite(params, state.params),
+        opt_state=keep_if_finite(opt_state, state.opt_state),
+        ema_params=keep_if_finite(ema_params, state.ema_params),
+        skipped=state.skipped + ~finite,
+        consecutive_skips=jnp.where(finite, 0, state.consecutive_skips + 1),
+    )
+    return new_state, {
+        "grad_norm": grad_norm,
+        "learning_rate": learning_rate(config.optim, state.num_updates),
+        "skipped": new_state.skipped,
+        "consecutive_skips": new_state.consecutive_skips,
+    }

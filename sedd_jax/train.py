@@ -1,0 +1,203 @@
+r"""Trains a model on a token dataset.
+
+    python -m sedd_jax.train --config=configs/music_small.py \
+        --config.data.path=TOKENS --workdir=RUN
+
+Where training starts, by priority:
+
+1. the newest whole checkpoint in WORKDIR/checkpoints, so the same command resumes a run;
+2. fresh parameters, drawn with config.seed.
+
+A resumed run computes bit for bit what it would have computed undisturbed on the same devices.
+Its config may differ from the saved one only where that does not change what is computed
+(FREE_ON_RESUME in sedd_jax/config.py). Ctrl-C or SIGTERM saves a checkpoint after the present step.
+
+WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl and tensorboard/.
+Exit codes: 0 trained to config.training.num_steps; 1 an error, a run that blew up among them;
+128 + n saved and stopped by signal n.
+"""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from tqdm import tqdm
+
+from sedd_jax import config as config_lib
+from sedd_jax import data as data_lib
+from sedd_jax import mesh as mesh_lib
+from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.errors import UserError, run_door
+from sedd_jax.metrics import Meter, MetricsWriter
+from sedd_jax.run import Run, build, checkpoint_dir, use_compilation_cache
+from sedd_jax.state import TrainState
+from sedd_jax.step import compile_train_step
+from sedd_jax.validation import make_validation
+from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.records import TokenDataset
+
+TRAIN_SPLIT = "train"
+VALIDATION_SPLIT = "validation"
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/demo.py.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if missing.")
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the other hosts of the job (jax.distributed.initialize)."
+)
+
+
+class StopRequest:
+    """Notes the first SIGTERM or Ctrl-C, to be acted on between steps; the next acts as usual."""
+
+    def __init__(self):
+        self.signal_number: int | None = None
+        self._usual = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def _note(self, signal_number: int, frame) -> None:
+        self.signal_number = signal_number
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+
+
+def start(run: Run, checkpoints: Checkpoints, dataset: TokenDataset, tokens: str) -> TrainState:
+    """The state to train from, by the priority above; tokens: the fingerprint of the data.
+
+    Raises UserError when WORKDIR holds a run of another config or other data.
+    """
+    if not checkpoints.steps:
+        return run.fresh_state()
+    workdir = checkpoints.directory.parent
+
+    def read(step: int) -> TrainState:
+        meta = checkpoints.read_meta(step)
+        dataset.require_codec(meta.codec)
+        config_lib.check_resumable(meta.config, run.config, workdir)
+        if meta.dataset != tokens:
+            raise UserError(
+                f"{workdir} was trained on other tracks than {dataset.path} holds: give it the "
+                "same data or use another --workdir"
+            )
+        return checkpoints.restore(meta, run.state_shapes())
+
+    return checkpoints.newest(read)
+
+
+def global_batches(run: Run, dataset: TokenDataset, start_step: int) -> Iterator[jax.Array]:
+    """Endless global batches (B, L) on the run's mesh; this host reads its own rows of them."""
+    batch_size, length = run.config.training.batch_size, run.config.model.length
+    sharding = mesh_lib.batch_sharding(run.mesh)
+    rows_R = mesh_lib.host_rows(sharding, batch_size)
+    local_batches = data_lib.training_batches(
+        dataset,
+        TRAIN_SPLIT,
+        length=length,
+        batch_size=batch_size,
+        seed=run.config.seed,
+        start_step=start_step,
+        rows_R=rows_R,
+    )
+    for local_RxL in local_batches:
+        yield mesh_lib.place_rows(sharding, (batch_size, length), rows_R, local_RxL)
+
+
+def describe(run: Run, windows: data_lib.Windows, state: TrainState) -> str:
+    """What is about to be trained, for people."""
+    num_params = sum(x.size for x in jax.tree.leaves(state.params))
+    devices = run.mesh.devices
+    skipped = f" ({windows.num_skipped} tracks are too short)" if windows.num_skipped else ""
+    return (
+        f"{num_params:,} parameters in {run.network.compute_dtype} on {devices.size} "
+        f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
+        f"{len(windows):,} windows of {windows.length} tokens an epoch{skipped}\n"
+        f"from step {int(state.step):,} to {run.config.training.num_steps:,}"
+    )
+
+
+def train(config: ConfigDict, workdir: Path) -> int:
+    """Trains to config.training.num_steps; returns the exit code. Raises UserError."""
+    config_lib.check(config)
+    if not config.data.path:
+        raise UserError("config.data.path is empty: --config.data.path=TOKENS, a token dataset")
+    dataset = TokenDataset(config.data.path)
+    windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
+    tokens = data_lib.fingerprint(dataset, TRAIN_SPLIT)
+    run = build(config, dataset.codec)
+    mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
+    validation = make_validation(run, dataset, VALIDATION_SPLIT)
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    stop = StopRequest()
+    with Checkpoints(
+        checkpoint_dir(workdir),
+        keep_last=config.checkpoint.keep_last,
+        keep_every=config.checkpoint.keep_every,
+    ) as checkpoints:
+        state = start(run, checkpoints, dataset, tokens)
+        step = int(state.step)
+        config_lib.save(config, workdir / "config.json")
+        write_json_atomically(workdir / "codec.json", dataset.codec)
+        print(config_lib.to_json(config) + describe(run, windows, state), flush=True)
+
+        def save() -> None:
+            if step not in checkpoints.steps:
+                checkpoints.save(state, Meta(step, config.to_dict(), dataset.codec, tokens))
+
+        def is_due(every: int) -> bool:
+            return bool(every) and (step % every == 0 or step == num_steps)
+
+        print("compiling…", flush=True)
+        train_step = compile_train_step(run)
+        num_steps = config.training.num_steps
+        batches = global_batches(run, dataset, step)
+        meter = Meter(config.training.batch_size * config.model.length)
+        with (
+            MetricsWriter(workdir, step) as writer,
+            tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True) as bar,
+        ):
+            while step < num_steps:
+                state, metrics = train_step(state, next(batches))
+                step += 1
+                meter.add(metrics)
+                bar.update()
+                bar.set_postfix_str(meter.summary(), refresh=False)
+
+                if is_due(config.training.log_every):
+                    writer.write(step, meter.report())
+                if validation and is_due(config.evaluation.every):
+                    with meter.paused():
+                        bits = validation.bits_per_token(state.ema_params)
+                        writer.write(step, {"validation_bits_per_token": bits.mean})
+                        bar.write(f"step {step:,}: validation {bits.mean:.4f} bits per token")
+                if meter.consecutive_skips >= config.training.max_consecutive_skips:
+                    save()
+                    checkpoints.wait()
+                    raise UserError(
+                        f"stopped at step {step}: loss or gradient was not finite for "
+                        f"{meter.consecutive_skips} steps in a row; the last good parameters are "
+                        f"in {checkpoints.directory / str(step)}"
+                    )
+                if is_due(config.checkpoint.every) or stop.signal_number:
+                    save()
+                if stop.signal_number:
+                    checkpoints.wait()
+                    print(f"stopped at step {step:,}; the same command goes on from there")
+                    return 128 + stop.signal_number
+    print(f"trained to step {step:,}: {workdir}")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    del argv
+    if CONFIG.value is None or WORKDIR.value is None:
+        raise UserError("--config=configs/….py and --workdir=DIR are both needed")
+    if DISTRIBUTED.value:
+        jax.distributed.initialize()
+    use_compilation_cache()
+    return train(CONFIG.value, Path(WORKDIR.value))
+
+
+if __name__ == "__main__":
+    run_door(main)
