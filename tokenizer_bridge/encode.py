@@ -1,0 +1,122 @@
+"""Encodes audio files into a token dataset.
+
+    python -m tokenizer_bridge.encode --source=folder --input=MUSIC --codec=demo --output=TOKENS
+
+Killed or interrupted, the same command goes on where it stopped. Files without usable audio are
+listed with the reason in OUTPUT/failures.jsonl: unreadable, empty, cut short, shorter than 0.1 s,
+samples that are not finite, or silent from end to end. Everything else is left at its own level.
+
+Tracks longer than --window_s are encoded in overlapping windows. To share the work, give each
+machine its own --shard=i/n (0 ≤ i < n) and the same --output on a shared disk; the last to finish
+writes dataset.json. --num_workers starts several processes here.
+"""
+
+import re
+import time
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from tokenizer_bridge.encode_job import (
+    FAILURES_FILE,
+    EncodeJob,
+    assemble,
+    begin,
+    count_failures,
+    encode_shard,
+    find_whole,
+    num_left,
+)
+from tokenizer_bridge.encode_workers import CodecChoice, run_workers
+from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.sources import folder
+from tokenizer_bridge.wavtokenizer.registry import load_codec
+
+SOURCES = {"folder": folder.tracks}
+
+_SOURCE = flags.DEFINE_enum("source", "folder", sorted(SOURCES), "What --input is.")
+_INPUT = flags.DEFINE_string("input", None, "Folder of audio files.", required=True)
+_CODEC = flags.DEFINE_string("codec", "demo", "Name of the codec.")
+_CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
+_OUTPUT = flags.DEFINE_string("output", None, "Directory of the token dataset.", required=True)
+_SHARD = flags.DEFINE_string("shard", "0/1", "i/n: do only the i-th of n parts, from 0.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Processes on this machine.", lower_bound=1)
+_WINDOW_S = flags.DEFINE_float("window_s", 30.0, "Seconds that are encoded at once.")
+_OVERLAP_S = flags.DEFINE_float("overlap_s", 4.0, "Seconds that two windows share.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Windows in a batch.", lower_bound=1)
+_DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    shard_index, num_shards = parse_shard(_SHARD.value)
+    codec, info = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
+    job = EncodeJob(
+        output=Path(_OUTPUT.value),
+        source=_SOURCE.value,
+        tracks=tuple(SOURCES[_SOURCE.value](_INPUT.value)),
+        codec=vars(info),
+        window_s=_WINDOW_S.value,
+        overlap_s=_OVERLAP_S.value,
+    )
+    if (dataset := find_whole(job)) is not None:
+        print(f"whole already, nothing to do: {describe(job, dataset)}")
+        return
+    begin(job)
+
+    # Worker j of k of shard i of n is shard i·k + j of n·k.
+    k = _NUM_WORKERS.value
+    shards = [(shard_index * k + j, num_shards * k) for j in range(k)]
+    num_tracks = sum(len(job.shard(*shard)) for shard in shards)
+    started, seconds = time.monotonic(), 0.0
+    with tqdm(total=num_tracks, unit="file", desc="encode", smoothing=0.1) as bar:
+
+        def on_audio(more_seconds: float) -> None:
+            nonlocal seconds
+            seconds += more_seconds
+            speed = seconds / (time.monotonic() - started)
+            bar.set_postfix_str(f"{seconds / 60:.0f} min of audio, {speed:.0f}x real time")
+
+        if k == 1:
+            encode_shard(job, codec, *shards[0], _BATCH_SIZE.value, bar.update, on_audio)
+        else:
+            del codec
+            choice = CodecChoice(_CODEC.value, _CODEC_DIR.value, _DEVICE.value)
+            run_workers(job, choice, shards, _BATCH_SIZE.value, bar.update, on_audio)
+
+    if (dataset := assemble(job)) is not None:
+        print(describe(job, dataset))
+    else:
+        print(
+            f"shard {_SHARD.value} is done; {num_left(job)} of {len(job.tracks)} files are left "
+            "to the other shards"
+        )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(i, n) of "i/n". Raises UserError."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise UserError(f"--shard={text}: must be i/n with 0 <= i < n")
+    return int(match[1]), int(match[2])
+
+
+def describe(job: EncodeJob, dataset: TokenDataset) -> str:
+    """One or two lines on a dataset: what is in it, and what could not be used."""
+    lengths = {split: dataset.lengths(split) for split in dataset.splits}
+    tokens = sum(int(length.sum()) for length in lengths.values())
+    hours = tokens * job.codec["hop_length"] / job.codec["sample_rate"] / 3600
+    splits = ", ".join(f"{split} {len(length)}" for split, length in lengths.items())
+    text = f"{job.output}: {hours:.2f} h of audio, {tokens:,} tokens; tracks: {splits}"
+    if failures := count_failures(job):
+        text += (
+            f"\n{failures} of {len(job.tracks)} files could not be used: the reasons are in "
+            f"{job.output / FAILURES_FILE}"
+        )
+    return text
+
+
+if __name__ == "__main__":
+    run_door(main)

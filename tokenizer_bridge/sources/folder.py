@@ -1,0 +1,55 @@
+"""Audio files in a folder and its sub-folders.
+
+The first-level sub-folder that a file is in names its artist: `MUSIC/Artist/Album/song.flac`. A
+file that lies directly in the folder has no known artist.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizer_bridge.audio import READABLE, UNREADABLE
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.sources import Track
+
+
+def tracks(folder: str | os.PathLike) -> list[Track]:
+    """The tracks of a folder, sorted by id: the path inside the folder, with slashes.
+
+    Hidden files and folders are passed over. Links are followed; a file that can be reached in two
+    ways is taken once, under the lesser id, lest it be in two splits. Whether a file holds usable
+    audio is seen when it is read. Raises UserError without any audio file, naming the folder.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise UserError(f"--input={folder}: no such folder")
+    found: dict[str, Track] = {}  # real path -> track
+    for path in sorted(_audio_files(root, ancestors=frozenset()), key=lambda path: path.parts):
+        relative = path.relative_to(root)
+        # Names are bytes: those that are no text would not survive JSON.
+        parts = [os.fsencode(part).decode("utf-8", "backslashreplace") for part in relative.parts]
+        artist = parts[0] if len(parts) > 1 else None
+        found.setdefault(os.path.realpath(path), Track("/".join(parts), path, artist))
+    if not found:
+        raise UserError(
+            f"--input={folder}: no audio files in it (looked for .{' .'.join(sorted(READABLE))})"
+        )
+    return sorted(found.values(), key=lambda track: track.id)
+
+
+def _audio_files(folder: Path, ancestors: frozenset[str]) -> Iterator[Path]:
+    """Paths with an audio suffix below a folder; links back to an ancestor are not followed."""
+    real = os.path.realpath(folder)
+    if real in ancestors:
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _audio_files(Path(entry.path), ancestors | {real})
+        elif Path(entry.name).suffix[1:].lower() in READABLE | UNREADABLE:
+            yield Path(entry.path)
