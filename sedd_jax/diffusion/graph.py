@@ -15,6 +15,7 @@ B typed keys, so that a row's draw depends on its own key and on nothing else in
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +75,7 @@ class Absorbing:
         ratio_Bx1 = 1 / jnp.expm1(sigma_B)[:, None]
         masked_BxL = x_BxL == self.mask_id
         entropy_BxL = score_sums(
+            self.mask_id,
             log_score_BxLxV,
             x_BxL,
             x0_BxL,
@@ -133,13 +135,14 @@ class Uniform:
         constant K(a) = a (log a - 1) (eq. 5) makes it zero at the truth.
         """
         vocab = self.vocab_size
-        # 1/r = 1 + V / expm1(sigma). The published 1 - V / (expm1(sigma) + V) for r loses its digits
+        # 1/r = 1 + V / expm1(sigma). The published r = 1 - V / (expm1(sigma) + V) loses its digits
         # at small sigma; with V = 4096 and sigma = 1e-4 it is 0 in fp32, and its log infinite.
         excess_Bx1 = vocab / jnp.expm1(sigma_B)[:, None]
         inverse_Bx1, log_inverse_Bx1 = 1 + excess_Bx1, jnp.log1p(excess_Bx1)
         ratio_Bx1 = 1 / inverse_Bx1
         unmoved_BxL = x_BxL == x0_BxL
         entropy_BxL = score_sums(
+            None,
             log_score_BxLxV,
             x_BxL,
             x0_BxL,
@@ -177,8 +180,9 @@ def split_rows(key_B: jax.Array, num: int) -> jax.Array:
     return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(key_B)
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def score_sums(
+    mask_id: int | None,
     log_score_BxLxV: jax.Array,
     x_BxL: jax.Array,
     x0_BxL: jax.Array,
@@ -186,42 +190,50 @@ def score_sums(
     log_weight_BxL: jax.Array | None,
     x0_weight_BxL: jax.Array,
 ) -> jax.Array:
-    """What a score entropy asks of the log-scores s: a sum (B, L), over y != x, of
+    """What a score entropy asks of the log-scores s, (B, L): the sum over all other codes y of
 
         exp_weight exp(s_y) - log_weight s_y, less x0_weight s_{x0}
 
-    Written with its own gradient because this is where the memory of training goes: exp(s) is
-    computed again in the backward pass instead of being kept, and no scatter builds the gradient of
-    a gather, so that log-scores and their gradient are the only (B, L, V) arrays.
-    Differentiable in the log-scores alone; the weights, which noise and tokens decide, are data.
+    "Other" than `mask_id`, or than x where it is None. Has its own gradient because this is where
+    the memory of training goes: exp(s) is computed again in the backward pass instead of being
+    kept, and no scatter undoes the gather, so that log-scores and their gradient are the only
+    (B, L, V) arrays. Differentiable in the log-scores alone: noise and tokens decide the weights.
     """
-    other_BxLxV = _vocabulary(log_score_BxLxV) != x_BxL[..., None]
-    total_BxL = exp_weight_BxL * jnp.where(other_BxLxV, jnp.exp(log_score_BxLxV), 0.0).sum(-1)
+    total_BxL = exp_weight_BxL * _exp_others(mask_id, log_score_BxLxV, x_BxL).sum(-1)
     if log_weight_BxL is not None:
-        total_BxL -= log_weight_BxL * jnp.where(other_BxLxV, log_score_BxLxV, 0.0).sum(-1)
+        here_BxLxV = _vocabulary(log_score_BxLxV) == x_BxL[..., None]
+        total_BxL -= log_weight_BxL * jnp.where(here_BxLxV, 0.0, log_score_BxLxV).sum(-1)
     log_score_x0_BxL = jnp.take_along_axis(log_score_BxLxV, x0_BxL[..., None], -1)[..., 0]
     return total_BxL - x0_weight_BxL * log_score_x0_BxL
 
 
-def _score_sums_forward(*arguments):
-    return score_sums(*arguments), arguments
+def _score_sums_forward(mask_id, *arrays):
+    return score_sums(mask_id, *arrays), arrays
 
 
-def _score_sums_backward(arguments, gradient_BxL):
-    log_score_BxLxV, x_BxL, x0_BxL, exp_weight_BxL, log_weight_BxL, x0_weight_BxL = arguments
-    code_1x1xV = _vocabulary(log_score_BxLxV)
-    others_BxLxV = (gradient_BxL * exp_weight_BxL)[..., None] * jnp.exp(log_score_BxLxV)
+def _score_sums_backward(mask_id, arrays, gradient_BxL):
+    log_score_BxLxV, x_BxL, x0_BxL, exp_weight_BxL, log_weight_BxL, x0_weight_BxL = arrays
+    exp_gradient_BxLx1 = (gradient_BxL * exp_weight_BxL)[..., None]
+    result_BxLxV = exp_gradient_BxLx1 * _exp_others(mask_id, log_score_BxLxV, x_BxL)
     if log_weight_BxL is not None:
-        others_BxLxV -= (gradient_BxL * log_weight_BxL)[..., None]
-    at_x0_BxLx1 = (gradient_BxL * x0_weight_BxL)[..., None]
-    return (
-        jnp.where(code_1x1xV != x_BxL[..., None], others_BxLxV, 0.0)
-        - jnp.where(code_1x1xV == x0_BxL[..., None], at_x0_BxLx1, 0.0),
-        *[None] * 5,
-    )
+        here_BxLxV = _vocabulary(log_score_BxLxV) == x_BxL[..., None]
+        result_BxLxV -= jnp.where(here_BxLxV, 0.0, (gradient_BxL * log_weight_BxL)[..., None])
+    is_x0_BxLxV = _vocabulary(log_score_BxLxV) == x0_BxL[..., None]
+    result_BxLxV -= jnp.where(is_x0_BxLxV, (gradient_BxL * x0_weight_BxL)[..., None], 0.0)
+    return result_BxLxV, *[None] * 5
 
 
 score_sums.defvjp(_score_sums_forward, _score_sums_backward)
+
+
+def _exp_others(mask_id: int | None, log_score_BxLxV: jax.Array, x_BxL: jax.Array) -> jax.Array:
+    """exp(s), zero at `mask_id`, or at x where that is None."""
+    excluded = x_BxL[..., None] if mask_id is None else mask_id
+    # Adding 0 or -inf rather than selecting: with a constant mask XLA's CPU library then fuses
+    # exponential and sum in one pass, three times faster and with no temporary array.
+    return jnp.exp(
+        log_score_BxLxV + jnp.where(_vocabulary(log_score_BxLxV) == excluded, -jnp.inf, 0.0)
+    )
 
 
 def _vocabulary(array_BxLxV: jax.Array) -> jax.Array:
