@@ -6,7 +6,6 @@ Beside the codec stand an untrained network of the same sizes, the recordings ag
 recordings (what chance gives), and the recordings against themselves (the ceiling).
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,10 @@ from tqdm import tqdm
 
 from tokenizer_bridge import codec_metrics as metrics
 from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.sources import folder
 from tokenizer_bridge.wavtokenizer import registry
-from tokenizer_bridge.wavtokenizer.corpus import audio_files, load_int16
+from tokenizer_bridge.wavtokenizer.corpus import load_int16
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 FLAGS = flags.FLAGS
@@ -51,26 +52,23 @@ def main(argv: list[str]) -> None:
         print(f"{title[:24]:24}" + "".join(cells))
     if FLAGS.output:
         report = {"clips": len(clips), "clip_s": FLAGS.clip_s, "weights": info.weights_sha256}
-        Path(FLAGS.output).write_text(json.dumps(report | {"rows": rows}, indent=1))
+        write_json_atomically(Path(FLAGS.output), report | {"rows": rows})
 
 
 def read_clips(directory: str, sample_rate: int, clip_s: float, per_track: int) -> torch.Tensor:
     """Float clips (N, T), evenly spread over every track that is long enough."""
     length = round(clip_s * sample_rate)
     clips = []
-    for path in tqdm(audio_files(directory), desc="reading", unit="track", leave=False):
-        samples = load_int16(path, sample_rate)
-        if len(samples) >= length:
-            count = min(per_track, len(samples) // length)
-            starts = np.linspace(0, len(samples) - length, count).astype(int)
-            clips += [samples[i : i + length] for i in starts]
-    if not clips:
-        raise UserError(f"{directory}: no track is as long as a clip ({clip_s} s)")
+    for track in tqdm(folder.tracks(directory), desc="reading", unit="track", leave=False):
+        samples = load_int16(track, sample_rate, min_seconds=clip_s)
+        count = min(per_track, len(samples) // length)
+        starts = np.linspace(0, len(samples) - length, count).astype(int)
+        clips += [samples[i : i + length] for i in starts]
     return torch.from_numpy(np.stack(clips).astype(np.float32) / 32768)
 
 
 def untrained_like(codec: WavTokenizer, clips: torch.Tensor) -> WavTokenizer:
-    """A network of the same sizes at its initial values, its codebook drawn from its own vectors."""
+    """A network of the same sizes at its initial values, its codes drawn from its own vectors."""
     torch.manual_seed(0)
     network = WavTokenizer(codec.config).eval()
     with torch.inference_mode():

@@ -8,7 +8,6 @@ Rerunning the same command continues from the last saved state. RUN then holds `
 """
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -19,8 +18,10 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.files import atomic_file, write_json_atomically
+from tokenizer_bridge.sources import folder
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
-from tokenizer_bridge.wavtokenizer.corpus import audio_files, hold_out, load_int16
+from tokenizer_bridge.wavtokenizer.corpus import hold_out, load_int16
 from tokenizer_bridge.wavtokenizer.training import CodecTrainer, CodecTrainingConfig, export
 
 FLAGS = flags.FLAGS
@@ -54,28 +55,28 @@ def main(argv: list[str]) -> None:
     output = Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
 
-    train_files, held_files = hold_out(audio_files(FLAGS.input), FLAGS.input, FLAGS.held_out)
-    crop = int(config.crop_s * network.sample_rate)
-    tracks, held = ([], [])
-    progress = tqdm(total=len(train_files) + len(held_files), desc="reading", unit="track")
-    for files, loaded in ((train_files, tracks), (held_files, held)):
-        for path in files:
-            samples = load_int16(path, network.sample_rate)
-            if len(samples) <= 2 * crop:
-                raise UserError(f"{path}: shorter than two crops of {config.crop_s} s")
-            loaded.append(samples)
-            progress.update()
-    progress.close()
+    train_tracks, held_tracks = hold_out(folder.tracks(FLAGS.input), FLAGS.held_out)
     listing = {
-        name: [p.relative_to(FLAGS.input).as_posix() for p in files]
-        for name, files in (("train", train_files), ("held_out", held_files))
+        "train": [track.id for track in train_tracks],
+        "held_out": [track.id for track in held_tracks],
     }
-    (output / "tracks.json").write_text(json.dumps(listing, indent=1))
+    state = output / "state.pt"
+    if state.exists() and json.loads((output / "tracks.json").read_text()) != listing:
+        raise UserError(
+            f"{output} was trained on other tracks than {FLAGS.input} holds (its tracks.json): "
+            "use the same music or another --output"
+        )
+    write_json_atomically(output / "tracks.json", listing)
     if Path(FLAGS.config).resolve() != (output / "config.yaml").resolve():
         shutil.copyfile(FLAGS.config, output / "config.yaml")
 
+    loaded = [
+        load_int16(track, network.sample_rate, min_seconds=2 * config.crop_s)
+        for track in tqdm([*train_tracks, *held_tracks], desc="reading", unit="track")
+    ]
+    tracks, held = loaded[: len(train_tracks)], loaded[len(train_tracks) :]
+
     trainer = CodecTrainer(network, config, tracks)
-    state = output / "state.pt"
     if state.exists():
         trainer.restore(state)
     _train(trainer, held, output)
@@ -117,9 +118,8 @@ def _drop_log_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     rows = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(row + "\n" for row in rows))
-    os.replace(partial, path)
+    with atomic_file(path) as partial:
+        partial.write_text("".join(row + "\n" for row in rows))
 
 
 if __name__ == "__main__":

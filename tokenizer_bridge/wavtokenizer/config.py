@@ -34,8 +34,8 @@ class WavTokenizerConfig:
     sample_rate: int = SAMPLE_RATE  # Hz
 
     def __post_init__(self) -> None:
-        if self.n_fft % self.hop_length:
-            raise ValueError(f"n_fft {self.n_fft} is no multiple of the hop {self.hop_length}")
+        if self.n_fft < self.hop_length:
+            raise ValueError(f"n_fft {self.n_fft} is shorter than the hop {self.hop_length}")
         if self.backbone_dim % 32:
             raise ValueError(f"backbone dim {self.backbone_dim} is no multiple of 32 (group norm)")
 

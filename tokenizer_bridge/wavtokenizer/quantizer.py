@@ -16,12 +16,12 @@ class Codebook(nn.Module):
         self.register_buffer("embed_avg", torch.zeros(size, dim))
 
     def nearest(self, z_NxC: torch.Tensor) -> torch.Tensor:
-        """Index of the nearest vector of each row, int64 (N,); ‖z‖² is the same for all of them."""
+        """Index of the vector nearest to each row, int64 (N,); ‖z‖² does not change which it is."""
         return (z_NxC @ (2 * self.embed.T) - self.embed.square().sum(1)).argmax(1)
 
     @torch.no_grad()
     def initialise(self, z_NxC: torch.Tensor, lloyd_steps: int, generator: torch.Generator) -> None:
-        """Starts from distinct rows of `z` (N ≥ size) and refines them by a few Lloyd iterations."""
+        """Starts from rows of `z` (N ≥ size) drawn without repeats, then a few Lloyd steps."""
         size = len(self.embed)
         rows = torch.randperm(len(z_NxC), generator=generator)[:size]
         self.embed.copy_(z_NxC[rows])

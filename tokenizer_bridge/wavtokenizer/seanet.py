@@ -11,7 +11,7 @@ from torch import nn
 
 
 class WeightNormConv1d(nn.Module):
-    """Convolution with weight g·v/‖v‖ (Salimans & Kingma 2016), stored as `weight_g`, `weight_v`."""
+    """Convolution with the weight g·v/‖v‖ (Salimans & Kingma 2016), stored as its two parts."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1):
         super().__init__()

@@ -1,7 +1,6 @@
 """Codec training: one deterministic step, and everything needed to go on after a stop."""
 
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.files import atomic_file
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.losses import MultiResolutionLoss
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
@@ -170,9 +170,8 @@ class CodecTrainer:
             "training": asdict(self.config),
             "network": asdict(self.model.config),
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        with atomic_file(path) as partial:
+            torch.save(state, partial)
 
     def restore(self, path: Path) -> None:
         """Continues from `save`.
@@ -206,6 +205,5 @@ def export(model: WavTokenizer, path: Path) -> None:
         name: value.half() if value.is_floating_point() else value
         for name, value in model.state_dict().items()
     }
-    partial = path.with_suffix(".partial")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
-    os.replace(partial, path)
+    with atomic_file(path) as partial:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, partial)

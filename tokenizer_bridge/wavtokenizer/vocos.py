@@ -1,7 +1,7 @@
 """Vocos decoder: vectors to waveform through a ConvNeXt backbone and an inverse STFT.
 
-Siuzdak 2023, with the attention front of WavTokenizer (Ji et al. 2024). B batch, C channels, L frames.
-State-dict names are the published ones.
+Siuzdak 2023, with the attention front of WavTokenizer (Ji et al. 2024). State-dict names are the
+published ones. B batch, C channels, L frames.
 """
 
 import torch
@@ -138,14 +138,14 @@ class InverseSTFT(nn.Module):
 
     def _overlap_add(self, frames_BxLxN: torch.Tensor) -> torch.Tensor:
         B, L, N = frames_BxLxN.shape
-        overlap = N // self.hop_length
-        chunks = frames_BxLxN.reshape(B, L, overlap, self.hop_length)
+        overlap = -(-N // self.hop_length)  # frames that reach into one hop
+        padded = F.pad(frames_BxLxN, (0, overlap * self.hop_length - N))
+        chunks = padded.reshape(B, L, overlap, self.hop_length)
         out = chunks.new_zeros(B, L + overlap - 1, self.hop_length)
         for i in range(overlap):
             out[:, i : i + L] += chunks[:, :, i]
         trim = (N - self.hop_length) // 2
-        samples = out.reshape(B, -1)
-        return samples[:, trim : samples.shape[1] - trim]
+        return out.reshape(B, -1)[:, trim : (L - 1) * self.hop_length + N - trim]
 
 
 class ISTFTHead(nn.Module):
