@@ -20,6 +20,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from sedd_jax.diffusion.jump import JumpLaw, fold_in_rows, uniform_rows
+
 
 @dataclasses.dataclass(frozen=True)
 class Absorbing:
@@ -45,6 +47,18 @@ class Absorbing:
         """The limit x_BxL that sampling starts from: the mask everywhere."""
         return jnp.full((key_B.shape[0], length), self.mask_id, jnp.int32)
 
+    def pinned_sigma(self, sigma_B: jax.Array, last_sigma: jax.Array) -> jax.Array:
+        """Noise of the process given that it ends in its limit at noise `last_sigma`; may be inf.
+
+        Given that all is masked at the end, a token is masked before with probability
+        (1 - exp(-sigma)) / (1 - exp(-last_sigma)). The reverse rates are those of the free process.
+        """
+        return -jnp.log1p(-jnp.expm1(-sigma_B) / jnp.expm1(-last_sigma))
+
+    def prior_kl(self, last_sigma: jax.Array) -> jax.Array:
+        """KL from a token at the end of the pinned process to the limit, nats: both are the mask."""
+        return jnp.zeros_like(last_sigma)
+
     def reverse_rate(self, x_BxL: jax.Array, score_BxLxV: jax.Array) -> jax.Array:
         """Row x of the reverse rates (eq. 3) over dsigma, (B, L, V); rows sum to zero."""
         masked_BxLx1 = (x_BxL == self.mask_id)[..., None]
@@ -63,6 +77,25 @@ class Absorbing:
         masked_BxLx1 = (x_BxL == self.mask_id)[..., None]
         stay_Bx1x1 = jnp.exp(-dsigma_B)[:, None, None]
         return stay_Bx1x1 * here_BxLxV + jnp.where(masked_BxLx1, 1 - stay_Bx1x1, 0.0)
+
+    def euler_law(self, x_BxL: jax.Array, score_sum_BxL: jax.Array, dsigma_B: jax.Array) -> JumpLaw:
+        """Law of a step at constant rates through the noise dsigma (eq. 17)."""
+        gain_BxL = jnp.where(x_BxL == self.mask_id, dsigma_B[:, None], 0.0)
+        return JumpLaw(jnp.maximum(1 - gain_BxL * score_sum_BxL, 0.0), gain_BxL)
+
+    def tweedie_law(
+        self, x_BxL: jax.Array, score_sum_BxL: jax.Array, dsigma_B: jax.Array
+    ) -> JumpLaw:
+        """Posterior of a step that removes the noise dsigma (eq. 19)."""
+        return self.euler_law(x_BxL, score_sum_BxL, jnp.expm1(dsigma_B))
+
+    def denoise_law(
+        self, x_BxL: jax.Array, score_sum_BxL: jax.Array, sigma_B: jax.Array
+    ) -> JumpLaw:
+        """Posterior of the data (eq. 18): that of a step removing all noise, less the mask."""
+        del score_sum_BxL, sigma_B
+        masked_BxL = (x_BxL == self.mask_id).astype(jnp.float32)
+        return JumpLaw(1 - masked_BxL, masked_BxL)
 
     def score_entropy(
         self, log_score_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
@@ -97,17 +130,34 @@ class Uniform:
         """V: the codes."""
         return self.num_codes
 
+    @property
+    def mask_id(self) -> None:
+        """There is no mask."""
+        return None
+
     def perturb(self, key_B: jax.Array, x0_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
         """A draw x_BxL of p_{t|0}(. | x0): a token is redrawn with probability 1 - exp(-sigma)."""
         length = x0_BxL.shape[1]
-        move_key_B, code_key_B = split_rows(key_B, 2)
-        moves_BxL = uniform_rows(move_key_B, length) < -jnp.expm1(-sigma_B)[:, None]
-        return jnp.where(moves_BxL, self.sample_limit(code_key_B, length), x0_BxL)
+        u_BxL = uniform_rows(fold_in_rows(key_B, 0), length)
+        redrawn_BxL = self.sample_limit(fold_in_rows(key_B, 1), length)
+        return jnp.where(u_BxL < -jnp.expm1(-sigma_B)[:, None], redrawn_BxL, x0_BxL)
 
     def sample_limit(self, key_B: jax.Array, length: int) -> jax.Array:
         """A draw x_BxL of the limit that sampling starts from: independent uniform codes."""
         draw = jax.vmap(lambda key: jax.random.randint(key, (length,), 0, self.vocab_size))
         return draw(key_B)
+
+    def pinned_sigma(self, sigma_B: jax.Array, last_sigma: jax.Array) -> jax.Array:
+        """Noise of the process that is compared with the limit at `last_sigma`: sigma itself."""
+        del last_sigma
+        return sigma_B
+
+    def prior_kl(self, last_sigma: jax.Array) -> jax.Array:
+        """KL from p_{1|0}(. | x0) of a token to the limit, the uniform distribution; nats."""
+        kept, others = jnp.exp(-last_sigma), self.vocab_size - 1
+        here = (1 + others * kept) * jnp.log1p(others * kept)
+        elsewhere = others * (1 - kept) * jnp.log1p(-kept)
+        return (here + elsewhere) / self.vocab_size
 
     def reverse_rate(self, x_BxL: jax.Array, score_BxLxV: jax.Array) -> jax.Array:
         """Row x of the reverse rates (eq. 3) over dsigma, (B, L, V); rows sum to zero."""
@@ -124,6 +174,35 @@ class Uniform:
         here_BxLxV = jax.nn.one_hot(x_BxL, self.vocab_size)
         redrawn_Bx1x1 = -jnp.expm1(-dsigma_B)[:, None, None] / self.vocab_size
         return jnp.exp(-dsigma_B)[:, None, None] * here_BxLxV + redrawn_Bx1x1
+
+    def euler_law(self, x_BxL: jax.Array, score_sum_BxL: jax.Array, dsigma_B: jax.Array) -> JumpLaw:
+        """Law of a step at constant rates through the noise dsigma (eq. 17)."""
+        gain_BxL = jnp.broadcast_to(dsigma_B[:, None] / self.vocab_size, x_BxL.shape)
+        return JumpLaw(jnp.maximum(1 - gain_BxL * score_sum_BxL, 0.0), gain_BxL)
+
+    def tweedie_law(
+        self, x_BxL: jax.Array, score_sum_BxL: jax.Array, dsigma_B: jax.Array
+    ) -> JumpLaw:
+        """Posterior of a step that removes the noise dsigma (eq. 19), no probability negative."""
+        del x_BxL
+        mean_score_BxL = (1 + score_sum_BxL) / self.vocab_size
+        gone_Bx1 = -jnp.expm1(-dsigma_B)[:, None]
+        # staggered_score is exp(dsigma) (s - floor); transp_transition is stay_Bx1 at x.
+        floor_BxL = gone_Bx1 * mean_score_BxL
+        stay_Bx1 = 1 - gone_Bx1 + gone_Bx1 / self.vocab_size
+        return JumpLaw(
+            stay_BxL=jnp.exp(dsigma_B)[:, None] * stay_Bx1 * jnp.maximum(1 - floor_BxL, 0.0),
+            gain_BxL=jnp.broadcast_to(
+                jnp.expm1(dsigma_B)[:, None] / self.vocab_size, floor_BxL.shape
+            ),
+            floor_BxL=floor_BxL,
+        )
+
+    def denoise_law(
+        self, x_BxL: jax.Array, score_sum_BxL: jax.Array, sigma_B: jax.Array
+    ) -> JumpLaw:
+        """Posterior of the data (eq. 18): that of a step removing all noise."""
+        return self.tweedie_law(x_BxL, score_sum_BxL, sigma_B)
 
     def score_entropy(
         self, log_score_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
@@ -142,7 +221,7 @@ class Uniform:
         ratio_Bx1 = 1 / inverse_Bx1
         unmoved_BxL = x_BxL == x0_BxL
         entropy_BxL = score_sums(
-            None,
+            self.mask_id,
             log_score_BxLxV,
             x_BxL,
             x0_BxL,
@@ -168,16 +247,6 @@ def make_graph(name: str, num_codes: int) -> Graph:
     if name == "uniform":
         return Uniform(num_codes)
     raise ValueError(f'graph.type must be "absorbing" or "uniform", got "{name}"')
-
-
-def uniform_rows(key_B: jax.Array, length: int) -> jax.Array:
-    """u_BxL in [0, 1): row b depends on key_B[b] only."""
-    return jax.vmap(lambda key: jax.random.uniform(key, (length,)))(key_B)
-
-
-def split_rows(key_B: jax.Array, num: int) -> jax.Array:
-    """`num` independent arrays of keys, stacked: (num, B)."""
-    return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(key_B)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

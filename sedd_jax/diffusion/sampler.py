@@ -1,0 +1,130 @@
+"""Sampling: the reverse process from its limit to data, in steps, then a final denoising step.
+
+Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, section 4, Algorithm 2. Two samplers:
+
+- "euler" (eq. 17): every position jumps on its own at the reverse rates of the step's start;
+- "analytic" (Tweedie tau-leaping, eq. 18, 19): every position is drawn from its exact posterior,
+  as far as the scores at the step's start tell it.
+
+Time falls from 1 to eps on an even grid. `euler_probs`, `analytic_probs` and `denoise_probs` are a
+step's probabilities as published, for comparison; `step` and `denoise_step` draw from them. All
+randomness of a row comes from its own key, so that a sample does not depend on its batch, on the
+mesh, or on how the steps are cut into chunks.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from sedd_jax.diffusion.graph import Graph
+from sedd_jax.diffusion.jump import ReverseStep, fold_in_rows
+from sedd_jax.diffusion.loss import LogScoreFn
+from sedd_jax.diffusion.noise import Noise
+
+SAMPLERS = ("euler", "analytic")
+
+
+def euler_probs(
+    graph: Graph, score_BxLxV: jax.Array, x_BxL: jax.Array, dsigma_B: jax.Array, dt: jax.Array
+) -> jax.Array:
+    """Identity + dt dsigma reverse rate (eq. 17), (B, L, V); not clamped: may be negative."""
+    rate_BxLxV = (dt * dsigma_B)[:, None, None] * graph.reverse_rate(x_BxL, score_BxLxV)
+    return jax.nn.one_hot(x_BxL, graph.vocab_size) + rate_BxLxV
+
+
+def analytic_probs(
+    graph: Graph, score_BxLxV: jax.Array, x_BxL: jax.Array, dsigma_B: jax.Array
+) -> jax.Array:
+    """Posterior of a step that removes the noise dsigma (eq. 19), (B, L, V), unnormalised."""
+    transition_BxLxV = graph.transp_transition(x_BxL, dsigma_B)
+    return graph.staggered_score(score_BxLxV, dsigma_B) * transition_BxLxV
+
+
+def denoise_probs(
+    graph: Graph, score_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array
+) -> jax.Array:
+    """Posterior of the data (eq. 18), (B, L, codes), unnormalised: no entry for a mask."""
+    return analytic_probs(graph, score_BxLxV, x_BxL, sigma_B)[..., : graph.num_codes]
+
+
+def start(graph: Graph, key_B: jax.Array, length: int) -> jax.Array:
+    """x_BxL at t = 1, where sampling with these keys begins."""
+    return graph.sample_limit(fold_in_rows(key_B, 0), length)
+
+
+def step(
+    sampler: str,
+    graph: Graph,
+    noise: Noise,
+    log_score_fn: LogScoreFn,
+    key_B: jax.Array,
+    x_BxL: jax.Array,
+    t: jax.Array,
+    dt: jax.Array,
+) -> jax.Array:
+    """x_BxL at time t - dt, given x at t. ValueError for a sampler not in `SAMPLERS`."""
+    t_B = jnp.full(x_BxL.shape[0], t)
+    sigma_B, dsigma_B = noise(t_B)
+    if sampler == "euler":
+        law, removed_B = graph.euler_law, dt * dsigma_B
+    elif sampler == "analytic":
+        law, removed_B = graph.tweedie_law, sigma_B - noise(t_B - dt)[0]
+    else:
+        raise ValueError(f"sampling.sampler must be one of {SAMPLERS}, got {sampler!r}")
+    log_score_BxLxV = log_score_fn(x_BxL, sigma_B)
+    reverse_step = ReverseStep.make(
+        x_BxL, log_score_BxLxV, lambda score_sum: law(x_BxL, score_sum, removed_B)
+    )
+    return reverse_step.draw(key_B)
+
+
+def sample_chunk(
+    sampler: str,
+    graph: Graph,
+    noise: Noise,
+    log_score_fn: LogScoreFn,
+    key_B: jax.Array,
+    x_BxL: jax.Array,
+    *,
+    first: jax.Array,
+    num: int,
+    steps: int,
+    eps: float = 1e-5,
+) -> jax.Array:
+    """x_BxL after steps first … first + num - 1 of a grid of `steps` from t = 1 to t = eps.
+
+    `first` may be traced, so that chunks of equal length share one compilation.
+    """
+    dt = (1 - eps) / steps
+
+    def body(x_BxL, index):
+        key_now_B = fold_in_rows(key_B, 1 + index)
+        t = eps + dt * (steps - index)
+        return step(sampler, graph, noise, log_score_fn, key_now_B, x_BxL, t, dt), None
+
+    return jax.lax.scan(body, x_BxL, first + jnp.arange(num))[0]
+
+
+def denoise_step(
+    graph: Graph,
+    noise: Noise,
+    log_score_fn: LogScoreFn,
+    key_B: jax.Array,
+    x_BxL: jax.Array,
+    *,
+    steps: int,
+    eps: float = 1e-5,
+) -> jax.Array:
+    """The sample x_BxL: codes only, drawn given x at t = eps, after all the `steps`."""
+    key_now_B = fold_in_rows(key_B, 1 + steps)
+    return denoiser(graph, noise, log_score_fn, x_BxL, eps).draw(key_now_B)
+
+
+def denoiser(
+    graph: Graph, noise: Noise, log_score_fn: LogScoreFn, x_BxL: jax.Array, eps: float
+) -> ReverseStep:
+    """The distribution of the final step from x at t = eps to data."""
+    sigma_B, _ = noise(jnp.full(x_BxL.shape[0], eps))
+    log_score_BxLxV = log_score_fn(x_BxL, sigma_B)
+    return ReverseStep.make(
+        x_BxL, log_score_BxLxV, lambda score_sum: graph.denoise_law(x_BxL, score_sum, sigma_B)
+    )
