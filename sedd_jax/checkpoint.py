@@ -119,15 +119,20 @@ class Checkpoints:
         meta = dataclasses.replace(meta, checksums=checksums(items))
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
         args["meta"] = ocp.args.JsonSave(dataclasses.asdict(meta))
+        self.check()
+        with self._save_errors():
+            self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
+
+    def check(self) -> None:
+        """Raises UserError when a save in the background has failed."""
         with self._save_errors():
             self._manager.check_for_errors()
-            self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
 
     def wait(self) -> None:
         """Returns when the last save is whole. Raises UserError when it failed."""
         with self._save_errors():
             self._manager.wait_until_finished()
-            self._manager.check_for_errors()
+        self.check()
 
     def newest(self, read: Callable[[int], T]) -> T:
         """`read(step)` of the newest checkpoint that it can read.

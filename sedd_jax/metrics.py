@@ -9,8 +9,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
+from sedd_jax.event_file import EventFile
 from sedd_jax.network.transformer import MLP_RATIO, NetworkConfig
 
 METRICS_FILE = "metrics.jsonl"
@@ -27,17 +27,13 @@ class MetricsWriter:
         self._path = Path(workdir) / METRICS_FILE
         self._drop_lines_after(start_step)
         self._file = open(self._path, "a", encoding="utf-8")
-        # purge_step hides the steps of an earlier life that are about to be run again.
-        self._tensorboard = SummaryWriter(
-            str(Path(workdir) / "tensorboard"), purge_step=start_step + 1
-        )
+        self._events = EventFile(Path(workdir) / "tensorboard", start_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         line = {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._file.write(json.dumps({"step": step} | line) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._tensorboard.add_scalar(name, value, step)
+        self._events.write(step, values)
 
     def _drop_lines_after(self, start_step: int) -> None:
         if not self._path.exists():
@@ -52,7 +48,7 @@ class MetricsWriter:
 
     def __exit__(self, error_type, error, traceback) -> None:
         self._file.close()
-        self._tensorboard.close()
+        self._events.close()
 
 
 def read_lines(path: str | Path) -> list[dict[str, float | None]]:

@@ -52,12 +52,16 @@ DISTRIBUTED = flags.DEFINE_bool(
 class StopRequest:
     """Notes the first SIGTERM or Ctrl-C, to be acted on between steps; the next acts as usual."""
 
-    def __init__(self):
+    def __enter__(self) -> "StopRequest":
         self.signal_number: int | None = None
         self._usual = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
+        return self
 
     def _note(self, signal_number: int, frame) -> None:
         self.signal_number = signal_number
+        self.__exit__()
+
+    def __exit__(self, *error) -> None:
         for number, handler in self._usual.items():
             signal.signal(number, handler)
 
@@ -129,12 +133,12 @@ def train(config: ConfigDict, workdir: Path) -> int:
     validation = make_validation(run, dataset, VALIDATION_SPLIT)
 
     workdir.mkdir(parents=True, exist_ok=True)
-    stop = StopRequest()
-    with Checkpoints(
+    checkpoints = Checkpoints(
         checkpoint_dir(workdir),
         keep_last=config.checkpoint.keep_last,
         keep_every=config.checkpoint.keep_every,
-    ) as checkpoints:
+    )
+    with checkpoints, StopRequest() as stop:
         state = start(run, checkpoints, dataset, tokens)
         step = int(state.step)
         config_lib.save(config, workdir / "config.json")
@@ -166,6 +170,7 @@ def train(config: ConfigDict, workdir: Path) -> int:
 
                 if is_due(config.training.log_every):
                     writer.write(step, meter.report())
+                    checkpoints.check()
                 if validation and is_due(config.evaluation.every):
                     with meter.paused():
                         bits = validation.bits_per_token(state.ema_params)

@@ -1,0 +1,91 @@
+import importlib
+
+import pytest
+
+from sedd_jax import config as config_lib
+from sedd_jax.errors import UserError
+from tests.sedd_jax.toy import toy_config
+
+
+@pytest.mark.parametrize("name", ["music_small", "demo", "quickstart"])
+def test_shipped_configs_are_whole_and_possible(name):
+    module = importlib.import_module(f"configs.{name}")
+    config_lib.check(module.get_config())
+    assert "python -m sedd_jax.train" in module.__doc__
+
+
+def test_unknown_missing_and_mistyped_keys_are_named():
+    config = toy_config()
+    config.optim.momentum = 0.9
+    with pytest.raises(UserError, match=r"unknown config key optim\.momentum"):
+        config_lib.check(config)
+
+    config = toy_config()
+    del config.optim["b1"]
+    with pytest.raises(UserError, match=r"no optim\.b1"):
+        config_lib.check(config)
+
+    for group, key, value in [("model", "width", 16.0), ("model", "scale_by_sigma", 1)]:
+        config = toy_config()
+        del config[group][key]
+        config[group][key] = value
+        with pytest.raises(UserError, match=rf"config\.{group}\.{key} must be"):
+            config_lib.check(config)
+
+
+def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
+    config = toy_config()
+    del config.optim["learning_rate"]
+    config.optim.learning_rate = 1
+    config_lib.check(config)
+    del config.model["num_blocks"]
+    config.model.num_blocks = True
+    with pytest.raises(UserError, match=r"config\.model\.num_blocks must be int"):
+        config_lib.check(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"model__num_heads": 3}, "heads of even width"),
+        ({"training__accumulation": 3}, "multiple of config.training.accumulation"),
+        ({"noise__sigma_min": 30.0}, "config.noise.sigma_min"),
+        ({"noise__sigma_min": 0.0}, "config.noise.sigma_min"),
+        ({"graph__type": "absorb"}, "absorbing, uniform"),
+        ({"model__dropout": 1.5}, "config.model.dropout is 1.5"),
+        ({"training__num_steps": 0}, "config.training.num_steps is 0; it must be at least 1"),
+        ({"mesh__fsdp": -1}, "one of them may be -1"),
+        ({"mesh__fsdp": 0}, "config.mesh"),
+        ({"optim__learning_rate": float("nan")}, "config.optim.learning_rate is nan"),
+    ],
+)
+def test_impossible_values_are_refused_in_one_line(overrides, message):
+    with pytest.raises(UserError) as error:
+        config_lib.check(toy_config(**overrides))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_saved_config_comes_back_equal(tmp_path):
+    config = toy_config(model__dropout=0.25, data__path="a b")
+    config_lib.save(config, tmp_path / "config.json")
+    assert config_lib.load(tmp_path / "config.json").to_dict() == config.to_dict()
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+    (tmp_path / "config.json").write_text('{"seed": 0, ')
+    with pytest.raises(UserError, match=r"config\.json"):
+        config_lib.load(tmp_path / "config.json")
+
+
+def test_resuming_allows_what_changes_nothing_computed_and_names_what_does():
+    saved = toy_config().to_dict()
+    config_lib.check_resumable(saved, toy_config(), "RUN")
+    free = {
+        "training__num_steps": 99, "training__accumulation": 2, "checkpoint__keep_last": 9,
+        "evaluation__every": 7, "data__path": "moved", "mesh__data": 1, "sampling__steps": 3,
+    }  # fmt: skip
+    config_lib.check_resumable(saved, toy_config(**free), "RUN")
+    with pytest.raises(UserError, match=r"RUN was trained with config\.model\.width=16, not 32"):
+        config_lib.check_resumable(saved, toy_config(model__width=32), "RUN")
+    with pytest.raises(UserError, match=r"config\.training\.batch_size=8, not 16"):
+        config_lib.check_resumable(saved, toy_config(training__batch_size=16), "RUN")
