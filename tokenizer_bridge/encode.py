@@ -30,6 +30,7 @@ from tokenizer_bridge.encode_job import (
 )
 from tokenizer_bridge.encode_workers import CodecChoice, run_workers
 from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.records import TokenDataset
 from tokenizer_bridge.sources import folder
 from tokenizer_bridge.wavtokenizer.registry import load_codec
@@ -51,12 +52,14 @@ _DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or c
 
 def main(argv: list[str]) -> None:
     del argv
+    keep_freed_memory()
     shard_index, num_shards = parse_shard(_SHARD.value)
+    tracks = SOURCES[_SOURCE.value](_INPUT.value)
     codec, info = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
     job = EncodeJob(
         output=Path(_OUTPUT.value),
         source=_SOURCE.value,
-        tracks=tuple(SOURCES[_SOURCE.value](_INPUT.value)),
+        tracks=tuple(tracks),
         codec=vars(info),
         window_s=_WINDOW_S.value,
         overlap_s=_OVERLAP_S.value,

@@ -11,6 +11,7 @@ import torch
 
 from tokenizer_bridge.encode_job import EncodeJob, encode_shard
 from tokenizer_bridge.errors import UserError, is_disk_full
+from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 
@@ -84,6 +85,7 @@ def _work(
     sender: Connection,
 ) -> None:
     """A worker process."""
+    keep_freed_memory()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_processes))
     try:

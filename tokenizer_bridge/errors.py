@@ -26,9 +26,10 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def run_door(main: Callable[[list[str]], int | None]) -> None:
-    """Run `main` under absl; a UserError or a full disk is one line on stderr and exit code 1.
+    """Run `main` under absl; a UserError is one line on stderr and exit code 1.
 
-    An interrupt (Ctrl-C) exits with 130. Arguments that are no flags are refused.
+    So are a full disk and a file or directory that cannot be used. An interrupt (Ctrl-C) exits with
+    130. Arguments that are no flags are refused.
     """
 
     def guarded(argv: list[str]) -> int:
@@ -43,9 +44,12 @@ def run_door(main: Callable[[list[str]], int | None]) -> None:
             print("interrupted", file=sys.stderr)
             return 130
         except (OSError, RuntimeError) as error:
-            if not is_disk_full(error):
+            if is_disk_full(error):
+                print(f"error: nothing more can be written: {error}", file=sys.stderr)
+            elif getattr(error, "filename", None):
+                print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            else:
                 raise
-            print(f"error: nothing more can be written: {error}", file=sys.stderr)
             return 1
 
     app.run(guarded)

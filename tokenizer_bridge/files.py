@@ -4,9 +4,13 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+_MAX_STEM = 150  # characters; a file name may have 255 bytes, with suffixes
 
 
 def sync(path: Path) -> None:
@@ -45,3 +49,22 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def safe_file_stems(names: Sequence[str]) -> list[str]:
+    """A file name without suffix for each name, safe on any system and unlike all the others.
+
+    Letters, digits, `.`, `-` and `_` stay, all else becomes `_`. Those that would be the same file,
+    where upper and lower case are one, get a hash of the name as well; names given twice, a count.
+    """
+    stems = [re.sub(r"[^a-zA-Z0-9._-]", "_", name)[-_MAX_STEM:].lstrip(".-") for name in names]
+    same_file = Counter(stem.lower() for stem in stems)
+    seen = Counter()
+    unique = []
+    for name, stem in zip(names, stems, strict=True):
+        if not stem or same_file[stem.lower()] > 1:
+            digest = hashlib.sha256(f"{seen[name]}{name}".encode()).hexdigest()[:8]
+            stem = f"{stem}-{digest}"
+            seen[name] += 1
+        unique.append(stem)
+    return unique

@@ -91,10 +91,12 @@ class Record:
 
 
 def check_tokens(tokens: np.ndarray, codebook_size: int) -> None:
-    """Raise ValueError unless tokens are whole numbers in [0, codebook_size)."""
+    """Raise ValueError unless tokens (L,), L > 0, are whole numbers in [0, codebook_size)."""
+    if tokens.ndim != 1 or len(tokens) == 0:
+        raise ValueError(f"a row of tokens is needed, not shape {tokens.shape}")
     if not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(f"tokens must be whole numbers, not {tokens.dtype}")
-    if tokens.size and (int(tokens.max()) >= codebook_size or int(tokens.min()) < 0):
+    if int(tokens.max()) >= codebook_size or int(tokens.min()) < 0:
         bad = tokens[(tokens >= codebook_size) | (tokens < 0)].flat[0]
         raise ValueError(f"token {bad} is outside the codec's {codebook_size} codes")
 

@@ -1,0 +1,68 @@
+"""Codes to audio: windows of many pieces share a batch, and are joined with cross-fades."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.windows import Windowing, batches_of_equal_length, join_audio
+
+K = TypeVar("K")
+
+
+@dataclass
+class _Progress(Generic[K]):
+    """What has come of one piece so far."""
+
+    key: K
+    num_windows: int
+    pieces: list[tuple[int, np.ndarray]] = field(default_factory=list)  # (start, audio)
+
+
+@dataclass(frozen=True)
+class _Window(Generic[K]):
+    progress: _Progress[K]
+    start: int
+    codes: np.ndarray  # (L,) int64
+
+
+def decode_pieces(
+    codec: WavTokenizer,
+    pieces: Iterable[tuple[K, np.ndarray]],
+    windowing: Windowing,
+    batch_size: int,
+) -> Iterator[tuple[K, np.ndarray]]:
+    """From (key, codes (L,)) to (key, audio (L·hop,) float32), in the order in which they are done.
+
+    codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
+    at once. Codes are integers below the codec's codebook_size, at least one a piece. Audio is not
+    clipped.
+    """
+
+    def windows() -> Iterator[_Window[K]]:
+        for key, codes in pieces:
+            starts = windowing.starts(len(codes))
+            progress = _Progress(key, len(starts))
+            for start in starts:
+                window = codes[start : start + windowing.length].astype(np.int64)
+                yield _Window(progress, start, window)
+
+    batches = batches_of_equal_length(windows(), lambda window: len(window.codes), batch_size)
+    for batch in batches:
+        audio_BxT = decode_batch(codec, np.stack([window.codes for window in batch]))
+        for window, audio_T in zip(batch, audio_BxT, strict=True):
+            progress = window.progress
+            progress.pieces.append((window.start, audio_T))
+            if len(progress.pieces) == progress.num_windows:
+                hop = codec.config.hop_length
+                yield progress.key, join_audio(progress.pieces, windowing.overlap, hop)
+
+
+def decode_batch(codec: WavTokenizer, codes_BxL: np.ndarray) -> np.ndarray:
+    """Audio (B, L·hop) float32 of int64 codes (B, L), each row on its own."""
+    device = next(codec.parameters()).device
+    with torch.inference_mode():
+        return codec.decode(torch.from_numpy(codes_BxL).to(device)).float().cpu().numpy()
