@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.files import atomic_file, write_json_atomically
+from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.sources import folder
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.corpus import hold_out, load_int16
@@ -42,6 +43,7 @@ flags.DEFINE_integer("threads", 0, "PyTorch threads; 0 for all cores.", lower_bo
 
 def main(argv: list[str]) -> None:
     del argv
+    keep_freed_memory()
     if FLAGS.threads:
         torch.set_num_threads(FLAGS.threads)
     network = WavTokenizerConfig.from_yaml(FLAGS.config)

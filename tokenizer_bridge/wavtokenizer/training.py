@@ -14,6 +14,7 @@ from tokenizer_bridge.files import atomic_file
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.losses import MultiResolutionLoss
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.wavtokenizer.seanet import WeightNormConv1d
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class CodecTrainingConfig:
     crop_s: float = 1.0
     learning_rate: float = 1e-3
     warmup_steps: int = 200
-    continuous_steps: int = 500  # steps without the quantiser, before the codebook is started
+    continuous_steps: int = 300  # steps without the quantiser, before the codebook is started
     lloyd_steps: int = 4
     codebook_decay: float = 0.99
     dead_below: float = 0.02  # share of the mean use under which a code is moved
@@ -56,6 +57,7 @@ class CodecTrainer:
         self._last_start = np.cumsum(starts)
         if not tracks or min(starts) == 0:
             raise ValueError("every training track must be at least one crop long")
+        self._initialise_encoder()
 
     def batch(self, step: int, size: int) -> torch.Tensor:
         """Crops (size, T) drawn uniformly over all positions of all tracks, by (seed, step)."""
@@ -148,6 +150,23 @@ class CodecTrainer:
             "log_linear": float(np.mean(log_linear)),
             "perplexity": float(torch.exp(-(share * share.log()).sum())),
         }
+
+    @torch.no_grad()
+    def _initialise_encoder(self) -> None:
+        """Gives every convolution of the encoder unit-variance output on the first batch.
+
+        With PyTorch's initial values the signal shrinks by a third from layer to layer, and the
+        decoder learns the average spectrum before it notices that its input varies.
+        """
+
+        def normalise(module, inputs, output):
+            return module.normalise_output(*inputs)
+
+        convolutions = [m for m in self.model.encoder.modules() if isinstance(m, WeightNormConv1d)]
+        hooks = [module.register_forward_hook(normalise) for module in convolutions]
+        self.model.encoder_output(self.batch(0, 4 * self.config.batch_size))
+        for hook in hooks:
+            hook.remove()
 
     @torch.no_grad()
     def _start_codebook(self, generator: torch.Generator) -> None:

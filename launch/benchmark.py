@@ -1,0 +1,251 @@
+"""How fast this machine trains, samples, encodes, decodes and reads: a table and JSON.
+
+    python -m launch.benchmark [--config=configs/demo.py] [--parts=train,sample,codec,data]
+
+Every part runs in a process of its own, so that its peak memory is its own. Times are medians of
+several repetitions after a warm-up; on a shared machine trust ratios more than seconds.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from ml_collections import config_flags
+
+from sedd_jax.errors import UserError, run_door
+from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.records import Record, TokenDataset, TokenDatasetWriter
+
+FLAGS = flags.FLAGS
+PARTS = ("train", "sample", "codec", "data")
+
+CONFIG = config_flags.DEFINE_config_file("config", "configs/demo.py", "Model, batch and length.")
+flags.DEFINE_list("parts", list(PARTS), f"Which of {', '.join(PARTS)}.")
+flags.DEFINE_integer("repeats", 7, "Timed repetitions of everything.", lower_bound=1)
+flags.DEFINE_integer("codebook_size", 4096, "Codes, without the mask.", lower_bound=2)
+flags.DEFINE_string("codec", "demo", "Codec to time; 'full-size' is the published one's size.")
+flags.DEFINE_float("clip_s", 10.0, "Length of a clip to encode and decode.", lower_bound=1.0)
+flags.DEFINE_string("output", None, "JSON file for the figures.")
+flags.DEFINE_bool("in_process", False, "Run the one part given here and print its JSON.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    for part in FLAGS.parts:
+        if part not in PARTS:
+            raise UserError(f"--parts: {part!r} is none of {', '.join(PARTS)}")
+    if FLAGS.in_process:
+        for part in FLAGS.parts:
+            figures = measure(part)
+            figures["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            print(json.dumps(figures))
+        return
+    report = {part: in_process_of_its_own(part) for part in FLAGS.parts}
+    if "train" in report and "data" in report:
+        ratio = report["data"]["tokens/s"] / report["train"]["tokens/s"]
+        report["data"]["ratio to what training eats"] = ratio
+    print(table(report))
+    if FLAGS.output:
+        write_json_atomically(Path(FLAGS.output), report)
+
+
+def in_process_of_its_own(part: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "launch.benchmark", *sys.argv[1:]]
+    command += [f"--parts={part}", "--in_process"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise UserError(f"the part {part!r} failed; its message is above")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(part: str) -> dict[str, float]:
+    return {"train": train, "sample": sample, "codec": codec, "data": data}[part]()
+
+
+def median_seconds(run: Callable[[], object]) -> float:
+    """Median duration of a call, after one that is not counted."""
+    run()
+    seconds = []
+    for _ in range(FLAGS.repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def build_run():
+    from sedd_jax import config as config_lib
+    from sedd_jax.run import build
+
+    config_lib.check(CONFIG.value)
+    codec = {"name": "benchmark", "codebook_size": FLAGS.codebook_size}
+    return build(CONFIG.value, codec)
+
+
+def matmul_rate() -> float:
+    """FLOP/s of a large matrix product on one device, in the dtype that training computes in."""
+    import jax
+    import jax.numpy as jnp
+
+    run = build_run()
+    size = 2048
+    a = jnp.ones((size, size), run.network.compute_dtype)
+    product = jax.jit(lambda a, b: a @ b)
+    seconds = median_seconds(lambda: product(a, a).block_until_ready())
+    return 2 * size**3 / seconds * run.mesh.devices.size
+
+
+def train() -> dict[str, float]:
+    """The training step that sedd_jax.train runs, on random tokens."""
+    import jax
+
+    from sedd_jax import mesh as mesh_lib
+    from sedd_jax.metrics import train_flops_per_token
+    from sedd_jax.step import jit_train_step
+
+    run = build_run()
+    shape = (run.config.training.batch_size, run.config.model.length)
+    tokens = np.random.default_rng(0).integers(FLAGS.codebook_size, size=shape, dtype=np.int32)
+    batch = jax.device_put(tokens, mesh_lib.batch_sharding(run.mesh))
+    step, state = jit_train_step(run), run.fresh_state()
+
+    def one_step():
+        nonlocal state
+        state, metrics = step(state, batch)
+        jax.block_until_ready(metrics)
+
+    seconds = median_seconds(one_step)
+    num_tokens = shape[0] * shape[1]
+    flops = train_flops_per_token(run.network) * num_tokens
+    peak = matmul_rate()
+    return {
+        "seconds a step": seconds,
+        "tokens/s": num_tokens / seconds,
+        "model GFLOP/s": flops / seconds / 1e9,
+        "measured matmul GFLOP/s": peak / 1e9,
+        "share of the matmul rate": flops / seconds / peak,
+    }
+
+
+def sample() -> dict[str, float]:
+    """One sampler step against its network evaluation alone, both compiled as a scan of steps."""
+    import jax
+    import jax.numpy as jnp
+
+    from sedd_jax.diffusion import sampler
+
+    run = build_run()
+    config = run.config
+    params = run.fresh_state().params
+    batch, length, num = config.sampling.batch_size, config.model.length, 4
+    key_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(batch))
+    x_BxL = sampler.start(run.graph, key_B, length)
+
+    @jax.jit
+    def steps(params, x_BxL):
+        return sampler.sample_chunk(
+            config.sampling.sampler,
+            run.graph,
+            run.noise,
+            lambda x, sigma: run.log_score(params, x, sigma),
+            key_B,
+            x_BxL,
+            first=0,
+            num=num,
+            steps=config.sampling.steps,
+        )
+
+    @jax.jit
+    def network(params, x_BxL):
+        def body(x_BxL, t):
+            sigma_B, _ = run.noise(jnp.full(batch, t))
+            log_score = run.log_score(params, x_BxL, sigma_B)
+            # Keeps the evaluations in order and the whole output alive, at the cost of a barrier.
+            return jax.lax.optimization_barrier((x_BxL, log_score))[0], None
+
+        return jax.lax.scan(body, x_BxL, jnp.linspace(1, 0.1, num))[0]
+
+    step_s = median_seconds(lambda: steps(params, x_BxL).block_until_ready()) / num
+    network_s = median_seconds(lambda: network(params, x_BxL).block_until_ready()) / num
+    return {
+        "seconds a step": step_s,
+        "seconds of it in the network": network_s,
+        "share outside the network": max(0.0, 1 - network_s / step_s),
+        "tokens/s per network evaluation": batch * length / step_s,
+    }
+
+
+def codec() -> dict[str, float]:
+    """Encoding and decoding, in seconds of audio per second: one clip, then four at a time."""
+    import torch
+
+    from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
+    from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+    from tokenizer_bridge.wavtokenizer.registry import load_codec
+
+    if FLAGS.codec == "full-size":
+        network = WavTokenizer(WavTokenizerConfig()).eval()
+    else:
+        network, _ = load_codec(FLAGS.codec)
+    rate = network.config.sample_rate
+    figures = {}
+    for clips in (1, 4):
+        audio = 0.1 * torch.randn(clips, round(FLAGS.clip_s * rate))
+        with torch.inference_mode():
+            codes = network.encode(audio)
+            encode_s = median_seconds(lambda audio=audio: network.encode(audio))
+            decode_s = median_seconds(lambda codes=codes: network.decode(codes))
+        seconds_of_audio = clips * FLAGS.clip_s
+        figures[f"encode, {clips} at a time, × real time"] = seconds_of_audio / encode_s
+        figures[f"decode, {clips} at a time, × real time"] = seconds_of_audio / decode_s
+    return figures
+
+
+def data() -> dict[str, float]:
+    """Reading, windowing and batching, from a dataset of 512 four-minute tracks."""
+    from sedd_jax import data as data_lib
+
+    config = CONFIG.value
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        described = {
+            "name": "benchmark",
+            "weights_sha256": "0" * 64,
+            "sample_rate": 24_000,
+            "hop_length": 320,
+            "codebook_size": FLAGS.codebook_size,
+        }
+        with TokenDatasetWriter(Path(folder) / "tokens", described) as writer:
+            for i in range(512):
+                tokens = rng.integers(FLAGS.codebook_size, size=18_000).astype(np.uint16)
+                record = Record(id=f"{i}", tokens=tokens, duration_s=240.0)
+                writer.write("train", record)
+        batches = data_lib.training_batches(
+            TokenDataset(Path(folder) / "tokens"),
+            "train",
+            length=config.model.length,
+            batch_size=config.training.batch_size,
+            seed=0,
+        )
+        count = 50
+        seconds = median_seconds(lambda: [next(batches) for _ in range(count)]) / count
+    return {"tokens/s": config.training.batch_size * config.model.length / seconds}
+
+
+def table(report: dict[str, dict[str, float]]) -> str:
+    lines = []
+    for part, figures in report.items():
+        lines += [part, *(f"  {name:<42}{value:>14,.4g}" for name, value in figures.items())]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_door(main)
