@@ -154,8 +154,12 @@ def figures(
 def training_curve(rows: list[dict], report: dict | None) -> str:
     """Loss in bits per token over steps, with the baselines as lines."""
     fig, ax = plt.subplots(figsize=(8, 3.2))
-    for key, label in (("nats_per_token", "training"), ("validation_nats_per_token", "validation")):
-        points = [(r["step"], r[key] / np.log(2)) for r in rows if key in r]
+    curves = {
+        "training": ("nats_per_token", np.log(2)),
+        "validation": ("validation_bits_per_token", 1.0),
+    }
+    for label, (key, unit) in curves.items():
+        points = [(row["step"], row[key] / unit) for row in rows if row.get(key) is not None]
         if points:
             ax.plot(*zip(*points, strict=True), label=label, linewidth=1.2)
     if report:

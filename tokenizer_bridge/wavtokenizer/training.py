@@ -19,7 +19,7 @@ from tokenizer_bridge.wavtokenizer.seanet import WeightNormConv1d
 
 @dataclass(frozen=True)
 class CodecTrainingConfig:
-    """Everything that decides the result; a resumed run must have the same values."""
+    """Everything that decides the result. A resumed run must have the same, but for `steps`."""
 
     steps: int = 8000
     batch_size: int = 10
@@ -193,7 +193,7 @@ class CodecTrainer:
             torch.save(state, partial)
 
     def restore(self, path: Path) -> None:
-        """Continues from `save`.
+        """Continues from `save`; the number of steps may differ, and with it the learning rate.
 
         Raises:
           UserError: the state belongs to another configuration.
@@ -204,7 +204,7 @@ class CodecTrainer:
             ("network", asdict(self.model.config)),
         ):
             for key, value in given.items():
-                if state[name][key] != value:
+                if key != "steps" and state[name][key] != value:
                     raise UserError(
                         f"{path}: was trained with {key}={state[name][key]}, not {value}; "
                         "use the same settings or another --output"
