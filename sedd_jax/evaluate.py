@@ -1,0 +1,126 @@
+"""Bits per token of a trained run on a split, beside the baselines to beat.
+
+    python -m sedd_jax.evaluate --workdir=RUN --split=validation
+
+Prints a table and writes RUN/evaluation_SPLIT_STEP.json. The model's figure is an upper bound
+(sedd_jax/likelihood.py); the baselines are exact, are fitted on the split `train` of the same data
+(sedd_jax/baselines.py) and predict exactly the same tokens, the first of each window by unigram.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from sedd_jax import baselines, likelihood
+from sedd_jax.errors import run_door
+from sedd_jax.run import load_run, use_compilation_cache
+from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.records import TokenDataset
+
+TRAIN_SPLIT = "train"
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.", required=True)
+SPLIT = flags.DEFINE_string("split", "validation", "Split to evaluate on.")
+STEP = flags.DEFINE_integer("step", None, "Checkpoint; the newest by default.")
+DATA_PATH = flags.DEFINE_string("data_path", None, "Token dataset; the training data by default.")
+NUM_T = flags.DEFINE_integer("num_t", 4, "Noise levels per window.", lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "Windows at a time; config.sampling.batch_size by default.", lower_bound=1
+)
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    use_compilation_cache()
+    run, params, step = load_run(WORKDIR.value, STEP.value)
+    dataset = TokenDataset(DATA_PATH.value or run.config.data.path)
+    dataset.require_codec(run.codec)
+    length, num_codes = run.config.model.length, run.codec["codebook_size"]
+    windows = likelihood.cut_windows(dataset, SPLIT.value, length)
+    train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
+    unigram, bigram = baselines.fit(train_tracks, num_codes)
+
+    num_windows = len(windows.track_W)
+    with tqdm(total=num_windows, unit="window", desc="bound", dynamic_ncols=True) as bar:
+        nats_W = likelihood.split_bound_nats(
+            run,
+            params,
+            windows,
+            num_levels=NUM_T.value,
+            batch_size=BATCH_SIZE.value or run.config.sampling.batch_size,
+            on_windows=bar.update,
+        )
+    model_W = nats_W / math.log(2)
+    bits = {
+        "model": model_W,
+        "bigram": bigram.bits(windows.tokens_WxL).sum(axis=1),
+        "unigram": unigram.bits(windows.tokens_WxL).sum(axis=1),
+        "uniform": np.full(num_windows, length * math.log2(num_codes)),
+    }
+    report = {
+        "workdir": WORKDIR.value,
+        "step": step,
+        "data_path": str(dataset.path),
+        "split": SPLIT.value,
+        "codec": run.codec["name"],
+        "length": length,
+        "num_t": NUM_T.value,
+        "num_tracks": windows.num_tracks,
+        "num_windows": num_windows,
+        "num_tokens": num_windows * length,
+        "num_tokens_left_over": windows.num_left_over,
+        "num_tracks_skipped": windows.num_skipped,
+        "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
+        # Paired by track, so its error is smaller than the two figures' own would suggest.
+        "above_model": {
+            name: estimate(bits_W - model_W, windows)
+            for name, bits_W in bits.items()
+            if name != "model"
+        },
+        "baselines": {"unigram": unigram.describe(), "bigram": bigram.describe()},
+    }
+    print(table(report))
+    path = Path(WORKDIR.value) / f"evaluation_{SPLIT.value}_{step}.json"
+    write_json_atomically(path, report)
+    print(f"\nwritten to {path}")
+
+
+def estimate(bits_W: np.ndarray, windows: likelihood.SplitWindows) -> dict[str, float | None]:
+    length = windows.tokens_WxL.shape[1]
+    return dataclasses.asdict(likelihood.per_token(bits_W, length, windows.track_W))
+
+
+def table(report: dict) -> str:
+    """The report for people."""
+    lines = [
+        f"checkpoint {report['step']} on {report['split']}: {report['num_windows']} windows of "
+        f"{report['length']} tokens from {report['num_tracks']} tracks",
+        f"not measured: {report['num_tokens_left_over']} tokens left over at the ends of tracks, "
+        f"those of {report['num_tracks_skipped']} tracks shorter than a window included",
+        "",
+        f"{'bits per token':<21}{'mean':>9}{'± s.e.':>10}{'above model':>15}{'± s.e.':>10}",
+    ]
+    names = {"model": "score model (bound)", "bigram": "bigram", "unigram": "unigram"}
+    for key, name in (names | {"uniform": "uniform"}).items():
+        cells = _cells(report["bits_per_token"][key], 9)
+        if key in report["above_model"]:
+            cells += _cells(report["above_model"][key], 15)
+        lines.append(f"{name:<21}{cells}")
+    if report["num_tracks"] == 1:
+        lines.append("no standard error: windows of a single track are not independent")
+    return "\n".join(lines)
+
+
+def _cells(estimate: dict[str, float | None], width: int) -> str:
+    error = estimate["standard_error"]
+    return f"{estimate['mean']:>{width}.4f}" + (
+        f"{'–':>10}" if error is None else f"{error:>10.4f}"
+    )
+
+
+if __name__ == "__main__":
+    run_door(main)

@@ -1,0 +1,155 @@
+"""The variational bound over a split of a token dataset, with a standard error that is honest.
+
+Letters: B rows of a batch, W windows, L window length, T tracks.
+
+A split is cut into non-overlapping windows, each measured at noise levels that are stratified over
+[0, 1]. The noise of a window is keyed by (seed, record id, window), so that the figure depends on
+neither batch nor mesh. Windows of a track resemble each other, so the standard error counts tracks,
+not windows.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sedd_jax import mesh as mesh_lib
+from sedd_jax.data import plan_windows
+from sedd_jax.diffusion.bound import bound_terms
+from sedd_jax.run import Run, Stream
+from sedd_jax.state import Params
+from tokenizer_bridge.records import TokenDataset
+
+
+@dataclass(frozen=True)
+class SplitWindows:
+    """The non-overlapping windows of a split.
+
+    tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
+    it is, from 0; ids: of every track; num_left_over: tokens of the split in no window, those of
+    the `num_skipped` tracks shorter than a window included.
+    """
+
+    tokens_WxL: np.ndarray
+    track_W: np.ndarray
+    part_W: np.ndarray
+    ids: tuple[str, ...]
+    num_left_over: int
+    num_skipped: int
+
+    @property
+    def num_tracks(self) -> int:
+        """Tracks with at least one window."""
+        return len(np.unique(self.track_W))
+
+
+def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
+    """Windows 0…L, L…2L, … of every track; what is left at a track's end is not measured.
+
+    A shorter last window would be another task: less context, hence more bits per token.
+    Raises UserError for a missing split, one without a long enough track, or a damaged record.
+    """
+    plan = plan_windows(dataset, split, length)
+    ids, windows = [], []
+    for record in dataset.records(split):
+        ids.append(record.id)
+        whole = len(record.tokens) // length * length
+        windows.append(record.tokens[:whole].reshape(-1, length))
+    return SplitWindows(
+        tokens_WxL=np.concatenate(windows),
+        track_W=plan.track_W,
+        part_W=plan.part_W,
+        ids=tuple(ids),
+        num_left_over=int(plan.tokens_T.sum()) - len(plan) * length,
+        num_skipped=plan.num_skipped,
+    )
+
+
+def record_hash(record_id: str) -> int:
+    """A 32-bit hash of an id, the same everywhere and always."""
+    return int.from_bytes(hashlib.blake2b(record_id.encode(), digest_size=4).digest(), "little")
+
+
+def split_bound_nats(
+    run: Run,
+    params: Params,
+    windows: SplitWindows,
+    *,
+    num_levels: int,
+    batch_size: int,
+    on_windows: Callable[[int], None] = lambda num_windows: None,
+) -> np.ndarray:
+    """Unbiased estimates of the bound on −log p of every window, in nats, float64 (W,).
+
+    Args:
+      num_levels: noise levels per window; it takes one network evaluation more than that.
+      batch_size: windows at a time; rounded up to what the mesh divides.
+      on_windows: called with the number of windows just measured, W in all.
+    """
+    num_windows = len(windows.track_W)
+    shards = mesh_lib.batch_shards(run.mesh)
+    batch_size = -(-min(batch_size, num_windows) // shards) * shards
+    measure = _make_measure(run, num_levels)
+    hash_T = np.array([record_hash(record_id) for record_id in windows.ids], np.uint32)
+
+    nats_W = np.zeros(num_windows)
+    for first in range(0, num_windows, batch_size):
+        window_B = np.arange(first, first + batch_size) % num_windows  # wraps to fill the last one
+        x0_BxL, hash_B, part_B = jax.device_put(
+            (
+                windows.tokens_WxL[window_B].astype(np.int32),
+                hash_T[windows.track_W[window_B]],
+                windows.part_W[window_B].astype(np.uint32),
+            ),
+            mesh_lib.batch_sharding(run.mesh),
+        )
+        nats_B = np.asarray(measure(params, x0_BxL, hash_B, part_B))
+        num_new = min(batch_size, num_windows - first)
+        nats_W[first : first + num_new] = nats_B[:num_new]
+        on_windows(num_new)
+    return nats_W
+
+
+@functools.lru_cache(maxsize=8)
+def _make_measure(run: Run, num_levels: int) -> Callable[..., jax.Array]:
+    """The compiled bound of a batch of windows: nats (B,), whole on every device."""
+
+    @functools.partial(jax.jit, out_shardings=mesh_lib.replicated(run.mesh))
+    def measure(params, x0_BxL, hash_B, part_B):
+        fold_in = jax.vmap(jax.random.fold_in)
+        key_B = jnp.broadcast_to(run.stream_key(Stream.EVALUATE), hash_B.shape)
+        key_B = fold_in(fold_in(key_B, hash_B), part_B)
+        log_score_fn = functools.partial(run.log_score, params)
+        bound = bound_terms(log_score_fn, run.graph, run.noise, x0_BxL, key_B, num_t=num_levels)
+        return bound.total_B
+
+    return measure
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean per token and its standard error over tracks (None with a single track)."""
+
+    mean: float
+    standard_error: float | None
+
+
+def per_token(cost_W: np.ndarray, length: int, track_W: np.ndarray) -> Estimate:
+    """Mean cost per token of windows of `length` tokens, clustered by track.
+
+    The ratio estimator of survey sampling (Cochran 1977, §6): tracks are the independent draws,
+    and longer ones weigh more. cost_W: (W,), track_W: (W,), the track of each.
+    """
+    _, cluster_W = np.unique(track_W, return_inverse=True)
+    cost_T = np.bincount(cluster_W, weights=cost_W)
+    tokens_T = np.bincount(cluster_W) * length
+    mean = cost_T.sum() / tokens_T.sum()
+    num_tracks = len(cost_T)
+    if num_tracks < 2:
+        return Estimate(float(mean), None)
+    spread = np.square(cost_T - mean * tokens_T).sum() * num_tracks / (num_tracks - 1)
+    return Estimate(float(mean), float(np.sqrt(spread) / tokens_T.sum()))

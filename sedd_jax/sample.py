@@ -1,0 +1,102 @@
+"""New token sequences from a trained run, as a token dataset.
+
+    python -m sedd_jax.sample --workdir=RUN --num_samples=300 --output=NEW [--wavs=WAVS]
+
+Sample i depends on --seed and i alone: neither on the batch size nor on the devices. A job that was
+stopped goes on where it was when the same command is given again. --wavs also decodes the samples
+to audio, in a process of its own: python -m tokenizer_bridge.decode --input=NEW --output=WAVS.
+"""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.errors import UserError, run_door
+from sedd_jax.generate import Sampling, fingerprint, generate
+from sedd_jax.run import Run, load_run, use_compilation_cache
+from sedd_jax.sample_store import SampleStore
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "Token dataset to write.", required=True)
+NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "How many.", required=True, lower_bound=1)
+STEP = flags.DEFINE_integer("step", None, "Checkpoint; the newest by default.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
+SAMPLER = flags.DEFINE_enum(
+    "sampler", None, SAMPLERS, "How a step is taken; config.sampling.sampler by default."
+)
+STEPS = flags.DEFINE_integer(
+    "steps", None, "Steps from noise to data; config.sampling.steps by default.", lower_bound=1
+)
+LENGTH = flags.DEFINE_integer(
+    "length", None, "Tokens per sample; config.model.length by default.", lower_bound=1
+)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "Samples at a time; config.sampling.batch_size by default.", lower_bound=1
+)
+WAVS = flags.DEFINE_string("wavs", None, "Directory to decode the samples into.")
+CODEC_DIR = flags.DEFINE_string("codec_dir", None, "With --wavs: the codec's own directory.")
+
+
+def main(argv: list[str]) -> int:
+    del argv
+    if CODEC_DIR.value and not WAVS.value:
+        raise UserError("--codec_dir is for --wavs, which is missing")
+    use_compilation_cache()
+    run, params, step = load_run(WORKDIR.value, STEP.value)
+    defaults = run.config.sampling
+    sampling = Sampling(
+        sampler=SAMPLER.value or defaults.sampler,
+        steps=STEPS.value or defaults.steps,
+        seed=SEED.value,
+        length=LENGTH.value or run.config.model.length,
+    )
+    settings = dataclasses.asdict(sampling) | {
+        "num_samples": NUM_SAMPLES.value,
+        "checkpoint_step": step,
+        "checkpoint_fingerprint": fingerprint(params),
+    }
+    store = SampleStore(OUTPUT.value, settings, run.codec)
+    if store.is_whole:
+        print(f"{store.path} already holds these samples")
+    else:
+        make_samples(run, params, sampling, store, BATCH_SIZE.value or defaults.batch_size)
+        print(f"{store.num_samples} samples of {sampling.length} tokens in {store.path}")
+    return decode(store.path, WAVS.value, CODEC_DIR.value) if WAVS.value else 0
+
+
+def make_samples(run: Run, params, sampling: Sampling, store: SampleStore, batch_size: int) -> None:
+    """Makes and stores what the store still misses, with a progress bar."""
+    missing_N = store.missing()
+    done = store.num_samples - len(missing_N)
+    if done:
+        print(f"going on after {done} finished samples")
+    with tqdm(
+        total=store.num_samples * sampling.evaluations,
+        initial=done * sampling.evaluations,
+        unit="sample-step",
+        desc="sampling",
+        dynamic_ncols=True,
+    ) as bar:
+        for indices_b, tokens_bxL in generate(
+            run, params, sampling, missing_N, batch_size=batch_size, on_steps=bar.update
+        ):
+            store.save(indices_b, tokens_bxL)
+    store.finish()
+
+
+def decode(tokens: Path, wavs: str, codec_dir: str | None) -> int:
+    """Decodes a token dataset in a process of its own, which has PyTorch; its exit code."""
+    command = [sys.executable, "-m", "tokenizer_bridge.decode"]
+    command += [f"--input={tokens}", f"--output={wavs}"]
+    if codec_dir:
+        command.append(f"--codec_dir={codec_dir}")
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    run_door(main)

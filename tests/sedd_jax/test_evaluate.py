@@ -1,0 +1,63 @@
+"""The door of evaluation, in a process of its own."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from sedd_jax import baselines
+from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.run import checkpoint_dir
+from sedd_jax.state import init_state
+from tests.sedd_jax.test_generate import make_run
+from tests.sedd_jax.toy import CODEC, NUM_CODES, error_line, run, write_dataset
+from tokenizer_bridge.records import TokenDataset
+
+
+def write_run(workdir, dataset) -> None:
+    """A run whose only checkpoint, of step 0, holds parameters at random."""
+    toy_run, params = make_run(data__path=str(dataset), sampling__batch_size=4)
+    config = toy_run.config
+    workdir.mkdir()
+    with Checkpoints(checkpoint_dir(workdir)) as checkpoints:
+        state = init_state(params, config.optim)
+        checkpoints.save(state, Meta(0, config.to_dict(), CODEC, "toy"))
+        checkpoints.wait()
+
+
+def evaluate(workdir, *flags: str):
+    return run([sys.executable, "-m", "sedd_jax.evaluate", f"--workdir={workdir}", *flags])
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("evaluate")
+    write_run(directory / "run", write_dataset(directory / "tokens"))
+    return directory / "run"
+
+
+def test_report(workdir):
+    result = evaluate(workdir)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((workdir / "evaluation_validation_0.json").read_text())
+    assert (report["num_tracks"], report["num_windows"], report["length"]) == (2, 7, 16)
+    assert report["num_tokens_left_over"] == 50 % 16 + 70 % 16
+    bits, above = report["bits_per_token"], report["above_model"]
+    assert bits["model"]["mean"] > np.log2(NUM_CODES)  # a random network knows less than nothing
+    assert bits["uniform"] == {"mean": np.log2(NUM_CODES), "standard_error": 0.0}
+    assert above["bigram"]["mean"] == pytest.approx(bits["bigram"]["mean"] - bits["model"]["mean"])
+    for name in ("score model (bound)", "bigram", "unigram", "uniform"):
+        assert name in result.stdout
+
+    dataset = TokenDataset(workdir.parent / "tokens")
+    unigram, _ = baselines.fit([record.tokens for record in dataset.records("train")], NUM_CODES)
+    windows = [r.tokens[: len(r.tokens) // 16 * 16] for r in dataset.records("validation")]
+    expected = unigram.bits(np.concatenate(windows).reshape(-1, 16)).mean()
+    assert bits["unigram"]["mean"] == pytest.approx(expected)
+
+
+def test_tokens_of_another_codec_are_refused(workdir, tmp_path):
+    other = write_dataset(tmp_path / "other", codec=CODEC | {"weights_sha256": "1" * 64})
+    line = error_line(evaluate(workdir, f"--data_path={other}"))
+    assert "do not match codec 'toy'" in line and str(other) in line

@@ -1,0 +1,104 @@
+"""Samples depend on (seed, index) alone, and come as wanted."""
+
+import jax
+import numpy as np
+import pytest
+
+from sedd_jax import mesh as mesh_lib
+from sedd_jax.generate import Sampling, chunk_size, fingerprint, generate
+from sedd_jax.run import build
+from tests.sedd_jax.toy import CODEC, NUM_CODES, toy_config
+
+SAMPLING = Sampling(sampler="euler", steps=12, seed=3, length=16)
+NUM_SAMPLES = 11
+
+
+def make_run(num_devices: int = 1, **overrides):
+    """A run with parameters at random everywhere: fresh ones, zero in the head, ignore tokens."""
+    config = toy_config(**overrides)
+    run = build(config, CODEC, mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices]))
+    rng = np.random.default_rng(0)
+
+    def draw(shape):
+        return jax.device_put(0.3 * rng.standard_normal(shape.shape, np.float32), shape.sharding)
+
+    return run, jax.tree.map(draw, run.state_shapes().ema_params)
+
+
+def samples(run, params, sampling=SAMPLING, indices=None, **kwargs) -> dict[int, np.ndarray]:
+    indices = np.arange(NUM_SAMPLES) if indices is None else np.asarray(indices)
+    batches = generate(run, params, sampling, indices, **{"batch_size": 4} | kwargs)
+    return {int(i): row for index_b, rows in batches for i, row in zip(index_b, rows, strict=True)}
+
+
+def assert_same(first: dict, second: dict) -> None:
+    assert first.keys() == second.keys()
+    for index in first:
+        np.testing.assert_array_equal(first[index], second[index])
+
+
+@pytest.fixture(scope="module")
+def single():
+    return make_run()
+
+
+@pytest.fixture(scope="module")
+def reference(single):
+    return samples(*single)
+
+
+def test_every_wanted_sample_comes_once_and_holds_codes_only(reference):
+    assert sorted(reference) == list(range(NUM_SAMPLES))
+    tokens = np.stack(list(reference.values()))
+    assert tokens.dtype == np.uint16 and tokens.shape == (NUM_SAMPLES, 16)
+    assert tokens.max() < NUM_CODES
+    assert len({row.tobytes() for row in tokens}) == NUM_SAMPLES
+
+
+def test_chunks_change_nothing(single, reference):
+    assert_same(reference, samples(*single, chunk=4))
+
+
+def test_a_sample_is_the_same_in_any_company(single, reference):
+    wanted = [7, 2, 9]
+    assert_same({i: reference[i] for i in wanted}, samples(*single, indices=wanted, batch_size=64))
+
+
+@pytest.mark.parametrize("overrides", [{}, dict(mesh__data=2, mesh__fsdp=2, mesh__tensor=2)])
+def test_eight_devices_change_nothing(reference, overrides):
+    assert len(jax.devices()) == 8
+    run, params = make_run(8, **overrides)
+    assert_same(reference, samples(run, params))
+
+
+def test_seed_changes_samples(single, reference):
+    other = samples(*single, Sampling("euler", steps=12, seed=4, length=16))
+    assert all((other[i] != reference[i]).any() for i in reference)
+
+
+def test_other_graph_sampler_and_length():
+    run, params = make_run(graph__type="uniform", noise__type="geometric")
+    tokens = samples(run, params, Sampling("analytic", steps=4, seed=0, length=24), batch_size=16)
+    tokens = np.stack(list(tokens.values()))
+    assert tokens.shape == (NUM_SAMPLES, 24)  # not the length it was trained with
+    assert tokens.max() < NUM_CODES and len(np.unique(tokens)) > NUM_CODES // 2
+
+
+def test_progress_adds_up(single):
+    reports = []
+    samples(*single, on_steps=reports.append)
+    assert sum(reports) == NUM_SAMPLES * SAMPLING.evaluations
+    assert len(reports) == 3 * SAMPLING.evaluations  # of 3 batches, a step per dispatch
+
+
+@pytest.mark.parametrize("steps, chunk", [(1, 1), (12, 1), (128, 4), (1021, 1), (1024, 32)])
+def test_chunk_size_divides_steps(steps, chunk):
+    assert chunk_size(steps) == chunk
+
+
+def test_fingerprint_tells_parameters_apart_but_not_meshes(single):
+    _, params = single
+    assert fingerprint(params) == fingerprint(make_run(8)[1])
+    leaves, treedef = jax.tree.flatten(params)
+    other = treedef.unflatten([leaves[0] + 1e-3, *leaves[1:]])
+    assert fingerprint(params) != fingerprint(other)

@@ -1,0 +1,106 @@
+"""The bound over a split: what it covers, what it depends on, and its standard error."""
+
+import jax
+import numpy as np
+import pytest
+
+from sedd_jax import likelihood
+from sedd_jax.errors import UserError
+from sedd_jax.likelihood import per_token
+from tests.sedd_jax.test_generate import make_run
+from tests.sedd_jax.toy import NUM_CODES, write_dataset
+from tokenizer_bridge.records import TokenDataset
+
+LENGTHS = {"train": [40], "validation": [50, 7, 32, 16], "test": [15]}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> TokenDataset:
+    return TokenDataset(write_dataset(tmp_path_factory.mktemp("tokens"), LENGTHS))
+
+
+@pytest.fixture(scope="module")
+def windows(dataset) -> likelihood.SplitWindows:
+    return likelihood.cut_windows(dataset, "validation", 16)
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return fresh_run(1)
+
+
+def fresh_run(num_devices: int):
+    """A run with the head at zero, as it is before training."""
+    run, params = make_run(num_devices)
+    head = jax.tree.map(lambda x: 0 * x, params["output_layer"])
+    return run, params | {"output_layer": head}
+
+
+@pytest.fixture(scope="module")
+def reference(fresh, windows) -> np.ndarray:
+    return likelihood.split_bound_nats(*fresh, windows, num_levels=2, batch_size=4)
+
+
+def test_windows_cover_whole_parts_of_tracks_once(dataset, windows):
+    np.testing.assert_array_equal(windows.track_W, [0, 0, 0, 2, 2, 3])
+    np.testing.assert_array_equal(windows.part_W, [0, 1, 2, 0, 1, 0])
+    track = dataset.read("validation", 0).tokens
+    np.testing.assert_array_equal(windows.tokens_WxL[:3].ravel(), track[:48])
+    assert windows.num_left_over == 2 + 7
+    assert windows.num_skipped == 1 and windows.num_tracks == 3
+    assert windows.ids[2] == "validation-2"
+
+
+def test_unusable_splits_are_refused(dataset):
+    with pytest.raises(UserError, match="no track of split 'test'"):
+        likelihood.cut_windows(dataset, "test", 16)
+    with pytest.raises(Exception, match="no split 'dev', only"):
+        likelihood.cut_windows(dataset, "dev", 16)
+
+
+def test_an_untrained_network_knows_nothing(reference):
+    """Fresh scores are uniform over the codes, so the bound is that of a uniform guess."""
+    bits_per_token = reference.mean() / np.log(2) / 16
+    assert abs(bits_per_token - np.log2(NUM_CODES)) < 0.5
+
+
+def test_batch_size_changes_nothing(fresh, windows, reference):
+    nats_W = likelihood.split_bound_nats(*fresh, windows, num_levels=2, batch_size=64)
+    np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
+
+
+def test_devices_change_nothing(windows, reference):
+    nats_W = likelihood.split_bound_nats(*fresh_run(8), windows, num_levels=2, batch_size=1)
+    np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
+
+
+def test_noise_belongs_to_the_record_not_to_its_place(tmp_path, fresh, windows, reference):
+    alone = likelihood.SplitWindows(
+        windows.tokens_WxL[3:5], np.array([0, 0]), windows.part_W[3:5], ("validation-2",), 0, 0
+    )
+    counted = []
+    nats_W = likelihood.split_bound_nats(
+        *fresh, alone, num_levels=2, batch_size=4, on_windows=counted.append
+    )
+    np.testing.assert_allclose(nats_W, reference[3:5], rtol=1e-5)
+    assert counted == [2]
+
+
+def test_record_hash_is_stable():
+    assert likelihood.record_hash("track_0000948") == 3600044643
+
+
+def test_per_token_by_hand():
+    # Tracks of 2 and 1 windows of 10 tokens cost 30 + 50 and 10: mean 3 bits a token.
+    estimate = per_token(np.array([30.0, 50.0, 10.0]), 10, np.array([4, 4, 9]))
+    assert estimate.mean == pytest.approx(3.0)
+    # Residuals 80 − 3·20 = 20 and 10 − 3·10 = −20: √(800 · 2/1) / 30.
+    assert estimate.standard_error == pytest.approx(40 / 30)
+
+
+def test_standard_error_counts_tracks_not_windows():
+    track_W = np.repeat(np.arange(8), 100)
+    cost_W = np.random.default_rng(0).normal(5, 1, 8)[track_W]  # windows of a track all alike
+    few = per_token(cost_W[::100], 1, track_W[::100])
+    assert per_token(cost_W, 1, track_W).standard_error == pytest.approx(few.standard_error)
+    assert per_token(cost_W[:100], 1, track_W[:100]).standard_error is None

@@ -1,0 +1,64 @@
+"""The door of sampling, in a process of its own."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.sedd_jax.test_evaluate import write_run
+from tests.sedd_jax.toy import ROOT, environment, error_line, run, write_dataset
+from tokenizer_bridge.records import TokenDataset
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("sample")
+    write_run(directory / "run", write_dataset(directory / "tokens"))
+    return directory / "run"
+
+
+def command(workdir, output, *flags: str) -> list[str]:
+    door = [sys.executable, "-m", "sedd_jax.sample", f"--workdir={workdir}", f"--output={output}"]
+    return [*door, *flags]
+
+
+def tokens_of(path) -> np.ndarray:
+    return np.stack([record.tokens for record in TokenDataset(path).records("generated")])
+
+
+def test_interrupted_then_finished_equals_undisturbed(workdir, tmp_path):
+    flags = ("--num_samples=6", "--steps=400", "--batch_size=2", "--seed=5")
+    undisturbed = run(command(workdir, tmp_path / "whole", *flags))
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    record = TokenDataset(tmp_path / "whole").read("generated", 3)
+    assert record.source["seed"] == 5 and record.source["steps"] == 400
+    assert record.source["sampler"] == "euler" and record.source["checkpoint_step"] == 0
+
+    output = tmp_path / "stopped"
+    job = subprocess.Popen(
+        command(workdir, output, *flags), cwd=ROOT, env=environment(), stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 240
+    while not list(output.glob("part-*.npy")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    job.send_signal(signal.SIGINT)
+    _, stderr = job.communicate(timeout=120)
+    assert job.returncode == 130, stderr
+    assert b"Traceback" not in stderr
+    assert not (output / "dataset.json").exists()
+
+    finished = run(command(workdir, output, *flags, "--batch_size=3"))
+    assert finished.returncode == 0, finished.stderr
+    assert "going on after" in finished.stdout
+    np.testing.assert_array_equal(tokens_of(output), tokens_of(tmp_path / "whole"))
+
+
+def test_mistakes_are_one_line(workdir, tmp_path):
+    line = error_line(run(command(tmp_path, tmp_path / "new", "--num_samples=1")))
+    assert "holds no trained run" in line
+    (tmp_path / "file").write_text("")
+    line = error_line(run(command(workdir, tmp_path / "file", "--num_samples=1")))
+    assert "cannot write to --output" in line
