@@ -1,0 +1,48 @@
+"""Compares this project with figures made by the published programs.
+
+    python -m tests.reference_check FILE.npz …
+
+Each file holds inputs, weights and results of the published SEDD or WavTokenizer, of any size.
+Prints the largest error of every quantity beside its bound; exits with 0 only if all hold.
+"""
+
+import sys
+
+from tests.reference_rows import BadReference, Reference, Row
+
+
+def check(path: str) -> list[Row]:
+    """Rows of one file. Raises BadReference when it is of neither format."""
+    reference = Reference(path)
+    # One half needs torch and the other JAX, so only the half that is asked for is imported.
+    if "salt" in reference:
+        from tests import reference_wavtokenizer as half
+    elif "forward/x" in reference:
+        from tests import reference_sedd as half
+    else:
+        raise BadReference("neither a SEDD nor a WavTokenizer reference file")
+    return half.check(reference)
+
+
+def main(paths: list[str]) -> int:
+    if not paths:
+        print("usage: python -m tests.reference_check FILE.npz …", file=sys.stderr)
+        return 2
+    failed = 0
+    for path in paths:
+        print(path)
+        try:
+            rows = check(path)
+        except BadReference as error:
+            print(f"error: {path}: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        for row in rows:
+            verdict = "ok" if row.ok else "FAILED"
+            print(f"  {row.quantity:<40} {row.error:>10.2e}  ≤ {row.bound:<8.0e} {verdict}")
+        failed += not all(row.ok for row in rows)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
