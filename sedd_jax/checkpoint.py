@@ -12,6 +12,8 @@ checkpoint behind. What a disk does to it afterwards, the checksums find.
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import logging as std_logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -65,6 +67,10 @@ def checksums(tree) -> dict[str, int]:
     return dict(zip(names, map(int, jax.device_get(_checksums(tree))), strict=True))
 
 
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def _as_items(state: TrainState) -> dict[str, Any]:
     train = {
         field.name: getattr(state, field.name)
@@ -103,7 +109,14 @@ class Checkpoints:
             read_only=read_only,
             create=not read_only,
         )
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        handlers = {
+            "train": ocp.StandardCheckpointHandler(),
+            "ema_params": ocp.StandardCheckpointHandler(),
+            "meta": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(
+            self.directory, options=options, item_handlers=handlers
+        )
 
     @property
     def steps(self) -> list[int]:
@@ -118,7 +131,8 @@ class Checkpoints:
         items = _as_items(state)
         meta = dataclasses.replace(meta, checksums=checksums(items))
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-        args["meta"] = ocp.args.JsonSave(dataclasses.asdict(meta))
+        values = dataclasses.asdict(meta)
+        args["meta"] = ocp.args.JsonSave(values | {"digest": _digest(values)})
         self.check()
         with self._save_errors():
             self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
@@ -166,8 +180,8 @@ class Checkpoints:
     def read_meta(self, step: int) -> Meta:
         """Raises DamagedCheckpoint, and UserError for a layout that this program does not know."""
         values = self._read(step, "meta", ocp.args.JsonRestore())
-        if not isinstance(values, dict) or "layout_version" not in values:
-            raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged: meta is incomplete")
+        if not isinstance(values, dict) or values.pop("digest", None) != _digest(values):
+            raise DamagedCheckpoint(f"{self.directory / str(step)}/meta is damaged: wrong digest")
         if values["layout_version"] != LAYOUT_VERSION:
             raise UserError(
                 f"{self.directory / str(step)} has layout {values['layout_version']}, this program "
@@ -225,7 +239,7 @@ class Checkpoints:
 
     def _damaged(self, step: int, item: str, error: Exception) -> DamagedCheckpoint:
         where = self.directory / str(step) / item
-        return DamagedCheckpoint(f"{where} is damaged: {one_line(error)}")
+        return DamagedCheckpoint(f"{where} is damaged: {one_line(error, limit=120)}")
 
     def _move_aside(self, step: int) -> None:
         place = self.directory / str(step)

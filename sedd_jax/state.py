@@ -52,14 +52,14 @@ def make_optimizer(optim: ConfigDict) -> optax.GradientTransformation:
 
 
 def init_state(params: Params, optim: ConfigDict) -> TrainState:
-    zero = jnp.zeros((), jnp.int32)
+    # Separate arrays throughout: a buffer that the state held twice could not be donated.
     return TrainState(
-        step=zero,
+        step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=make_optimizer(optim).init(params),
         ema_params=jax.tree.map(jnp.copy, params),
-        skipped=zero,
-        consecutive_skips=zero,
+        skipped=jnp.zeros((), jnp.int32),
+        consecutive_skips=jnp.zeros((), jnp.int32),
     )
 
 
@@ -85,7 +85,7 @@ def update(
     grads: of the batch's mean loss; loss: []. Returns the new state and grad_norm (before
     clipping), learning_rate, skipped, consecutive_skips, all [].
     """
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
     updates, opt_state = make_optimizer(config.optim).update(

@@ -13,6 +13,8 @@ from sedd_jax.run import Run
 from sedd_jax.state import Params
 from tokenizer_bridge.records import TokenDataset
 
+NUM_LEVELS = 2  # noise levels a window
+
 
 def _spread(windows: SplitWindows, num_windows: int) -> SplitWindows:
     """At most `num_windows` of the windows, spread evenly over the split."""
@@ -20,16 +22,16 @@ def _spread(windows: SplitWindows, num_windows: int) -> SplitWindows:
     if num_windows >= available:
         return windows
     chosen = np.arange(num_windows) * available // num_windows
-    track_W = windows.track_W[chosen]
-    # Counted anew, so that the noise levels of a track's chosen windows stay stratified.
-    part_W = np.arange(num_windows) - np.searchsorted(track_W, track_W)
     return dataclasses.replace(
-        windows, tokens_WxL=windows.tokens_WxL[chosen], track_W=track_W, part_W=part_W
+        windows,
+        tokens_WxL=windows.tokens_WxL[chosen],
+        track_W=windows.track_W[chosen],
+        part_W=windows.part_W[chosen],
     )
 
 
 class Validation:
-    """A measurement that can be repeated: the same windows, noise levels and noise each time.
+    """A measurement that can be repeated: the same windows and the same noise each time.
 
     It takes config.evaluation.num_batches batches of windows, spread over the split, or all.
     Raises UserError when the split is missing or has no track of a window's length.
@@ -46,7 +48,7 @@ class Validation:
     def bits_per_token(self, params: Params) -> Estimate:
         """The bound's mean and standard error, in bits per token."""
         nats_W = likelihood.split_bound_nats(
-            self._run, params, self._windows, num_levels=1, batch_size=self._batch_size
+            self._run, params, self._windows, num_levels=NUM_LEVELS, batch_size=self._batch_size
         )
         length = self._run.config.model.length
         return likelihood.per_token(nats_W / math.log(2), length, self._windows.track_W)

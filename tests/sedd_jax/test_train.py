@@ -1,0 +1,199 @@
+import resource
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from sedd_jax import train as train_lib
+from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.errors import UserError
+from sedd_jax.run import checkpoint_dir, load_run
+from tests.sedd_jax.toy import (
+    CODEC,
+    ROOT,
+    environment,
+    error_line,
+    metrics,
+    run,
+    toy_config,
+    train_command,
+    write_dataset,
+)
+from tokenizer_bridge import errors as records_errors
+
+# ---- what the door refuses before anything is compiled
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "tokens")
+
+
+def refuse(config, workdir, error=UserError) -> str:
+    """The one line of a refusal, which leaves nothing behind that looks like a run."""
+    with pytest.raises(error) as caught:
+        train_lib.train(config, workdir)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_bad_data_is_refused(tokens, tmp_path):
+    workdir = tmp_path / "run"
+    assert "config.data.path is empty" in refuse(toy_config(), workdir)
+    missing = toy_config(data__path=str(tmp_path / "none"))
+    assert "none is not a directory" in refuse(missing, workdir, records_errors.UserError)
+    (tmp_path / "empty").mkdir()
+    empty = toy_config(data__path=str(tmp_path / "empty"))
+    assert "not a whole token dataset" in refuse(empty, workdir, records_errors.UserError)
+    long = toy_config(data__path=str(tokens), model__length=512)
+    assert "the longest has 100" in refuse(long, workdir)
+    assert not workdir.exists()
+
+
+def test_a_batch_that_does_not_divide_is_refused(tokens, tmp_path):
+    config = toy_config(data__path=str(tokens), training__batch_size=9, training__accumulation=9)
+    config.mesh.data = 1
+    config.mesh.fsdp = -1
+    line = refuse(config, tmp_path / "run")
+    assert "config.training.batch_size 9" in line or "devices" in line
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.optim.learning_rat=1", "unknown config key 'learning_rat'"),
+        ("--config.training.batch_size=many", "--config.training.batch_size=many"),
+        ("--config.data.path=/nowhere", "/nowhere is not a directory"),
+        ("--wrkdir=x", "wrkdir"),
+    ],
+)
+def test_the_door_says_it_in_one_line(tmp_path, flag, message):
+    result = run([*train_command("", tmp_path / "run"), flag])
+    assert message in error_line(result)
+    assert not (tmp_path / "run").exists()
+
+
+# ---- a run, seen from outside
+
+
+@pytest.fixture(scope="module")
+def trained(tokens, tmp_path_factory):
+    """(workdir, finished process) of a run with validation."""
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    command = train_command(tokens, workdir, evaluation__every=10)
+    return workdir, run(command)
+
+
+def test_a_run_trains_and_says_what_it_did(trained):
+    workdir, result = trained
+    assert result.returncode == 0, result.stderr
+    assert '"learning_rate": 0.001' in result.stdout  # the config
+    assert "19 windows of 16 tokens" in result.stdout
+    for text in ("20/20", "nats/token", "tokens/s"):
+        assert text in result.stderr
+    assert {path.name for path in workdir.iterdir()} == {
+        "config.json", "codec.json", "checkpoints", "metrics.jsonl", "tensorboard",
+    }  # fmt: skip
+    lines = metrics(workdir)
+    assert [line["step"] for line in lines if "loss" in line] == [5, 10, 15, 20]
+    validation = [line["validation_bits_per_token"] for line in lines if len(line) == 2]
+    assert len(validation) == 2
+    # An untrained model is uniform over 32 codes: 5 bits, a little more as the bound has it.
+    assert 3 < validation[1] < validation[0] < 7
+    assert lines[0]["learning_rate"] == pytest.approx(1e-3)
+    events = [path.stat().st_size for path in (workdir / "tensorboard").iterdir()]
+    assert len(events) == 1 and events[0] > 500
+
+
+def test_a_trained_run_is_loaded_by_its_directory_alone(trained):
+    workdir, _ = trained
+    run, params, step = load_run(workdir)
+    assert step == 20 and run.codec == CODEC
+    assert run.config.model.width == 16
+    assert params["vocab_embed"]["embedding"].shape == (33, 16)
+    assert load_run(workdir, step=10)[2] == 10
+    with pytest.raises(UserError, match="no checkpoint of step 15"):
+        load_run(workdir, step=15)
+    with pytest.raises(UserError, match="holds no trained run"):
+        load_run(workdir / "none")
+
+
+def test_a_finished_run_is_not_trained_again(trained, tokens):
+    workdir, _ = trained
+    before = metrics(workdir)
+    result = run(train_command(tokens, workdir, evaluation__every=10))
+    assert result.returncode == 0, result.stderr
+    assert metrics(workdir) == before
+
+
+def test_resuming_something_else_is_refused_by_name(trained, tmp_path):
+    workdir, _ = trained
+    same = write_dataset(tmp_path / "same")
+    wider = toy_config(data__path=str(same), model__width=32)
+    assert "config.model.width=16, not 32" in refuse(wider, workdir)
+    other = write_dataset(tmp_path / "other", seed=1)
+    assert "other tracks" in refuse(toy_config(data__path=str(other)), workdir)
+    codec = CODEC | {"weights_sha256": "1" * 64, "name": "foreign"}
+    foreign = toy_config(data__path=str(write_dataset(tmp_path / "foreign", codec=codec)))
+    assert "codec 'foreign'" in refuse(foreign, workdir, records_errors.UserError)
+
+
+# ---- trouble
+
+
+def test_a_run_that_blows_up_stops_with_its_last_good_state(tokens, tmp_path):
+    workdir = tmp_path / "run"
+    command = train_command(
+        tokens, workdir, optim__learning_rate=1e30, optim__warmup_steps=0,
+        training__max_consecutive_skips=4, training__log_every=1,
+    )  # fmt: skip
+    line = error_line(run(command))
+    assert "not finite for 4 steps in a row" in line
+    run_, params, step = load_run(workdir)
+    assert str(checkpoint_dir(workdir) / str(step)) in line
+    assert all(np.isfinite(leaf).all() for leaf in params["blocks"]["mlp_in"].values())
+    skipped = [row["skipped"] for row in metrics(workdir)]
+    assert skipped[-1] >= 3 and skipped == sorted(skipped)
+    assert metrics(workdir)[-1]["loss"] is None
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tokens, tmp_path):
+    workdir = tmp_path / "run"
+    long = {"training__num_steps": 100_000, "checkpoint__every": 100_000}
+    command = train_command(tokens, workdir, **long)
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        while "nats/token" not in process.stderr.read(200):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    with Checkpoints(checkpoint_dir(workdir), read_only=True) as checkpoints:
+        [stopped] = checkpoints.steps
+    result = run(train_command(tokens, workdir, training__num_steps=stopped + 1))
+    assert result.returncode == 0, result.stderr
+    assert f"from step {stopped:,} to {stopped + 1:,}" in result.stdout
+
+
+def test_a_full_disk_ends_the_run_and_earlier_checkpoints_stay_whole(tokens, tmp_path):
+    workdir = tmp_path / "run"
+    size = {"model__width": 64, "checkpoint__every": 10}  # 0.3 MB a copy of the parameters
+    assert run(train_command(tokens, workdir, training__num_steps=10, **size)).returncode == 0
+
+    command = train_command(tokens, workdir, training__num_steps=30, **size)
+    limit = 150_000  # bytes a file
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(JAX_ENABLE_COMPILATION_CACHE="false"),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    line = error_line(result)
+    assert "could not be saved" in line and "the earlier ones are whole" in line
+    assert load_run(workdir)[2] == 10
+    assert run(command).returncode == 0
+    assert load_run(workdir)[2] == 30
