@@ -38,8 +38,10 @@ def main(paths: list[str]) -> int:
             failed += 1
             continue
         for row in rows:
-            verdict = "ok" if row.ok else "FAILED"
-            print(f"  {row.quantity:<40} {row.error:>10.2e}  ≤ {row.bound:<8.0e} {verdict}")
+            verdict = f"ok {row.note}" if row.ok else f"FAILED {row.note}"
+            print(
+                f"  {row.quantity:<36} {row.error:>10.2e}  ≤ {row.bound:<6.0e} {verdict}".rstrip()
+            )
         failed += not all(row.ok for row in rows)
     return 1 if failed else 0
 

@@ -16,6 +16,7 @@ class Row(NamedTuple):
     quantity: str
     error: float
     bound: float
+    note: str = ""
 
     @property
     def ok(self) -> bool:
