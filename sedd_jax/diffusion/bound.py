@@ -4,12 +4,12 @@ Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, eq. 9 and 10: -log p(x0) is 
 of the denoising score entropy over time, plus the KL divergence at t = 1. Two things are made
 exact here that the paper leaves to limits, so that the sum is a bound and not nearly one:
 
-- The end, t = 1. The absorbing sampler starts from masks only, while the forward process leaves a
-  token unmasked with probability exp(-sigma(1)): the divergence would be infinite. Any process that
+- At t = 1 the absorbing sampler starts from masks only, while the forward process leaves a token
+  unmasked with probability exp(-sigma(1)): the divergence would be infinite. Any process that
   starts at x0 gives a bound, so we take the forward process given that all is masked at t = 1
-  (`pinned_sigma`): its divergence is zero, and its reverse rates, hence the integrand, are the same.
-- The start, t = eps, where the reverse process stops and the final denoising step takes over: the
-  integral runs from eps to 1, and the step contributes E[-log p(x0 | x_eps)].
+  (`pinned_sigma`): its divergence is zero, and its reverse rates, hence the integrand, the same.
+- At t = eps the reverse process stops and the final denoising step takes over: the integral runs
+  from eps to 1, and the step contributes E[-log p(x0 | x_eps)].
 
 What is bounded is the sampler in the limit of many steps. Its final step is taken to redraw a token
 uniformly with probability `REDRAW`, so that one probability rounded or clamped to zero costs some
@@ -56,10 +56,10 @@ def bound_terms(
     num_t: int,
     eps: float = 1e-5,
 ) -> Bound:
-    """Estimates the bound for each sequence from `num_t` times, and as many network evaluations + 1.
+    """Estimates the bound of each sequence with `num_t` + 1 network evaluations.
 
-    The times are uniform within equal strata of [eps, 1]. A sequence's estimate depends on its own
-    key alone. `eps` is the sampler's.
+    The `num_t` times are uniform within equal strata of [eps, 1]. A sequence's estimate depends
+    on its own key alone. `eps` is the sampler's.
     """
     batch_size, length = x0_BxL.shape
     last_sigma = noise(jnp.ones(()))[0]

@@ -56,7 +56,7 @@ class Absorbing:
         return -jnp.log1p(-jnp.expm1(-sigma_B) / jnp.expm1(-last_sigma))
 
     def prior_kl(self, last_sigma: jax.Array) -> jax.Array:
-        """KL from a token at the end of the pinned process to the limit, nats: both are the mask."""
+        """KL from a token of the pinned process at its end to the limit: both are masks."""
         return jnp.zeros_like(last_sigma)
 
     def reverse_rate(self, x_BxL: jax.Array, score_BxLxV: jax.Array) -> jax.Array:
