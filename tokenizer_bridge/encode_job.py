@@ -70,20 +70,14 @@ class EncodeJob:
         return self.tracks[index::count]
 
 
-def find_whole(job: EncodeJob) -> TokenDataset | None:
-    """The job's dataset if it is whole. Raises UserError if that was made with other settings."""
-    if not (job.output / DATASET_FILE).exists():
-        return None
-    dataset = TokenDataset(job.output)
-    made_with = dataset.origin | {"codec": dataset.codec}
-    require_equal(job.output, made_with, job.settings | {"codec": dict(job.codec)})
+def begin(job: EncodeJob) -> TokenDataset | None:
+    """Prepare the output directory for workers, or return the dataset if it is whole already.
+
+    Raises UserError if what is there, whole or unfinished, is being made with other settings.
+    """
+    if (dataset := _find_whole(job)) is None:
+        settings_agree(job.unfinished, job.settings | {"codec": dict(job.codec)})
     return dataset
-
-
-def begin(job: EncodeJob) -> None:
-    """Make the output directory, or check that what it holds is this job, unfinished."""
-    job.output.mkdir(parents=True, exist_ok=True)
-    settings_agree(job.unfinished, job.settings | {"codec": dict(job.codec)})
 
 
 def encode_shard(
@@ -121,7 +115,7 @@ def assemble(job: EncodeJob) -> TokenDataset | None:
     Raises UserError if no file could be used; OSError or RuntimeError if the disk is full.
     """
     with _lock(job.unfinished):
-        if (dataset := find_whole(job)) is None:
+        if (dataset := _find_whole(job)) is None:
             done = WorkIndex(job.unfinished)
             if any(track.id not in done for track in job.tracks):
                 return None
@@ -136,6 +130,15 @@ def count_failures(job: EncodeJob) -> int:
     """How many files could not be used, by the list in the output directory."""
     with open(job.output / FAILURES_FILE, encoding="utf-8") as file:
         return sum(1 for _ in file)
+
+
+def _find_whole(job: EncodeJob) -> TokenDataset | None:
+    if not (job.output / DATASET_FILE).exists():
+        return None
+    dataset = TokenDataset(job.output)
+    made_with = dataset.origin | {"codec": dataset.codec}
+    require_equal(job.output, made_with, job.settings | {"codec": dict(job.codec)})
+    return dataset
 
 
 def _payload(result: Encoded | Failure) -> bytes:

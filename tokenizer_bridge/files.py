@@ -58,11 +58,12 @@ def safe_file_stems(names: Sequence[str]) -> list[str]:
     where upper and lower case are one, get a hash of the name as well; names given twice, a count.
     """
     stems = [re.sub(r"[^a-zA-Z0-9._-]", "_", name)[-_MAX_STEM:].lstrip(".-") for name in names]
+    stems = [stem or "unnamed" for stem in stems]
     same_file = Counter(stem.lower() for stem in stems)
     seen = Counter()
     unique = []
     for name, stem in zip(names, stems, strict=True):
-        if not stem or same_file[stem.lower()] > 1:
+        if same_file[stem.lower()] > 1:
             digest = hashlib.sha256(f"{seen[name]}{name}".encode()).hexdigest()[:8]
             stem = f"{stem}-{digest}"
             seen[name] += 1

@@ -29,7 +29,7 @@ class Windowing:
     def from_seconds(length_s: float, overlap_s: float, codes_per_s: float) -> "Windowing":
         """Both in seconds. Raises UserError unless 0 ≤ overlap ≤ half the length."""
         length, overlap = round(length_s * codes_per_s), round(overlap_s * codes_per_s)
-        if length < 1 or not 0 <= overlap <= length / 2:
+        if length < 1 or not 0 <= overlap_s <= length_s / 2:
             raise UserError(
                 f"--window_s={length_s:g} --overlap_s={overlap_s:g}: a window must be longer than "
                 "nothing, and the overlap between nothing and half a window"

@@ -42,8 +42,7 @@ def settings_agree(directory: Path, settings: Mapping[str, Any]) -> None:
 
 
 def require_equal(where: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise UserError unless what is to be made is what `where` holds already, naming the setting.
-    """
+    """Raise UserError, naming the setting, unless `where` was made as it would be made now."""
     for key in new:
         if old.get(key) != new[key]:
             raise UserError(

@@ -1,0 +1,90 @@
+"""A toy codec in a folder, and the doors run as a user runs them."""
+
+import contextlib
+import multiprocessing
+import resource
+import runpy
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from tests.tokenizer_bridge.tiny_codec import NETWORKS, write_yaml
+from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a door did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def codec():
+    """A WavTokenizer of toy size whose codes vary with the audio: 3,000 tokens/s, 16 codes."""
+    torch.manual_seed(0)
+    codec = WavTokenizer(WavTokenizerConfig.from_dict(NETWORKS)).eval()
+    with torch.no_grad():
+        z_LxC = codec.encoder_output(0.1 * torch.randn(1, 24_000))[0].T
+        codec.quantizer.codebook.embed.copy_(z_LxC[:: len(z_LxC) // 16][:16])
+    return codec
+
+
+@pytest.fixture(scope="session")
+def codec_dir(codec, tmp_path_factory):
+    """The toy codec as a user would lay it out."""
+    folder = tmp_path_factory.mktemp("codec")
+    write_yaml(folder / "config.yaml")
+    safetensors.torch.save_file(codec.state_dict(), folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_door(tmp_path_factory):
+    """Runs a door in a process of its own: `run_door(module, *arguments)` -> Outcome."""
+    return DoorRunner(tmp_path_factory.mktemp("door"))
+
+
+class DoorRunner:
+    """Forks each door from a server that has imported torch already, which takes seconds."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._context = multiprocessing.get_context("forkserver")
+        modules = ["tokenizer_bridge.encode_workers", "tokenizer_bridge.decoding"]
+        self._context.set_forkserver_preload(modules)
+
+    def start(self, module: str, *arguments: str, max_file_bytes: int | None = None):
+        """The process of a door that has just been started."""
+        argv = [module, *map(str, arguments)]
+        process = self._context.Process(
+            target=_run, args=(module, argv, self._folder, max_file_bytes)
+        )
+        process.start()
+        return process
+
+    def __call__(self, module: str, *arguments: str, max_file_bytes: int | None = None) -> Outcome:
+        process = self.start(module, *arguments, max_file_bytes=max_file_bytes)
+        process.join()
+        texts = [(self._folder / name).read_text() for name in ("out", "err")]
+        return Outcome(process.exitcode, *texts)
+
+
+def _run(module, argv, folder, max_file_bytes) -> None:
+    if max_file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    sys.argv = argv
+    with (
+        open(folder / "out", "w") as out,
+        open(folder / "err", "w") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        runpy.run_module(module, run_name="__main__")
