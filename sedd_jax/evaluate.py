@@ -16,7 +16,7 @@ from absl import flags
 from tqdm import tqdm
 
 from sedd_jax import baselines, likelihood
-from sedd_jax.errors import run_door
+from sedd_jax.errors import UserError, run_door
 from sedd_jax.run import load_run, use_compilation_cache
 from tokenizer_bridge.files import write_json_atomically
 from tokenizer_bridge.records import TokenDataset
@@ -54,6 +54,8 @@ def main(argv: list[str]) -> None:
             batch_size=BATCH_SIZE.value or run.config.sampling.batch_size,
             on_windows=bar.update,
         )
+    if not np.isfinite(nats_W).all():
+        raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier --step")
     model_W = nats_W / math.log(2)
     bits = {
         "model": model_W,
@@ -85,7 +87,10 @@ def main(argv: list[str]) -> None:
     }
     print(table(report))
     path = Path(WORKDIR.value) / f"evaluation_{SPLIT.value}_{step}.json"
-    write_json_atomically(path, report)
+    try:
+        write_json_atomically(path, report)
+    except PermissionError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
     print(f"\nwritten to {path}")
 
 
@@ -112,6 +117,8 @@ def table(report: dict) -> str:
         lines.append(f"{name:<21}{cells}")
     if report["num_tracks"] == 1:
         lines.append("no standard error: windows of a single track are not independent")
+    if report["split"] == TRAIN_SPLIT:
+        lines.append("model and baselines were fitted on these very tracks")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from sedd_jax import mesh as mesh_lib
 from sedd_jax.checkpoint import checksums
 from sedd_jax.diffusion import sampler
+from sedd_jax.errors import UserError
 from sedd_jax.run import Run, Stream
 from sedd_jax.state import Params
 
@@ -109,6 +110,8 @@ def generate(
       chunk: steps per dispatch, a divisor of sampling.steps; `chunk_size` by default.
       on_steps: called after each dispatch with steps × samples done, N × sampling.evaluations
         in all.
+
+    Raises UserError when the network's scores are not finite.
     """
     shards = mesh_lib.batch_shards(run.mesh)
     batch_size = -(-min(batch_size, len(indices_N)) // shards) * shards
@@ -123,5 +126,7 @@ def generate(
             x_BxL.block_until_ready()
             on_steps(chunk * len(wanted_b))
         tokens_BxL = np.asarray(programs.denoise(params, key_B, x_BxL))
+        if tokens_BxL.max() >= run.graph.num_codes:  # nothing compares with a NaN: masks stay
+            raise UserError("the network's scores are not finite: choose an earlier checkpoint")
         on_steps(len(wanted_b))
         yield wanted_b, tokens_BxL[: len(wanted_b)].astype(np.uint16)

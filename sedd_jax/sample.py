@@ -64,7 +64,11 @@ def main(argv: list[str]) -> int:
     if store.is_whole:
         print(f"{store.path} already holds these samples")
     else:
-        make_samples(run, params, sampling, store, BATCH_SIZE.value or defaults.batch_size)
+        try:
+            make_samples(run, params, sampling, store, BATCH_SIZE.value or defaults.batch_size)
+        except KeyboardInterrupt:
+            print(f"stopped with {len(store.missing())} samples missing; the same command goes on")
+            raise
         print(f"{store.num_samples} samples of {sampling.length} tokens in {store.path}")
     return decode(store.path, WAVS.value, CODEC_DIR.value) if WAVS.value else 0
 

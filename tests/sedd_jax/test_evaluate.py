@@ -7,23 +7,9 @@ import numpy as np
 import pytest
 
 from sedd_jax import baselines
-from sedd_jax.checkpoint import Checkpoints, Meta
-from sedd_jax.run import checkpoint_dir
-from sedd_jax.state import init_state
-from tests.sedd_jax.test_generate import make_run
 from tests.sedd_jax.toy import CODEC, NUM_CODES, error_line, run, write_dataset
+from tests.sedd_jax.toy_run import write_run
 from tokenizer_bridge.records import TokenDataset
-
-
-def write_run(workdir, dataset) -> None:
-    """A run whose only checkpoint, of step 0, holds parameters at random."""
-    toy_run, params = make_run(data__path=str(dataset), sampling__batch_size=4)
-    config = toy_run.config
-    workdir.mkdir()
-    with Checkpoints(checkpoint_dir(workdir)) as checkpoints:
-        state = init_state(params, config.optim)
-        checkpoints.save(state, Meta(0, config.to_dict(), CODEC, "toy"))
-        checkpoints.wait()
 
 
 def evaluate(workdir, *flags: str):

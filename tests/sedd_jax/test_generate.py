@@ -4,25 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from sedd_jax import mesh as mesh_lib
+from sedd_jax.errors import UserError
 from sedd_jax.generate import Sampling, chunk_size, fingerprint, generate
-from sedd_jax.run import build
-from tests.sedd_jax.toy import CODEC, NUM_CODES, toy_config
+from tests.sedd_jax.toy import NUM_CODES
+from tests.sedd_jax.toy_run import make_run
 
 SAMPLING = Sampling(sampler="euler", steps=12, seed=3, length=16)
 NUM_SAMPLES = 11
-
-
-def make_run(num_devices: int = 1, **overrides):
-    """A run with parameters at random everywhere: fresh ones, zero in the head, ignore tokens."""
-    config = toy_config(**overrides)
-    run = build(config, CODEC, mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices]))
-    rng = np.random.default_rng(0)
-
-    def draw(shape):
-        return jax.device_put(0.3 * rng.standard_normal(shape.shape, np.float32), shape.sharding)
-
-    return run, jax.tree.map(draw, run.state_shapes().ema_params)
 
 
 def samples(run, params, sampling=SAMPLING, indices=None, **kwargs) -> dict[int, np.ndarray]:
@@ -82,6 +70,14 @@ def test_other_graph_sampler_and_length():
     tokens = np.stack(list(tokens.values()))
     assert tokens.shape == (NUM_SAMPLES, 24)  # not the length it was trained with
     assert tokens.max() < NUM_CODES and len(np.unique(tokens)) > NUM_CODES // 2
+
+
+def test_scores_that_are_not_finite_are_refused(single):
+    run, params = single
+    head = params["output_layer"]["linear"]
+    broken = params["output_layer"] | {"linear": head | {"bias": head["bias"] * np.nan}}
+    with pytest.raises(UserError, match="not finite"):
+        samples(run, params | {"output_layer": broken})
 
 
 def test_progress_adds_up(single):

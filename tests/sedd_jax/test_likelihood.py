@@ -1,5 +1,7 @@
 """The bound over a split: what it covers, what it depends on, and its standard error."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from sedd_jax import likelihood
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import per_token
-from tests.sedd_jax.test_generate import make_run
 from tests.sedd_jax.toy import NUM_CODES, write_dataset
+from tests.sedd_jax.toy_run import make_run
 from tokenizer_bridge.records import TokenDataset
 
 LENGTHS = {"train": [40], "validation": [50, 7, 32, 16], "test": [15]}
@@ -84,6 +86,10 @@ def test_noise_belongs_to_the_record_not_to_its_place(tmp_path, fresh, windows, 
     )
     np.testing.assert_allclose(nats_W, reference[3:5], rtol=1e-5)
     assert counted == [2]
+    # Two windows of a track get noise of their own, even with the same tokens in them.
+    twice = dataclasses.replace(alone, tokens_WxL=alone.tokens_WxL[[0, 0]])
+    same_W = likelihood.split_bound_nats(*fresh, twice, num_levels=2, batch_size=4)
+    assert abs(same_W[0] - same_W[1]) > 1e-3
 
 
 def test_record_hash_is_stable():

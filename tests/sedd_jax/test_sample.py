@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from tests.sedd_jax.test_evaluate import write_run
 from tests.sedd_jax.toy import ROOT, environment, error_line, run, write_dataset
+from tests.sedd_jax.toy_run import write_run
 from tokenizer_bridge.records import TokenDataset
 
 
@@ -39,15 +39,20 @@ def test_interrupted_then_finished_equals_undisturbed(workdir, tmp_path):
 
     output = tmp_path / "stopped"
     job = subprocess.Popen(
-        command(workdir, output, *flags), cwd=ROOT, env=environment(), stderr=subprocess.PIPE
+        command(workdir, output, *flags),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 240
     while not list(output.glob("part-*.npy")) and time.monotonic() < deadline:
         time.sleep(0.01)
     job.send_signal(signal.SIGINT)
-    _, stderr = job.communicate(timeout=120)
+    stdout, stderr = job.communicate(timeout=120)
     assert job.returncode == 130, stderr
     assert b"Traceback" not in stderr
+    assert b"the same command goes on" in stdout
     assert not (output / "dataset.json").exists()
 
     finished = run(command(workdir, output, *flags, "--batch_size=3"))

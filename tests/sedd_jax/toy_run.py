@@ -1,0 +1,35 @@
+"""A run that was never trained, made in no time: fresh parameters take a compilation to draw."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from sedd_jax import mesh as mesh_lib
+from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.run import Run, build, checkpoint_dir
+from sedd_jax.state import Params, init_state
+from tests.sedd_jax.toy import CODEC, toy_config
+
+
+def make_run(num_devices: int = 1, **overrides) -> tuple[Run, Params]:
+    """A run with parameters at random everywhere: fresh ones, zero in the head, ignore tokens."""
+    config = toy_config(**overrides)
+    run = build(config, CODEC, mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices]))
+    rng = np.random.default_rng(0)
+
+    def draw(shape):
+        return jax.device_put(0.3 * rng.standard_normal(shape.shape, np.float32), shape.sharding)
+
+    return run, jax.tree.map(draw, run.state_shapes().ema_params)
+
+
+def write_run(workdir: Path, dataset: Path) -> None:
+    """A run whose only checkpoint, of step 0, holds parameters at random."""
+    toy_run, params = make_run(data__path=str(dataset), sampling__batch_size=4)
+    config = toy_run.config
+    workdir.mkdir()
+    with Checkpoints(checkpoint_dir(workdir)) as checkpoints:
+        state = init_state(params, config.optim)
+        checkpoints.save(state, Meta(0, config.to_dict(), CODEC, "toy"))
+        checkpoints.wait()
