@@ -135,3 +135,11 @@ def test_our_yaml_files_describe_the_published_sizes(name, hop):
     assert 24000 / config.hop_length == int(name)
     defaults = WavTokenizerConfig(strides=config.strides, n_fft=config.n_fft)
     assert config == defaults
+
+
+def test_the_demo_codec_is_there():
+    codec, info = registry.load_codec("demo")
+    assert (info.name, info.sample_rate, info.hop_length, info.codebook_size) == (
+        "demo", 24000, 320, 4096,
+    )  # fmt: skip
+    assert codec.encode(torch.zeros(1, 3200)).shape == (1, 10)

@@ -27,9 +27,9 @@ CONVERT_COMMAND = "python -m tokenizer_bridge.convert_checkpoint"
 
 @dataclasses.dataclass(frozen=True)
 class CodecWeights:
-    """The codec's part of a weights file, in fp32."""
+    """The codec's part of a weights file."""
 
-    tensors: dict[str, torch.Tensor]  # by published state-dict name
+    tensors: dict[str, torch.Tensor]  # by published state-dict name, in the precision of the file
     num_skipped: int  # tensors left behind: the unused decoder and the rest of training
 
 
@@ -50,7 +50,7 @@ def load_codec_files(
         expected = WavTokenizer(config).state_dict()
     _check_tensors(expected, weights.tensors, yaml_path, weights_path)
     codec = WavTokenizer(config)
-    codec.load_state_dict(weights.tensors)
+    codec.load_state_dict(weights.tensors)  # copies, which widens fp16 to fp32
     return codec.to(device).eval(), weights.num_skipped
 
 
@@ -158,7 +158,7 @@ def _select(content: dict, path: Path) -> CodecWeights:
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     state = state if isinstance(state, dict) else {}
     tensors = {
-        name: tensor.float()
+        name: tensor
         for name, tensor in state.items()
         if isinstance(tensor, torch.Tensor)
         and name.startswith(CODEC_PREFIXES)
