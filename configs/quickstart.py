@@ -14,10 +14,10 @@ from configs import music_small
 
 def get_config() -> ConfigDict:
     config = music_small.get_config()
-    config.model.update(num_blocks=4, width=192, num_heads=6, cond_dim=64, length=256, dropout=0.0)
-    config.optim.update(learning_rate=2e-3, warmup_steps=50)
-    config.training.update(batch_size=16, num_steps=400, ema_decay=0.98, log_every=10)
-    config.evaluation.update(every=100, num_batches=4)
-    config.checkpoint.update(every=100, keep_last=2, keep_every=0)
+    config.model.update(num_blocks=4, width=192, num_heads=6, cond_dim=64, length=256)
+    config.optim.update(learning_rate=1e-3, warmup_steps=20)
+    config.training.update(batch_size=16, num_steps=200, ema_decay=0.95, log_every=10)
+    config.evaluation.update(every=25, num_batches=4)
+    config.checkpoint.update(every=50, keep_last=2, keep_every=0)
     config.sampling.update(batch_size=8)
     return config

@@ -35,8 +35,6 @@ def main(argv: list[str]) -> None:
     del argv
     codec, info = registry.load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir)
     clips = read_clips(FLAGS.input, info.sample_rate, FLAGS.clip_s, FLAGS.clips_per_track)
-    if len(clips) < 2:
-        raise UserError(f"{FLAGS.input}: needs at least two clips of {FLAGS.clip_s} s")
     untrained = untrained_like(codec, clips)
     rows = {
         info.name: measure(clips, *round_trip(codec, clips, info.name), codec),
@@ -56,14 +54,23 @@ def main(argv: list[str]) -> None:
 
 
 def read_clips(directory: str, sample_rate: int, clip_s: float, per_track: int) -> torch.Tensor:
-    """Float clips (N, T), evenly spread over every track that is long enough."""
+    """Float clips (N, T), evenly spread over every track that is long enough.
+
+    Raises:
+      UserError: a file has no usable audio, or there are fewer than two clips.
+    """
     length = round(clip_s * sample_rate)
-    clips = []
+    clips, too_short = [], []
     for track in tqdm(folder.tracks(directory), desc="reading", unit="track", leave=False):
-        samples = load_int16(track, sample_rate, min_seconds=clip_s)
+        samples = load_int16(track, sample_rate, min_seconds=0.0)
         count = min(per_track, len(samples) // length)
         starts = np.linspace(0, len(samples) - length, count).astype(int)
         clips += [samples[i : i + length] for i in starts]
+        too_short += [track.id] if count == 0 else []
+    if len(clips) < 2:
+        raise UserError(f"{directory}: needs at least two clips of {clip_s:g} s")
+    if too_short:
+        print(f"left out, shorter than {clip_s:g} s: {', '.join(too_short)}")
     return torch.from_numpy(np.stack(clips).astype(np.float32) / 32768)
 
 

@@ -1,4 +1,4 @@
-"""The page of a run: complete in itself, with the figures of the run and a player for every piece."""
+"""The page of a run: whole in itself, with its figures and a player for every piece."""
 
 import json
 import re
