@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import logging as std_logging
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,9 +81,30 @@ def _as_items(state: TrainState) -> dict[str, Any]:
     return {"train": train, "ema_params": state.ema_params}
 
 
-def _without_orbax(record: std_logging.LogRecord) -> bool:
-    """Drops Orbax's log: pages of traceback for errors that it also raises."""
+def _not_of_orbax(record: std_logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
+
+
+def _quiet_orbax() -> None:
+    """Silences pages of traceback about errors that Orbax also raises: its log, and the other
+    writes of a failed save, which find their event loop closed."""
+    logging.get_absl_logger().addFilter(_not_of_orbax)
+    usual = sys.unraisablehook
+    if getattr(usual, "quiets_orbax", False):
+        return
+
+    def hook(unraisable) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            usual(unraisable)
+
+    hook.quiets_orbax = True
+    sys.unraisablehook = hook
+
+
+def _reason(error: Exception) -> str:
+    """Why a save or a restore failed, on one short line."""
+    no_space = ("No space left on device", "Disk quota exceeded", "File too large")
+    return next((text for text in no_space if text in str(error)), one_line(error, limit=120))
 
 
 class Checkpoints:
@@ -102,7 +124,7 @@ class Checkpoints:
     ):
         self.directory = Path(directory).absolute()
         self._read_only = read_only
-        logging.get_absl_logger().addFilter(_without_orbax)
+        _quiet_orbax()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep_last,
             keep_period=keep_every or None,
@@ -239,7 +261,7 @@ class Checkpoints:
 
     def _damaged(self, step: int, item: str, error: Exception) -> DamagedCheckpoint:
         where = self.directory / str(step) / item
-        return DamagedCheckpoint(f"{where} is damaged: {one_line(error, limit=120)}")
+        return DamagedCheckpoint(f"{where} is damaged: {_reason(error)}")
 
     def _move_aside(self, step: int) -> None:
         place = self.directory / str(step)
@@ -253,7 +275,7 @@ class Checkpoints:
             yield
         except Exception as error:
             raise UserError(
-                f"a checkpoint could not be saved in {self.directory}: {one_line(error)}; "
+                f"a checkpoint could not be saved in {self.directory}: {_reason(error)}; "
                 "the earlier ones are whole"
             ) from error
 

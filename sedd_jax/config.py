@@ -11,7 +11,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
+from sedd_jax.network.attention import IMPLEMENTATIONS
+from sedd_jax.network.transformer import REMAT
 
 SCHEMA = {
     "seed": int,
@@ -57,9 +60,9 @@ CHOICES = {
     "graph.type": ("absorbing", "uniform"),
     "noise.type": ("loglinear", "geometric"),
     "model.compute_dtype": ("auto", "float32", "bfloat16"),
-    "model.remat": ("none", "dots", "block"),
-    "model.attention": ("auto", "xla", "cudnn"),
-    "sampling.sampler": ("euler", "analytic"),
+    "model.remat": tuple(REMAT),
+    "model.attention": IMPLEMENTATIONS,
+    "sampling.sampler": SAMPLERS,
 }
 
 # key: (smallest, largest or None)

@@ -1,5 +1,6 @@
 """Mistakes of the user's, and how a door reports them: one line on stderr, exit code 1."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -14,9 +15,7 @@ class UserError(Exception):
 
 def one_line(error: BaseException, limit: int = 300) -> str:
     """An exception's text on one line, of at most `limit` characters."""
-    # str(KeyError(x)) is repr(x).
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    text = " ".join(str(text).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -25,7 +24,10 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
     except (AttributeError, KeyError) as error:  # ml_collections: an override of no known key
-        raise UserError(f"unknown config key {one_line(error)}") from error
+        name = re.search(r"\w+", str(error))
+        like = re.search(r'Did you mean "(\w+)"', str(error))
+        hint = f"; did you mean {like[1]}?" if like else ""
+        raise UserError(f"unknown config key {name[0] if name else ''}{hint}") from error
     except (flags.Error, OSError, SyntaxError, TypeError, ValueError) as error:
         raise UserError(one_line(error)) from error
     if len(rest) > 1:

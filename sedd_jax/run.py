@@ -77,17 +77,20 @@ class Run:
 def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None) -> Run:
     """The run that a checked config describes, for tokens of `codec`.
 
-    mesh: config.mesh over all devices by default. Raises UserError when the mesh does not fit.
+    mesh: config.mesh over all devices by default.
+    Raises UserError when mesh or attention do not fit the devices.
     """
     graph = make_graph(config.graph.type, codec["codebook_size"])
     noise = make_noise(
         config.noise.type, sigma_min=config.noise.sigma_min, sigma_max=config.noise.sigma_max
     )
     mesh = mesh_lib.make_mesh(config.mesh) if mesh is None else mesh
+    platform = mesh.devices.flat[0].platform
     model = config.model.to_dict()
     if model["compute_dtype"] == "auto":
-        on_cpu = mesh.devices.flat[0].platform == "cpu"
-        model["compute_dtype"] = "float32" if on_cpu else "bfloat16"
+        model["compute_dtype"] = "float32" if platform == "cpu" else "bfloat16"
+    if model["attention"] == "cudnn" and platform != "gpu":
+        raise UserError(f"config.model.attention cudnn needs a GPU, not a {platform}: try auto")
     network = transformer.NetworkConfig(vocab_size=graph.vocab_size, **model)
     return Run(config, codec, graph, noise, network, mesh)
 

@@ -18,6 +18,7 @@ Exit codes: 0 trained to config.training.num_steps; 1 an error, a run that blew 
 """
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +121,18 @@ def describe(run: Run, windows: data_lib.Windows, state: TrainState) -> str:
     )
 
 
+def progress_bar(num_steps: int, step: int) -> tqdm:
+    """Of process 0; seldom drawn where it goes to a file."""
+    return tqdm(
+        total=num_steps,
+        initial=step,
+        unit="step",
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        disable=jax.process_index() != 0,
+    )
+
+
 def train(config: ConfigDict, workdir: Path) -> int:
     """Trains to config.training.num_steps; returns the exit code. Raises UserError."""
     config_lib.check(config)
@@ -159,7 +172,7 @@ def train(config: ConfigDict, workdir: Path) -> int:
         meter = Meter(config.training.batch_size * config.model.length)
         with (
             MetricsWriter(workdir, step) as writer,
-            tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True) as bar,
+            progress_bar(num_steps, step) as bar,
         ):
             while step < num_steps:
                 state, metrics = train_step(state, next(batches))

@@ -44,7 +44,7 @@ def toy_config(**overrides) -> ConfigDict:
     """A config with every key; overrides by dotted key with __ for the dots."""
     config = music_small.get_config()
     config.model.update(num_blocks=1, width=16, num_heads=2, cond_dim=8, length=16)
-    config.optim.update(learning_rate=1e-3, warmup_steps=5)
+    config.optim.update(learning_rate=1e-2, warmup_steps=5)
     config.training.update(batch_size=8, num_steps=20, log_every=5, ema_decay=0.9)
     config.evaluation.update(every=0, num_batches=1)
     config.checkpoint.update(every=10, keep_last=2, keep_every=0)
