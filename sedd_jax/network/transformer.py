@@ -12,20 +12,24 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from sedd_jax.network.attention import attention
 from sedd_jax.network.dropout import dropout, keep_masks
+from sedd_jax.network.linear import Linear, uniform
 from sedd_jax.network.rotary import rotary_tables, rotate
 
 MLP_RATIO = 4
+LAYER_NORM_EPS = 1e-5
 SIGMA_FREQUENCIES = 256
 SIGMA_MAX_PERIOD = 10_000.0
 
-# What the backward pass of a block recomputes instead of keeping.
+# What each policy keeps of a block for the backward pass, beside the block's input; the rest is
+# computed anew. Element-wise work always is: it is cheaper than the memory it would fill.
 REMAT = {
-    "none": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "block": jax.checkpoint_policies.nothing_saveable,
+    "none": ("qkv", "attention", "attn_out", "mlp_in", "mlp_out"),
+    "dots": ("qkv", "attn_out", "mlp_in", "mlp_out"),
+    "block": (),
 }
 
 
@@ -58,22 +62,6 @@ class NetworkConfig:
         return self.width // self.num_heads
 
 
-def _uniform(fan_in: int):
-    """U(±1/√fan_in): PyTorch's default for the kernels and biases of linear layers."""
-    bound = 1.0 / math.sqrt(fan_in)
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
-        key, shape, dtype, -bound, bound
-    )
-
-
-def _linear(in_size, out_size, *, rngs, dtype=jnp.float32, use_bias=True, zero=False):
-    init = nnx.initializers.zeros_init() if zero else _uniform(in_size)
-    return nnx.LinearGeneral(
-        in_size, out_size, use_bias=use_bias, dtype=dtype, kernel_init=init, bias_init=init,
-        rngs=rngs,
-    )
-
-
 class LayerNorm(nnx.Module):
     """Normalisation over the last axis with a scale and no bias; always in fp32."""
 
@@ -84,15 +72,15 @@ class LayerNorm(nnx.Module):
         x = x.astype(jnp.float32)
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = jnp.square(centred).mean(axis=-1, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + 1e-5) * self.scale[...]
+        return centred * jax.lax.rsqrt(variance + LAYER_NORM_EPS) * self.scale[...][None, None, :]
 
 
 class SigmaEmbedder(nnx.Module):
     """Noise level (B,) → (B, C): sinusoids of σ through a two-layer SiLU MLP."""
 
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
-        self.hidden = _linear(SIGMA_FREQUENCIES, config.cond_dim, rngs=rngs)
-        self.out = _linear(config.cond_dim, config.cond_dim, rngs=rngs)
+        self.hidden = Linear(SIGMA_FREQUENCIES, config.cond_dim, rngs=rngs)
+        self.out = Linear(config.cond_dim, config.cond_dim, rngs=rngs)
 
     def __call__(self, sigma_B):
         half = SIGMA_FREQUENCIES // 2
@@ -107,20 +95,19 @@ class Block(nnx.Module):
 
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
         width, dtype = config.width, jnp.dtype(config.compute_dtype)
-        linear = functools.partial(_linear, rngs=rngs, dtype=dtype)
+        linear = functools.partial(Linear, rngs=rngs, dtype=dtype)
         self.norm1 = LayerNorm(width)
         self.attn_qkv = linear(width, (3, width), use_bias=False)
         self.attn_out = linear(width, width, use_bias=False)
         self.norm2 = LayerNorm(width)
         self.mlp_in = linear(width, MLP_RATIO * width)
         self.mlp_out = linear(MLP_RATIO * width, width)
-        self.adaLN = _linear(config.cond_dim, 6 * width, rngs=rngs, zero=True)
+        self.adaLN = Linear(config.cond_dim, 6 * width, rngs=rngs, zero=True)
         self.config = config
 
     def __call__(self, x_BxLxD, cond_BxC, rotary, keep):
         config = self.config
-        batch, length, width = x_BxLxD.shape
-        heads_shape = (batch, length, config.num_heads, config.head_width)
+        heads_shape = (*x_BxLxD.shape[:2], config.num_heads, config.head_width)
         shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(
             self.adaLN(cond_BxC)[:, None, :], 6, axis=-1
         )  # each (B, 1, D)
@@ -128,12 +115,15 @@ class Block(nnx.Module):
         y_BxLxD = self.norm1(x_BxLxD) * (1 + scale1) + shift1
         qkv_BxLx3xD = self.attn_qkv(y_BxLxD)
         q, k, v = (qkv_BxLx3xD[:, :, i].reshape(heads_shape) for i in range(3))
-        y_BxLxHxK = attention(rotate(q, *rotary), rotate(k, *rotary), v, config.attention)
-        y_BxLxD = self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape))
+        q, k, v = checkpoint_name((rotate(q, *rotary), rotate(k, *rotary), v), "qkv")
+        y_BxLxHxK = attention(q, k, v, config.attention)
+        y_BxLxD = checkpoint_name(self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape)), "attn_out")
         x_BxLxD = x_BxLxD + gate1 * dropout(y_BxLxD, keep[0], config.dropout)
 
         y_BxLxD = self.norm2(x_BxLxD) * (1 + scale2) + shift2
-        y_BxLxD = self.mlp_out(nnx.gelu(self.mlp_in(y_BxLxD), approximate=True))
+        h_BxLxM = checkpoint_name(self.mlp_in(y_BxLxD), "mlp_in")
+        y_BxLxD = self.mlp_out(nnx.gelu(h_BxLxM, approximate=True))
+        y_BxLxD = checkpoint_name(y_BxLxD, "mlp_out")
         return x_BxLxD + gate2 * dropout(y_BxLxD, keep[1], config.dropout)
 
 
@@ -142,8 +132,8 @@ class OutputLayer(nnx.Module):
 
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
         self.norm_final = LayerNorm(config.width)
-        self.adaLN = _linear(config.cond_dim, 2 * config.width, rngs=rngs, zero=True)
-        self.linear = _linear(
+        self.adaLN = Linear(config.cond_dim, 2 * config.width, rngs=rngs, zero=True)
+        self.linear = Linear(
             config.width, config.vocab_size, rngs=rngs, dtype=jnp.dtype(config.compute_dtype),
             zero=True,
         )
@@ -159,7 +149,7 @@ class VocabEmbedding(nnx.Module):
 
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
         shape = (config.vocab_size, config.width)
-        self.embedding = nnx.Param(_uniform(config.width)(rngs.params(), shape))
+        self.embedding = nnx.Param(uniform(config.width)(rngs.params(), shape))
 
     def __call__(self, x_BxL):
         return self.embedding[...][x_BxL]
@@ -219,8 +209,8 @@ def log_score(config, params, x_BxL, sigma_B, *, dropout_key_B=None, extra_embed
             keep = keep_masks(dropout_key_B, index, *x_BxLxD.shape[1:], config.dropout)
         return _module(config, "blocks", params)(x_BxLxD, cond_BxC, rotary, keep), None
 
-    if config.remat != "none":
-        block = jax.checkpoint(block, prevent_cse=False, policy=REMAT[config.remat])
+    keep = jax.checkpoint_policies.save_only_these_names(*REMAT[config.remat])
+    block = jax.checkpoint(block, prevent_cse=False, policy=keep)
     blocks = (params["blocks"], jnp.arange(config.num_blocks))
     x_BxLxD, _ = jax.lax.scan(block, x_BxLxD, blocks)
 
