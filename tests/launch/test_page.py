@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from launch import page
+from launch.pictures import pick
 from tokenizer_bridge.records import Record, TokenDatasetWriter
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
@@ -69,5 +69,5 @@ def test_a_missing_piece_is_named(finished_run, codec_dir, run_door):
 
 
 def test_picked_records_are_spread():
-    assert page.pick(list(range(10)), 4) == [0, 3, 6, 9]
-    assert page.pick([1, 2], 4) == [1, 2]
+    assert pick(list(range(10)), 4) == [0, 3, 6, 9]
+    assert pick([1, 2], 4) == [1, 2]

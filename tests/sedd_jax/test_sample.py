@@ -30,11 +30,11 @@ def tokens_of(path) -> np.ndarray:
 
 
 def test_interrupted_then_finished_equals_undisturbed(workdir, tmp_path):
-    flags = ("--num_samples=6", "--steps=400", "--batch_size=2", "--seed=5")
+    flags = ("--num_samples=6", "--steps=2000", "--batch_size=2", "--seed=5")
     undisturbed = run(command(workdir, tmp_path / "whole", *flags))
     assert undisturbed.returncode == 0, undisturbed.stderr
     record = TokenDataset(tmp_path / "whole").read("generated", 3)
-    assert record.source["seed"] == 5 and record.source["steps"] == 400
+    assert record.source["seed"] == 5 and record.source["steps"] == 2000
     assert record.source["sampler"] == "euler" and record.source["checkpoint_step"] == 0
 
     output = tmp_path / "stopped"
