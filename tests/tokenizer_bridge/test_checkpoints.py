@@ -134,6 +134,7 @@ def test_trusted_checkpoint_with_objects_converts_once(tmp_path, yaml_path, monk
     target = tmp_path / "x.safetensors"
     weights = checkpoints.convert_checkpoint(tmp_path / "x.ckpt", target, trust=True)
     assert weights.num_skipped == 3
+    assert target.stat().st_mode == (tmp_path / "x.ckpt").stat().st_mode
     loaded, num_skipped = checkpoints.load_codec_files(yaml_path, target)
     assert_same_codec(loaded, codec)
     assert num_skipped == 0
@@ -175,8 +176,11 @@ def test_names_and_shapes_must_be_those_of_the_yaml(tmp_path, yaml_path):
     with pytest.raises(UserError) as caught:
         checkpoints.load_codec_files(yaml_path, tmp_path / "x.safetensors")
     for part in [
-        "x.safetensors", "config.yaml", "head.out.bias is missing",
-        "backbone.extra is not in this network", "head.out.weight has shape (3, 4), not (34, 32)",
+        "x.safetensors",
+        "config.yaml",
+        "head.out.bias is missing",
+        "backbone.extra is not in this network",
+        "head.out.weight has shape (3, 4), not (34, 32)",
     ]:
         assert part in str(caught.value)
 
@@ -193,8 +197,11 @@ def test_a_file_without_codec_weights_says_so(tmp_path, yaml_path):
 def test_convert_door(tmp_path):
     torch.save(lightning(make_codec()), tmp_path / "x.ckpt")
     command = [
-        sys.executable, "-m", "tokenizer_bridge.convert_checkpoint",
-        f"--input={tmp_path}/x.ckpt", f"--output={tmp_path}/x.safetensors",
+        sys.executable,
+        "-m",
+        "tokenizer_bridge.convert_checkpoint",
+        f"--input={tmp_path}/x.ckpt",
+        f"--output={tmp_path}/x.safetensors",
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pickle
 import re
+import shutil
 import types
 import zipfile
 from pathlib import Path
@@ -81,6 +82,7 @@ def convert_checkpoint(
     partial = target.with_name(f".{target.name}.partial")
     try:
         safetensors.torch.save_file(tensors, partial)
+        shutil.copymode(source, partial)  # safetensors leaves it readable by its owner only
         os.replace(partial, target)
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{target}: cannot be written: {error}") from error
