@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from sedd_jax import likelihood
+from sedd_jax.diffusion.bound import bound_terms
+from sedd_jax.diffusion.graph import Absorbing, Uniform
+from sedd_jax.diffusion.noise import LogLinear
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import per_token
 from tests.sedd_jax.toy import NUM_CODES, write_dataset
@@ -27,20 +30,13 @@ def windows(dataset) -> likelihood.SplitWindows:
 
 
 @pytest.fixture(scope="module")
-def fresh():
-    return fresh_run(1)
-
-
-def fresh_run(num_devices: int):
-    """A run with the head at zero, as it is before training."""
-    run, params = make_run(num_devices)
-    head = jax.tree.map(lambda x: 0 * x, params["output_layer"])
-    return run, params | {"output_layer": head}
+def single():
+    return make_run()
 
 
 @pytest.fixture(scope="module")
-def reference(fresh, windows) -> np.ndarray:
-    return likelihood.split_bound_nats(*fresh, windows, num_levels=2, batch_size=4)
+def reference(single, windows) -> np.ndarray:
+    return likelihood.split_bound_nats(*single, windows, num_levels=2, batch_size=4)
 
 
 def test_windows_cover_whole_parts_of_tracks_once(dataset, windows):
@@ -60,35 +56,53 @@ def test_unusable_splits_are_refused(dataset):
         likelihood.cut_windows(dataset, "dev", 16)
 
 
-def test_an_untrained_network_knows_nothing(reference):
-    """Fresh scores are uniform over the codes, so the bound is that of a uniform guess."""
-    bits_per_token = reference.mean() / np.log(2) / 16
-    assert abs(bits_per_token - np.log2(NUM_CODES)) < 0.5
+def test_an_untrained_network_knows_nothing(single, windows):
+    """Fresh scores, of a head at zero, are those of a uniform guess: no noise is left to show."""
+    run, params = single
+    fresh = params | {"output_layer": jax.tree.map(lambda x: 0 * x, params["output_layer"])}
+    nats_W = likelihood.split_bound_nats(run, fresh, windows, num_levels=2, batch_size=4)
+    np.testing.assert_allclose(nats_W, 16 * np.log(NUM_CODES), rtol=1e-5)
 
 
-def test_batch_size_changes_nothing(fresh, windows, reference):
-    nats_W = likelihood.split_bound_nats(*fresh, windows, num_levels=2, batch_size=64)
+@pytest.mark.parametrize("graph", [Absorbing(NUM_CODES), Uniform(NUM_CODES)])
+def test_the_bound_of_a_uniform_guess_is_what_it_is_credited_with(graph):
+    """Or the correction would bias every figure."""
+    x0_BxL = jax.random.randint(jax.random.key(0), (4096, 16), 0, NUM_CODES)
+
+    @jax.jit
+    def measure(key_B):
+        log_score_fn = likelihood.uniform_guess(graph)
+        return bound_terms(log_score_fn, graph, LogLinear(), x0_BxL, key_B, num_t=4).total_B
+
+    nats_B = np.asarray(measure(jax.random.split(jax.random.key(1), 4096)), np.float64) / 16
+    standard_error = nats_B.std() / 64
+    assert 1e-3 < standard_error < 0.04
+    assert abs(nats_B.mean() - np.log(NUM_CODES)) < 3 * standard_error
+
+
+def test_batch_size_changes_nothing(single, windows, reference):
+    nats_W = likelihood.split_bound_nats(*single, windows, num_levels=2, batch_size=64)
     np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
 
 
 def test_devices_change_nothing(windows, reference):
-    nats_W = likelihood.split_bound_nats(*fresh_run(8), windows, num_levels=2, batch_size=1)
+    nats_W = likelihood.split_bound_nats(*make_run(8), windows, num_levels=2, batch_size=1)
     np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
 
 
-def test_noise_belongs_to_the_record_not_to_its_place(tmp_path, fresh, windows, reference):
+def test_noise_belongs_to_the_record_not_to_its_place(single, windows, reference):
     alone = likelihood.SplitWindows(
         windows.tokens_WxL[3:5], np.array([0, 0]), windows.part_W[3:5], ("validation-2",), 0, 0
     )
     counted = []
     nats_W = likelihood.split_bound_nats(
-        *fresh, alone, num_levels=2, batch_size=4, on_windows=counted.append
+        *single, alone, num_levels=2, batch_size=4, on_windows=counted.append
     )
     np.testing.assert_allclose(nats_W, reference[3:5], rtol=1e-5)
     assert counted == [2]
     # Two windows of a track get noise of their own, even with the same tokens in them.
     twice = dataclasses.replace(alone, tokens_WxL=alone.tokens_WxL[[0, 0]])
-    same_W = likelihood.split_bound_nats(*fresh, twice, num_levels=2, batch_size=4)
+    same_W = likelihood.split_bound_nats(*single, twice, num_levels=2, batch_size=4)
     assert abs(same_W[0] - same_W[1]) > 1e-3
 
 
