@@ -139,6 +139,8 @@ def train(config: ConfigDict, workdir: Path) -> int:
     if not config.data.path:
         raise UserError("config.data.path is empty: --config.data.path=TOKENS, a token dataset")
     dataset = TokenDataset(config.data.path)
+    config = config.copy_and_resolve_references()
+    config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
     windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
     tokens = data_lib.fingerprint(dataset, TRAIN_SPLIT)
     run = build(config, dataset.codec)
@@ -153,7 +155,10 @@ def train(config: ConfigDict, workdir: Path) -> int:
     )
     with checkpoints, StopRequest() as stop:
         state = start(run, checkpoints, dataset, tokens)
-        step = int(state.step)
+        step, num_steps = int(state.step), config.training.num_steps
+        if step >= num_steps:
+            print(f"{workdir} is trained to step {step:,} already")
+            return 0
         config_lib.save(config, workdir / "config.json")
         write_json_atomically(workdir / "codec.json", dataset.codec)
         print(config_lib.to_json(config) + describe(run, windows, state), flush=True)
@@ -167,7 +172,6 @@ def train(config: ConfigDict, workdir: Path) -> int:
 
         print("compiling…", flush=True)
         train_step = compile_train_step(run)
-        num_steps = config.training.num_steps
         batches = global_batches(run, dataset, step)
         meter = Meter(config.training.batch_size * config.model.length)
         with (
@@ -175,7 +179,9 @@ def train(config: ConfigDict, workdir: Path) -> int:
             progress_bar(num_steps, step) as bar,
         ):
             while step < num_steps:
-                state, metrics = train_step(state, next(batches))
+                batch = next(batches)
+                with jax.transfer_guard("disallow"):
+                    state, metrics = train_step(state, batch)
                 step += 1
                 meter.add(metrics)
                 bar.update()
