@@ -1,5 +1,6 @@
 """Mistakes of the user's, and how a door reports them: one line on stderr, exit code 1."""
 
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -40,6 +41,8 @@ def run_door(main: Callable[[list[str]], int | None]) -> None:
 
     A refusal of the token dataset's own and a full disk count as mistakes of the user's.
     """
+    # Under absl it would tell of every accelerator that is not there.
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     try:
         app.run(main, flags_parser=_parse_flags)
     except (UserError, records_errors.UserError) as error:
