@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike
 from configs import music_small
 from sedd_jax import config as config_lib
 from sedd_jax.diffusion import sampler
-from sedd_jax.diffusion.graph import Graph, Uniform
 from sedd_jax.diffusion.loss import LogScoreFn, dwdse_loss
 from sedd_jax.errors import UserError
 from sedd_jax.network.torch_weights import to_params
 from sedd_jax.run import Run, build
 from sedd_jax.state import Params, TrainState, clip, init_state, update
 from sedd_jax.step import Noised, loss_and_grads
+from tests import published_rounding
 from tests.reference_rows import (
     BadReference,
     Reference,
@@ -132,7 +132,7 @@ def check_network_and_loss(reference: Reference, run: Run, network_fn: LogScoreF
         tokens(reference, "loss/xt"),
     )
     sigma_B, dsigma_B = run.noise(loss.t_B)
-    excess_BxL = published_excess(
+    excess_BxL = published_rounding.loss_excess(
         run.graph, np.asarray(sigma_B), reference["loss/xt"], reference["loss/x0"]
     )
     excess_B = np.asarray(dsigma_B) * excess_BxL.sum(-1)
@@ -166,31 +166,6 @@ def unrounded_row(
     return Row(quantity, error_without(excess), bound, note)
 
 
-def published_excess(
-    graph: Graph, sigma_B: np.ndarray, x_BxL: np.ndarray, x0_BxL: np.ndarray
-) -> np.ndarray:
-    """By how much the published score entropy is off through rounding alone, (B, L).
-
-    For the uniform graph its constant at a token that has moved is (−log r − 1)/r/V + …, with
-    r = 1 − V/(expm1(σ) + V) in fp32: a difference of nearly equal numbers, off by 6e-8 V/σ of
-    itself (6e-4 at V = 100, σ = 0.01). Ours has no such difference, so the comparison takes out
-    what follows from σ and V alone; network outputs do not enter here.
-    """
-    if not isinstance(graph, Uniform):
-        return np.zeros(x_BxL.shape)
-    vocab = graph.vocab_size
-    esigm1_B = np.expm1(sigma_B.astype(np.float64))
-    # PyTorch divides a number by a tensor as reciprocal times number: two roundings.
-    inverse_B = 1 / (esigm1_B.astype(np.float32) + np.float32(vocab))
-    rounded_B = (1 - inverse_B * np.float32(vocab)).astype(np.float64)
-
-    def constant(ratio_B):
-        return (-np.log(ratio_B) - 1) / ratio_B / vocab
-
-    excess_B = constant(rounded_B) - constant(esigm1_B / (esigm1_B + vocab))
-    return np.where(x_BxL != x0_BxL, excess_B[:, None], 0.0)
-
-
 def check_sampler_steps(reference: Reference, run: Run, network_fn: LogScoreFn) -> list[Row]:
     """Probabilities of one step of each sampler from forward/x at forward/t, and of denoising."""
     graph, x_BxL = run.graph, tokens(reference, "forward/x")
@@ -198,18 +173,30 @@ def check_sampler_steps(reference: Reference, run: Run, network_fn: LogScoreFn) 
     next_sigma_B, _ = run.noise(jnp.asarray(reference["step/t_next"])[:, 0])
     score_BxLxV = jnp.exp(network_fn(x_BxL, sigma_B))
     dt = jnp.asarray(reference["step/dt"])
-    ours = {
-        "euler": sampler.euler_probs(graph, score_BxLxV, x_BxL, dsigma_B, dt),
-        "analytic": sampler.analytic_probs(graph, score_BxLxV, x_BxL, sigma_B - next_sigma_B),
-        "denoise": sampler.denoise_probs(graph, score_BxLxV, x_BxL, sigma_B),
-    }
+    removed_B = sigma_B - next_sigma_B
+    euler_BxLxV = sampler.euler_probs(graph, score_BxLxV, x_BxL, dsigma_B, dt)
+    analytic_BxLxV = sampler.analytic_probs(graph, score_BxLxV, x_BxL, removed_B)
+    denoise = sampler.denoise_probs(graph, score_BxLxV, x_BxL, sigma_B)  # (B, L, codes)
+    excess_BxLxV = published_rounding.step_excess(
+        graph, np.asarray(score_BxLxV), np.asarray(removed_B), reference["forward/x"]
+    )
     return [
         Row(
-            f"step/{name} (of row's)",
-            of_rows_largest(probs, reference[f"step/{name}"]),
+            "step/euler (of row's)",
+            of_rows_largest(euler_BxLxV, reference["step/euler"]),
             ARRAY_BOUND,
-        )
-        for name, probs in ours.items()
+        ),
+        unrounded_row(
+            "step/analytic (of row's)",
+            lambda excess: of_rows_largest(analytic_BxLxV, reference["step/analytic"] - excess),
+            ARRAY_BOUND,
+            excess_BxLxV,
+        ),
+        Row(
+            "step/denoise (of row's)",
+            of_rows_largest(denoise, reference["step/denoise"]),
+            ARRAY_BOUND,
+        ),
     ]
 
 
@@ -227,7 +214,10 @@ def check_training(reference: Reference, run: Run, params: Params) -> list[Row]:
     sigma_SxB, dsigma_SxB = map(np.asarray, run.noise(t_SxB))
     excess_S = np.array(
         [
-            (dsigma_B * published_excess(run.graph, sigma_B, xt_BxL, x0_BxL).sum(-1)).mean()
+            (
+                dsigma_B
+                * published_rounding.loss_excess(run.graph, sigma_B, xt_BxL, x0_BxL).sum(-1)
+            ).mean()
             for sigma_B, dsigma_B, xt_BxL, x0_BxL in zip(
                 sigma_SxB, dsigma_SxB, reference["train/xt"], reference["train/x0"], strict=True
             )

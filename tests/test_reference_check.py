@@ -8,8 +8,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import torch
 
-from tests import reference_check, reference_wavtokenizer
+from sedd_jax.diffusion.graph import Absorbing, Uniform
+from tests import published_rounding, reference_check, reference_wavtokenizer
 from tests.reference_rows import Row, of_largest, of_rows_largest, relative, relative_l2
 
 DATA = Path(__file__).parent / "reference"
@@ -92,6 +94,34 @@ def test_measures():
 
 def resized_config() -> str:
     return json.dumps(reference_check.Reference(ABSORB).config | {"tokens": 41})
+
+
+def test_the_rounding_taken_out_is_pytorchs():
+    """Both formulas as fp32 tensors in PyTorch, against float64."""
+    vocab, sigma_B = 200, np.geomspace(1e-3, 0.4, 60, dtype=np.float32)
+    sigma = torch.from_numpy(sigma_B)
+    exact = torch.from_numpy(sigma_B.astype(np.float64)).expm1()
+
+    def constant(ratio):
+        return (-ratio.log() - 1) / ratio / vocab
+
+    rounded = (1 - vocab / (sigma.expm1() + vocab)).double()
+    expected_B = (constant(rounded) - constant(exact / (exact + vocab))).numpy()
+    moved_Bx2 = np.array([[0, 1]] * 60)
+    found_Bx2 = published_rounding.loss_excess(
+        Uniform(vocab), sigma_B, moved_Bx2, np.zeros_like(moved_Bx2)
+    )
+    assert (found_Bx2[:, 0] == 0).all()
+    np.testing.assert_allclose(found_Bx2[:, 1], expected_B, rtol=1e-9)
+    assert np.abs(expected_B).max() > 1e-3
+
+    score_Bx2x4 = np.ones((60, 2, 4))
+    found_Bx2x4 = published_rounding.step_excess(
+        Absorbing(3), score_Bx2x4, sigma_B, np.array([[3, 1]] * 60)
+    )
+    expected_B = 4 * ((1 - sigma.exp()).double() + exact).numpy()
+    np.testing.assert_allclose(found_Bx2x4[:, 0, 3], expected_B, rtol=1e-9)
+    assert np.count_nonzero(found_Bx2x4) == np.count_nonzero(expected_B)
 
 
 def write(path: Path, original: Path, *, without: str = "", **changes) -> Path:
