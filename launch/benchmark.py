@@ -136,21 +136,25 @@ def train() -> dict[str, float]:
 
 
 def sample() -> dict[str, float]:
-    """One sampler step against its network evaluation alone, both compiled as a scan of steps."""
+    """A sampler step, and the network evaluation in it by itself."""
     import jax
     import jax.numpy as jnp
 
     from sedd_jax.diffusion import sampler
+    from sedd_jax.network.transformer import init_params
+    from sedd_jax.run import Stream
 
     run = build_run()
     config = run.config
-    params = run.fresh_state().params
-    batch, length, num = config.sampling.batch_size, config.model.length, 4
+    batch, length = config.sampling.batch_size, config.model.length
+    params = jax.jit(init_params, static_argnums=0)(run.network, run.stream_key(Stream.INIT))
     key_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(batch))
     x_BxL = sampler.start(run.graph, key_B, length)
+    sigma_B, _ = run.noise(jnp.ones(batch))
+    network = jax.jit(run.log_score)
 
     @jax.jit
-    def steps(params, x_BxL):
+    def step(params, x_BxL):
         return sampler.sample_chunk(
             config.sampling.sampler,
             run.graph,
@@ -159,22 +163,12 @@ def sample() -> dict[str, float]:
             key_B,
             x_BxL,
             first=0,
-            num=num,
+            num=1,
             steps=config.sampling.steps,
         )
 
-    @jax.jit
-    def network(params, x_BxL):
-        def body(x_BxL, t):
-            sigma_B, _ = run.noise(jnp.full(batch, t))
-            log_score = run.log_score(params, x_BxL, sigma_B)
-            # Keeps the evaluations in order and the whole output alive, at the cost of a barrier.
-            return jax.lax.optimization_barrier((x_BxL, log_score))[0], None
-
-        return jax.lax.scan(body, x_BxL, jnp.linspace(1, 0.1, num))[0]
-
-    step_s = median_seconds(lambda: steps(params, x_BxL).block_until_ready()) / num
-    network_s = median_seconds(lambda: network(params, x_BxL).block_until_ready()) / num
+    step_s = median_seconds(lambda: step(params, x_BxL).block_until_ready())
+    network_s = median_seconds(lambda: network(params, x_BxL, sigma_B).block_until_ready())
     return {
         "seconds a step": step_s,
         "seconds of it in the network": network_s,
