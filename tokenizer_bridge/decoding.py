@@ -55,7 +55,8 @@ def decode_pieces(
         audio_BxT = decode_batch(codec, np.stack([window.codes for window in batch]))
         for window, audio_T in zip(batch, audio_BxT, strict=True):
             progress = window.progress
-            progress.pieces.append((window.start, audio_T))
+            # A copy, made when the batch's tensors are free again: see encoding.py.
+            progress.pieces.append((window.start, audio_T.copy()))
             if len(progress.pieces) == progress.num_windows:
                 hop = codec.config.hop_length
                 yield progress.key, join_audio(progress.pieces, windowing.overlap, hop)

@@ -85,7 +85,7 @@ def encode_tracks(
 
     def finish_if_complete(progress: _Progress) -> None:
         if progress.end and len(progress.pieces) == progress.end.num_windows:
-            codes = join_codes(progress.pieces, windowing.overlap).astype(np.uint16)
+            codes = join_codes(progress.pieces, windowing.overlap)
             done.append(Encoded(progress.track, codes, progress.end.num_samples / sample_rate))
 
     def windows(messages: Iterable[_Message]) -> Iterator[_Window]:
@@ -108,7 +108,9 @@ def encode_tracks(
         for batch in batches:
             codes_BxL = encode_batch(codec, np.stack([window.audio for window in batch]))
             for window, codes_L in zip(batch, codes_BxL, strict=True):
-                window.progress.pieces.append((window.start, codes_L))
+                # A copy, made when the batch's tensors are free again: the original lies between
+                # them, and kept for a track's length it would split that memory for good.
+                window.progress.pieces.append((window.start, codes_L.astype(np.uint16)))
                 finish_if_complete(window.progress)
             on_audio(sum(len(window.audio) for window in batch) / sample_rate)
             yield from done
