@@ -1,0 +1,141 @@
+import dataclasses
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sedd_jax.network.torch_weights import to_params
+from sedd_jax.network.transformer import REMAT, NetworkConfig, init_params, log_score
+from tests.sedd_jax.network.small import (
+    CONFIG,
+    inputs,
+    network_config,
+    noisy_params,
+    reference,
+)
+
+jit_log_score = jax.jit(log_score, static_argnums=0)
+
+
+@pytest.mark.parametrize("attention", ["xla", "loop"])
+@pytest.mark.parametrize("name", ["sedd_absorb_loglinear.npz", "sedd_uniform_geometric.npz"])
+def test_equals_published_network(name, attention):
+    figures, published, weights = reference(name)
+    config = dataclasses.replace(network_config(published, weights), attention=attention)
+    ours = jit_log_score(config, to_params(weights), figures["forward/x"], figures["forward/sigma"])
+    assert ours.dtype == jnp.float32
+    np.testing.assert_allclose(ours, figures["forward/log_score"], atol=1e-5)
+
+
+def test_bf16_is_near_fp32_and_gives_fp32():
+    params, (x_BxL, sigma_B) = noisy_params(CONFIG), inputs(CONFIG)
+    exact = jit_log_score(CONFIG, params, x_BxL, sigma_B)
+    half = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
+    for attention in ("xla", "loop"):
+        rounded = jit_log_score(
+            dataclasses.replace(half, attention=attention), params, x_BxL, sigma_B
+        )
+        assert rounded.dtype == jnp.float32
+        error = np.abs(rounded - exact)
+        assert 1e-5 < error.max() < 0.1 * np.abs(exact).max()
+
+
+def test_score_of_the_current_token_is_zero():
+    x_BxL, sigma_B = inputs(CONFIG)
+    scores = np.array(jit_log_score(CONFIG, noisy_params(CONFIG), x_BxL, sigma_B))
+    assert (np.take_along_axis(scores, x_BxL[:, :, None], axis=2) == 0).all()
+    np.put_along_axis(scores, x_BxL[:, :, None], 1.0, axis=2)
+    assert (scores != 0).all()
+
+
+def test_scan_equals_a_loop_over_blocks():
+    params, (x_BxL, sigma_B) = noisy_params(CONFIG), inputs(CONFIG)
+
+    def without_scan(block, x, stacked):
+        for i in range(CONFIG.num_blocks):
+            x, _ = block(x, jax.tree.map(operator.itemgetter(i), stacked))
+        return x, None
+
+    scanned = log_score(CONFIG, params, x_BxL, sigma_B)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.lax, "scan", without_scan)
+        looped = log_score(CONFIG, params, x_BxL, sigma_B)
+    np.testing.assert_allclose(scanned, looped, atol=1e-5)
+
+
+@functools.cache
+def gradients_and_memory(remat: str):
+    """(gradient of a sum of scores with dropout on, bytes of temporaries)."""
+    config = dataclasses.replace(CONFIG, remat=remat, dropout=0.3, length=64, attention="loop")
+    x_BxL, sigma_B = inputs(config)
+    keys_B = jax.random.split(jax.random.key(3), len(x_BxL))
+    weight_BxLxV = np.random.default_rng(1).normal(size=(*x_BxL.shape, config.vocab_size))
+
+    def loss(params):
+        scores = log_score(config, params, x_BxL, sigma_B, dropout_key_B=keys_B)
+        return (scores * weight_BxLxV.astype(np.float32)).sum()
+
+    compiled = jax.jit(jax.grad(loss)).lower(noisy_params(config)).compile()
+    return compiled(noisy_params(config)), compiled.memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("remat", [name for name in REMAT if name != "none"])
+def test_remat_saves_memory_and_keeps_gradients(remat):
+    kept, kept_bytes = gradients_and_memory("none")
+    remade, remade_bytes = gradients_and_memory(remat)
+    assert remade_bytes < kept_bytes
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(remade), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
+
+
+def test_extra_embedding_adds_to_that_of_sigma():
+    params, (x_BxL, sigma_B) = noisy_params(CONFIG), inputs(CONFIG)
+    plain = jit_log_score(CONFIG, params, x_BxL, sigma_B)
+    extra_BxC = np.zeros((len(x_BxL), CONFIG.cond_dim), np.float32)
+    zero = jit_log_score(CONFIG, params, x_BxL, sigma_B, extra_embedding=extra_BxC)
+    np.testing.assert_array_equal(plain, zero)
+    extra_BxC[1] = 2.0
+    changed = jit_log_score(CONFIG, params, x_BxL, sigma_B, extra_embedding=extra_BxC)
+    np.testing.assert_array_equal(changed[0], plain[0])
+    assert np.abs(changed[1] - plain[1]).max() > 0.01
+
+
+def test_dropout_is_keyed_by_row_alone():
+    config = dataclasses.replace(CONFIG, dropout=0.2)
+    params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)
+    keys_B = jax.random.split(jax.random.key(5), len(x_BxL))
+    together = jit_log_score(config, params, x_BxL, sigma_B, dropout_key_B=keys_B)
+    alone = jit_log_score(config, params, x_BxL[1:2], sigma_B[1:2], dropout_key_B=keys_B[1:2])
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+    off = jit_log_score(config, params, x_BxL, sigma_B)
+    assert np.abs(together - off).max() > 0.01
+    np.testing.assert_array_equal(off, jit_log_score(CONFIG, params, x_BxL, sigma_B))
+
+
+def test_initialisation_is_the_published_one():
+    config = NetworkConfig(
+        vocab_size=500, length=8, width=64, num_blocks=2, num_heads=2, cond_dim=48
+    )
+    params = init_params(config, jax.random.key(0))
+    assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype(np.float32)}
+    fan_ins = {"attn_qkv": 64, "attn_out": 64, "mlp_in": 64, "mlp_out": 256}
+    for name, fan_in in fan_ins.items():
+        for leaf in params["blocks"][name].values():  # kernel, and bias of the MLP
+            bound = fan_in**-0.5
+            assert 0.9 * bound < np.abs(leaf).max() <= bound
+            assert np.std(leaf) == pytest.approx(bound / 3**0.5, rel=0.1)
+            assert np.abs(leaf[0] - leaf[1]).max() > 0.1 * bound  # blocks differ
+    assert np.std(params["vocab_embed"]["embedding"]) == pytest.approx((3 * 64) ** -0.5, rel=0.02)
+    head = params["output_layer"]
+    zero = [params["blocks"]["adaLN"], head["adaLN"], head["linear"]]
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(zero))
+    assert (params["blocks"]["norm1"]["scale"] == 1).all()
+
+
+def test_impossible_sizes_are_refused():
+    for change in ({"num_heads": 3}, {"num_heads": 16}, {"remat": "some"}):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            dataclasses.replace(CONFIG, **change)
