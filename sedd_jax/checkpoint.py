@@ -86,15 +86,17 @@ def _not_of_orbax(record: std_logging.LogRecord) -> bool:
 
 
 def _quiet_orbax() -> None:
-    """Silences pages of traceback about errors that Orbax also raises: its log, and the other
-    writes of a failed save, which find their event loop closed."""
+    """Silences pages of traceback about errors that Orbax also raises: its log, and what is left
+    of the other reads or writes when one has failed."""
     logging.get_absl_logger().addFilter(_not_of_orbax)
     usual = sys.unraisablehook
     if getattr(usual, "quiets_orbax", False):
         return
 
     def hook(unraisable) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
+        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+        dropped = code is not None and "orbax" in code.co_filename
+        if not dropped and str(unraisable.exc_value) != "Event loop is closed":
             usual(unraisable)
 
     hook.quiets_orbax = True

@@ -43,9 +43,7 @@ def mean_loss(run: Run, params: Params, batch: Noised) -> jax.Array:
     def log_score_fn(x_BxL, sigma_B):
         return run.log_score(params, x_BxL, sigma_B, dropout_key_B=batch.dropout_key_B)
 
-    result = dwdse_loss(
-        log_score_fn, run.graph, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL
-    )
+    result = dwdse_loss(log_score_fn, run.graph, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL)
     return result.loss_B.mean()
 
 

@@ -1,10 +1,10 @@
 """The two forward processes of SEDD, as continuous-time Markov chains on one token.
 
 Source: Lou, Meng & Ermon (2024), arXiv 2310.16834. Every position of a sequence moves on its own,
-at the rates dsigma(t) Q. Q is one of
+at the rates dsigma(t) Q (eq. 11, 14). Q is one of
 
 - `Absorbing` (eq. 16): a code turns into the mask at rate 1; the mask stays;
-- `Uniform` (eq. 15): a code turns into each of the V codes at rate 1/V.
+- `Uniform` (eq. 15, divided by V): a code turns into each of the V codes at rate 1/V.
 
 A score s_y stands for the ratio p_t(y) / p_t(x) of the sequence with one position changed to y and
 the sequence x as it is: 1 at the current token, where a log-score is 0.

@@ -1,8 +1,8 @@
 """Noise schedules: how much the forward process has forgotten by time t.
 
-Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, section 5.1. Time t runs from 0 (data) to 1
-(noise); sigma is the total noise and dsigma = d sigma / dt its rate, so that the process at time t
-is exp(sigma(t) Q) applied to the data.
+Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, eq. 14, section 5.1. Time t runs from 0 (data)
+to 1 (noise). sigma is the total noise (the paper's sigma-bar), dsigma = d sigma / dt its rate (the
+paper's sigma): the forward process at time t is exp(sigma(t) Q) applied to the data.
 """
 
 import dataclasses

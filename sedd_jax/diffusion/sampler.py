@@ -3,7 +3,7 @@
 Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, section 4, Algorithm 2. Two samplers:
 
 - "euler" (eq. 17): every position jumps on its own at the reverse rates of the step's start;
-- "analytic" (Tweedie tau-leaping, eq. 18, 19): every position is drawn from its exact posterior,
+- "analytic" (Tweedie tau-leaping, eq. 18 to 20): every position is drawn from its exact posterior,
   as far as the scores at the step's start tell it.
 
 Time falls from 1 to eps on an even grid. `euler_probs`, `analytic_probs` and `denoise_probs` are a

@@ -44,9 +44,7 @@ def _by_head(function, *arrays):
     batch, _, heads = arrays[0].shape[:3]
     pieces = [x.swapaxes(1, 2).reshape(batch * heads, x.shape[1], *x.shape[3:]) for x in arrays]
     outputs = jax.lax.map(lambda piece: function(*piece), pieces)
-    return jax.tree.map(
-        lambda x: x.reshape(batch, heads, *x.shape[1:]).swapaxes(1, 2), outputs
-    )
+    return jax.tree.map(lambda x: x.reshape(batch, heads, *x.shape[1:]).swapaxes(1, 2), outputs)
 
 
 @jax.custom_vjp

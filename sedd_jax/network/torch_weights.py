@@ -178,9 +178,7 @@ def main(argv: list[str]) -> None:
     weights = load(file)
     if not flags_.ema:
         weights = dataclasses.replace(weights, ema_params=None)
-    config = torch_run.write(
-        weights, published_config, flags_.config, flags_.tokens, flags_.output
-    )
+    config = torch_run.write(weights, published_config, flags_.config, flags_.tokens, flags_.output)
     which = "weights" if weights.ema_params is None else "EMA weights"
     print(f"{flags_.output}: {which} of step {weights.step:,} from {file}")
     print(

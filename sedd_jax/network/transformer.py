@@ -134,7 +134,10 @@ class OutputLayer(nnx.Module):
         self.norm_final = LayerNorm(config.width)
         self.adaLN = Linear(config.cond_dim, 2 * config.width, rngs=rngs, zero=True)
         self.linear = Linear(
-            config.width, config.vocab_size, rngs=rngs, dtype=jnp.dtype(config.compute_dtype),
+            config.width,
+            config.vocab_size,
+            rngs=rngs,
+            dtype=jnp.dtype(config.compute_dtype),
             zero=True,
         )
 

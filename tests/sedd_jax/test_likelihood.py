@@ -56,12 +56,25 @@ def test_unusable_splits_are_refused(dataset):
         likelihood.cut_windows(dataset, "dev", 16)
 
 
-def test_an_untrained_network_knows_nothing(single, windows):
-    """Fresh scores, of a head at zero, are those of a uniform guess: no noise is left to show."""
+def bound_with_constant_output(single, windows, output: float) -> np.ndarray:
+    """Nats a token (W,) of a network that puts out one number for every code."""
     run, params = single
-    fresh = params | {"output_layer": jax.tree.map(lambda x: 0 * x, params["output_layer"])}
-    nats_W = likelihood.split_bound_nats(run, fresh, windows, num_levels=2, batch_size=4)
-    np.testing.assert_allclose(nats_W, 16 * np.log(NUM_CODES), rtol=1e-5)
+    head = jax.tree.map(lambda x: 0 * x, params["output_layer"])
+    linear = head["linear"] | {"bias": head["linear"]["bias"] + output}
+    params = params | {"output_layer": head | {"linear": linear}}
+    return likelihood.split_bound_nats(run, params, windows, num_levels=64, batch_size=4) / 16
+
+
+def test_an_untrained_network_knows_nothing(single, windows):
+    """Its head is at zero, its scores those of a uniform guess: no noise is left to show."""
+    nats_W = bound_with_constant_output(single, windows, 0.0)
+    np.testing.assert_allclose(nats_W, np.log(NUM_CODES), rtol=1e-5)
+
+
+def test_scores_too_large_by_a_factor_cost_what_they_must(single, windows):
+    """Scores e^c times too large add e^c − c − 1 nats a token to the bound."""
+    nats_W = bound_with_constant_output(single, windows, 1.0)
+    assert nats_W.mean() == pytest.approx(np.log(NUM_CODES) + np.e - 2, abs=0.1)
 
 
 @pytest.mark.parametrize("graph", [Absorbing(NUM_CODES), Uniform(NUM_CODES)])

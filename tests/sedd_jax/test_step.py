@@ -46,20 +46,25 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(toy_run, params):
     assert results[0][0] == pytest.approx(float(results[1][0]), rel=1e-6)
 
 
-def test_what_a_row_draws_is_its_own(toy_run):
+@pytest.fixture(scope="module")
+def draw(toy_run):
+    return jax.jit(functools.partial(step_lib.draw, toy_run))
+
+
+def test_what_a_row_draws_is_its_own(draw):
     x0_BxL = tokens(8)
-    batch = step_lib.draw(toy_run, jax.random.key(7), x0_BxL)
-    again = step_lib.draw(toy_run, jax.random.key(7), x0_BxL.at[0].set(3))
+    batch = draw(jax.random.key(7), x0_BxL)
+    again = draw(jax.random.key(7), x0_BxL.at[0].set(3))
     np.testing.assert_array_equal(batch.t_B, again.t_B)
     np.testing.assert_array_equal(batch.xt_BxL[1:], again.xt_BxL[1:])
-    other = step_lib.draw(toy_run, jax.random.key(8), x0_BxL)
+    other = draw(jax.random.key(8), x0_BxL)
     assert (batch.t_B != other.t_B).all()
     keys = jax.random.key_data(batch.dropout_key_B)
     assert len(np.unique(keys, axis=0)) == 8
 
 
-def test_times_are_stratified_over_the_whole_batch_and_over_each_microbatch(toy_run):
-    batch = step_lib.draw(toy_run, jax.random.key(7), tokens(64))
+def test_times_are_stratified_over_the_whole_batch_and_over_each_microbatch(draw):
+    batch = draw(jax.random.key(7), tokens(64))
     for t_b, n in [(batch.t_B, 64), (batch.t_B[::4], 16)]:
         assert np.bincount(((t_b - 1e-3) / 0.999 * n).astype(int), minlength=n).max() <= 2
         assert np.ptp(np.diff(np.sort(t_b))) < 1e-4

@@ -25,7 +25,8 @@ def outputs_and_gradients(function, q, k, v, do):
 
 @pytest.mark.parametrize("implementation", ["auto", "xla", "loop"])
 @pytest.mark.parametrize(
-    ("scale", "tolerance"), [(1.0, 1e-5), (6.0, 1e-4)]  # 6: scores whose exp overflows
+    ("scale", "tolerance"),
+    [(1.0, 1e-5), (6.0, 1e-4)],  # 6: scores whose exp overflows
 )
 def test_equals_the_formula(implementation, scale, tolerance):
     q, k, v, do = random_inputs(scale)
