@@ -72,6 +72,13 @@ def get_config() -> ConfigDict:
     sampling.steps = 128
     sampling.batch_size = 32
 
+    config.metrics = metrics = ConfigDict()
+    metrics.peak_tflops = 0.0  # dense bf16 TFLOP/s of a device, for MFU; 0: of a known device
+
+    config.profile = profile = ConfigDict()
+    profile.start_step = -1  # trace num_steps steps after this one; -1: only on `touch RUN/PROFILE`
+    profile.num_steps = 5
+
     config.mesh = mesh = ConfigDict()
     mesh.data = -1
     mesh.fsdp = 1

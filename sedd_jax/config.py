@@ -4,6 +4,7 @@ A config is a nested ml_collections ConfigDict made by `get_config()` of a file 
 changed on the command line with `--config.group.key=value`.
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -53,6 +54,8 @@ SCHEMA = {
     "evaluation": {"every": int, "num_batches": int},  # every 0: never
     "checkpoint": {"every": int, "keep_last": int, "keep_every": int},  # keep_every 0: none kept
     "sampling": {"sampler": str, "steps": int, "batch_size": int},
+    "metrics": {"peak_tflops": float},  # of a device, for MFU; 0: of a device that is known
+    "profile": {"start_step": int, "num_steps": int},  # start_step -1: no trace
     "mesh": {"data": int, "fsdp": int, "tensor": int},  # -1: whatever devices are left
 }
 
@@ -94,7 +97,13 @@ RANGES = {
     "checkpoint.keep_every": (0, None),
     "sampling.steps": (1, None),
     "sampling.batch_size": (1, None),
+    "metrics.peak_tflops": (0.0, None),
+    "profile.start_step": (-1, None),
+    "profile.num_steps": (1, None),
 }
+
+# Keys that configs saved by earlier versions lack, and the value that stands for what those did.
+ADDED_LATER = {"metrics.peak_tflops": 0.0, "profile.start_step": -1, "profile.num_steps": 5}
 
 # A run may be resumed with other values of these: they change how long, how often and on what it
 # runs, not what it computes. `data.path` may change because the data set itself is compared.
@@ -109,6 +118,8 @@ FREE_ON_RESUME = (
     "evaluation.",
     "checkpoint.",
     "sampling.",
+    "metrics.",
+    "profile.",
     "mesh.",
 )
 
@@ -180,7 +191,7 @@ def check_resumable(saved: Mapping[str, Any], config: ConfigDict, workdir: str |
 
     Raises UserError naming the first differing key and both values.
     """
-    saved_values, values = dict(flatten(saved)), dict(flatten(config))
+    saved_values, values = ADDED_LATER | dict(flatten(saved)), dict(flatten(config))
     for key in {**values, **saved_values}:
         if any(key == free or key.startswith(free) and free[-1] == "." for free in FREE_ON_RESUME):
             continue
@@ -193,7 +204,17 @@ def check_resumable(saved: Mapping[str, Any], config: ConfigDict, workdir: str |
 
 
 def from_dict(values: Mapping[str, Any]) -> ConfigDict:
-    """A checked, locked config from plain nested mappings."""
+    """A checked, locked config from plain nested mappings, those that an earlier version saved too.
+
+    Raises UserError as `check`.
+    """
+    values = copy.deepcopy(dict(values))
+    for key, value in ADDED_LATER.items():
+        *groups, name = key.split(".")
+        group = values
+        for part in groups:
+            group = group.setdefault(part, {})
+        group.setdefault(name, value)
     config = ConfigDict(values)
     check(config)
     return config.lock()

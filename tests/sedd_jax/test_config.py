@@ -1,3 +1,4 @@
+import functools
 import importlib
 
 import pytest
@@ -75,6 +76,21 @@ def test_a_saved_config_comes_back_equal(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 0, ')
     with pytest.raises(UserError, match=r"config\.json"):
         config_lib.load(tmp_path / "config.json")
+
+
+def test_a_config_saved_before_a_key_existed_is_read_and_resumed():
+    saved = toy_config(model__dropout=0.25).to_dict()
+    for key in config_lib.ADDED_LATER:
+        *groups, name = key.split(".")
+        del functools.reduce(dict.__getitem__, groups, saved)[name]
+    del saved["profile"]  # a whole group that came later
+    config = config_lib.from_dict(saved)
+    assert config.to_dict() == toy_config(model__dropout=0.25).to_dict()
+    config_lib.check_resumable(saved, config, "RUN")
+
+    del saved["optim"]["b1"]  # one that was always there
+    with pytest.raises(UserError, match=r"no optim\.b1"):
+        config_lib.from_dict(saved)
 
 
 def test_resuming_allows_what_changes_nothing_computed_and_names_what_does():
