@@ -80,7 +80,11 @@ def get_config() -> ConfigDict:
     profile.num_steps = 5
 
     config.mesh = mesh = ConfigDict()
-    mesh.data = -1
+    mesh.data = -1  # devices of a slice along each axis; -1: all that are left
     mesh.fsdp = 1
     mesh.tensor = 1
+    mesh.dcn = dcn = ConfigDict()
+    dcn.data = -1  # slices along each axis
+    dcn.fsdp = 1
+    dcn.tensor = 1
     return config

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
+from sedd_jax.mesh import AXES
 from sedd_jax.network.attention import IMPLEMENTATIONS
 from sedd_jax.network.transformer import REMAT
 
@@ -56,7 +57,12 @@ SCHEMA = {
     "sampling": {"sampler": str, "steps": int, "batch_size": int},
     "metrics": {"peak_tflops": float},  # of a device, for MFU; 0: of a device that is known
     "profile": {"start_step": int, "num_steps": int},  # start_step -1: no trace
-    "mesh": {"data": int, "fsdp": int, "tensor": int},  # -1: whatever devices are left
+    "mesh": {
+        "data": int,  # devices of a slice along each axis; -1: whatever are left
+        "fsdp": int,
+        "tensor": int,
+        "dcn": {"data": int, "fsdp": int, "tensor": int},  # slices along each axis; -1 as above
+    },
 }
 
 CHOICES = {
@@ -103,7 +109,14 @@ RANGES = {
 }
 
 # Keys that configs saved by earlier versions lack, and the value that stands for what those did.
-ADDED_LATER = {"metrics.peak_tflops": 0.0, "profile.start_step": -1, "profile.num_steps": 5}
+ADDED_LATER = {
+    "metrics.peak_tflops": 0.0,
+    "profile.start_step": -1,
+    "profile.num_steps": 5,
+    "mesh.dcn.data": -1,
+    "mesh.dcn.fsdp": 1,
+    "mesh.dcn.tensor": 1,
+}
 
 # A run may be resumed with other values of these: they change how long, how often and on what it
 # runs, not what it computes. `data.path` may change because the data set itself is compared.
@@ -181,9 +194,12 @@ def check(config: ConfigDict) -> None:
             f"config.noise.sigma_min {noise.sigma_min} must be above 0 and below "
             f"config.noise.sigma_max {noise.sigma_max}"
         )
-    sizes = {axis: config.mesh[axis] for axis in SCHEMA["mesh"]}
-    if any(size == 0 or size < -1 for size in sizes.values()) or list(sizes.values()).count(-1) > 1:
-        raise UserError(f"config.mesh {sizes}: sizes are at least 1, and one of them may be -1")
+    for group, sizes in (("mesh", config.mesh), ("mesh.dcn", config.mesh.dcn)):
+        sizes = {axis: sizes[axis] for axis in AXES}
+        if min(sizes.values()) < -1 or 0 in sizes.values() or [*sizes.values()].count(-1) > 1:
+            raise UserError(
+                f"config.{group} {sizes}: sizes are at least 1, and one of them may be -1"
+            )
 
 
 def check_resumable(saved: Mapping[str, Any], config: ConfigDict, workdir: str | Path) -> None:

@@ -89,9 +89,14 @@ def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None
     model = config.model.to_dict()
     if model["compute_dtype"] == "auto":
         model["compute_dtype"] = "float32" if platform == "cpu" else "bfloat16"
-    if model["attention"] == "cudnn" and platform != "gpu":
-        raise UserError(f"config.model.attention cudnn needs a GPU, not a {platform}: try auto")
-    network = transformer.NetworkConfig(vocab_size=graph.vocab_size, **model)
+    for attention, needed in (("cudnn", "gpu"), ("splash", "tpu")):
+        if model["attention"] == attention and platform != needed:
+            raise UserError(
+                f"config.model.attention {attention} needs a {needed.upper()}, not a {platform}: "
+                "try auto"
+            )
+    mesh_lib.check_model(mesh, model["num_heads"], model["length"])
+    network = transformer.NetworkConfig(vocab_size=graph.vocab_size, mesh=mesh, **model)
     return Run(config, codec, graph, noise, network, mesh)
 
 

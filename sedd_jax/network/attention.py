@@ -5,38 +5,93 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh
 
-IMPLEMENTATIONS = ("auto", "xla", "cudnn", "loop")
+from sedd_jax.mesh import activation_spec
+
+IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "loop")
+LANES = 128  # of a TPU's vector unit: splash attention takes lengths that are a multiple
 
 
-def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str):
+def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh | None = None):
     """softmax(q kᵀ / √K) v over all positions, the softmax in fp32: (B, L, H, K).
 
     implementation:
-      xla    jax.nn.dot_product_attention, lowered by XLA: any device, any sharding
-      cudnn  the same by cuDNN's flash attention: 16-bit inputs on a GPU
-      loop   one row and head after another, for one CPU: no array larger than (L, L), none kept
-      auto   cudnn or loop where they apply, else xla
+      xla     jax.nn.dot_product_attention, lowered by XLA: any device
+      cudnn   the same by cuDNN's flash attention: 16-bit inputs on a GPU
+      splash  Pallas' flash attention for TPUs: L a multiple of 128; a CPU interprets it, for tests
+      loop    one row and head after another, for one CPU: no array larger than (L, L), none kept
+      auto    splash, cudnn or loop where they apply, else xla
+    mesh: rows are split over data × fsdp and heads over tensor; None: one device.
     Raises ValueError for an unknown name.
     """
+    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
     if implementation == "auto":
-        implementation = _best_implementation(v_BxLxHxK.dtype)
-    if implementation == "loop":
-        return _loop_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
-    if implementation in ("xla", "cudnn"):
+        num_devices = 1 if mesh is None else mesh.size
+        implementation = best_implementation(
+            platform, num_devices, v_BxLxHxK.dtype, v_BxLxHxK.shape[1]
+        )
+    if implementation == "xla":
         o_BxLxHxK = jax.nn.dot_product_attention(
-            q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation=implementation
+            q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation="xla"
         )
         return checkpoint_name(o_BxLxHxK, "attention")
-    raise ValueError(f"attention {implementation!r} is not one of {IMPLEMENTATIONS}")
+    functions = {
+        "cudnn": _cudnn_attention,
+        "splash": functools.partial(_splash_attention, interpret=platform != "tpu"),
+        "loop": _loop_attention,
+    }
+    if implementation not in functions:
+        raise ValueError(f"attention {implementation!r} is not one of {IMPLEMENTATIONS}")
+    function = functions[implementation]
+    if mesh is not None and mesh.size > 1:
+        # Kernels are opaque to XLA's partitioner: each device runs its own rows and heads.
+        spec = activation_spec("heads")
+        function = jax.shard_map(
+            function, mesh=mesh, in_specs=(spec,) * 3, out_specs=spec, check_vma=False
+        )
+    return function(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
 
 
-def _best_implementation(dtype) -> str:
-    if jax.default_backend() == "gpu" and dtype != jnp.float32:
+def best_implementation(platform: str, num_devices: int, dtype, length: int) -> str:
+    """What `auto` stands for."""
+    if platform == "tpu" and length % LANES == 0:
+        return "splash"
+    if platform == "gpu" and jnp.dtype(dtype).itemsize == 2:
         return "cudnn"
-    if jax.default_backend() == "cpu" and jax.device_count() == 1:
+    if platform == "cpu" and num_devices == 1:
         return "loop"
     return "xla"
+
+
+def _cudnn_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK):
+    o_BxLxHxK = jax.nn.dot_product_attention(
+        q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation="cudnn"
+    )
+    return checkpoint_name(o_BxLxHxK, "attention")
+
+
+def _splash_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, *, interpret: bool):
+    from jax.experimental.pallas.ops.tpu import splash_attention as splash  # slow to import
+
+    length, heads, head_width = q_BxLxHxK.shape[1:]
+    block = next(size for size in (512, 256, LANES) if length % size == 0)
+    kernel = splash.make_splash_mha_single_device(
+        splash.MultiHeadMask([splash.FullMask((length, length))] * heads),
+        block_sizes=splash.BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_kv_dkv_compute=block,
+            use_fused_bwd_kernel=True,
+        ),
+        residual_checkpoint_name="attention",
+        interpret=interpret,
+    )
+    scale = jnp.asarray(head_width**-0.5, q_BxLxHxK.dtype)
+    q, k, v = (x.swapaxes(1, 2) for x in (q_BxLxHxK * scale, k_BxLxHxK, v_BxLxHxK))
+    return jax.vmap(kernel)(q, k, v).swapaxes(1, 2)
 
 
 def _by_head(function, *arrays):

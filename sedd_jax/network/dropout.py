@@ -16,7 +16,10 @@ def keep_masks(key_B, block, length: int, width: int, rate: float):
     """
     key_Bx2 = jax.random.key_data(jax.vmap(jax.random.fold_in, (0, None))(key_B, block))
     key_Bx1x1x2 = key_Bx2[:, None, None, :]
-    place_LxD = jnp.arange(length * width, dtype=jnp.uint32).reshape(length, width)
+    position_LxD, channel_LxD = (
+        jax.lax.broadcasted_iota(jnp.uint32, (length, width), axis) for axis in (0, 1)
+    )
+    place_LxD = position_LxD * jnp.uint32(width) + channel_LxD
     word_BxLxD = _mix(_mix(place_LxD[None] + key_Bx1x1x2[..., 0]) ^ key_Bx1x1x2[..., 1])
     threshold = jnp.uint32(round(rate * LANE))
     return word_BxLxD % LANE >= threshold, word_BxLxD // LANE >= threshold

@@ -1,10 +1,13 @@
-"""Linear layers: PyTorch's default initialisation, and a weight gradient that is fast on CPUs."""
+"""Linear layers: PyTorch's default initialisation, weights gathered where they are used, and a
+weight gradient in fp32 that is fast on CPUs."""
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import NamedSharding
 
 
 def uniform(fan_in: int):
@@ -17,54 +20,86 @@ class Linear(nnx.Module):
     """(…, I) → (…, O): x @ kernel + bias, computed in `dtype`; the parameters are fp32.
 
     `out_size` may be a tuple: then O is several axes. `zero` starts all parameters at zero.
+    `layout`: (as kept, as used) shardings of the kernel: it is gathered, in `dtype`, where it is
+    used, and its gradient, in fp32, goes back to where it is kept.
     """
 
-    def __init__(self, in_size, out_size, *, rngs, dtype=jnp.float32, use_bias=True, zero=False):
+    def __init__(
+        self,
+        in_size,
+        out_size,
+        *,
+        rngs,
+        dtype=jnp.float32,
+        use_bias=True,
+        zero=False,
+        layout: tuple[NamedSharding, NamedSharding] | None = None,
+    ):
         out_shape = out_size if isinstance(out_size, tuple) else (out_size,)
         init = nnx.initializers.zeros_init() if zero else uniform(in_size)
         self.kernel = nnx.Param(init(rngs.params(), (in_size, *out_shape)))
         self.bias = nnx.Param(init(rngs.params(), out_shape)) if use_bias else None
-        self.dtype = dtype
+        self.dtype, self.layout = dtype, layout
 
     def __call__(self, x):
-        kernel = self.kernel[...].astype(self.dtype)
-        out_shape = kernel.shape[1:]
-        y = _matmul(x.astype(self.dtype), kernel.reshape(kernel.shape[0], -1))
-        y = y.reshape(*x.shape[:-1], *out_shape)
+        kernel = self.kernel[...]
+        y = _matmul(x.astype(self.dtype), kernel, self.layout)
         if self.bias is None:
             return y
         bias = self.bias[...].astype(self.dtype)
-        return y + bias.reshape((1,) * (x.ndim - 1) + out_shape)
+        return y + bias.reshape((1,) * (x.ndim - 1) + kernel.shape[1:])
 
 
-@jax.custom_vjp
-def _matmul(x, kernel_IxO):
-    return x @ kernel_IxO
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _matmul(x, kernel_IxO, layout):
+    return jnp.tensordot(x, _as_used(kernel_IxO, x.dtype, layout), axes=1)
 
 
-def _matmul_forward(x, kernel_IxO):
-    return x @ kernel_IxO, (x, kernel_IxO)
+def _matmul_forward(x, kernel_IxO, layout):
+    return _matmul(x, kernel_IxO, layout), (x, kernel_IxO)
 
 
-def _matmul_backward(residuals, dy):
+def _matmul_backward(layout, residuals, dy):
     x, kernel_IxO = residuals
-    x_RxI, dy_RxO = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
     dkernel_IxO = jax.lax.platform_dependent(
-        x_RxI, dy_RxO, cpu=_transpose_then_matmul, default=lambda x, dy: x.T @ dy
+        x,
+        dy,
+        cpu=lambda x, dy: _transpose_then_matmul(x, dy).reshape(kernel_IxO.shape),
+        default=_sum_of_outer_products,
     )
-    return dy @ kernel_IxO.T, dkernel_IxO
+    if layout is not None:
+        dkernel_IxO = jax.lax.with_sharding_constraint(dkernel_IxO, layout[0])
+    kernel_IxO = _as_used(kernel_IxO, x.dtype, layout)
+    dy_axes = tuple(range(x.ndim - 1, dy.ndim))
+    kernel_axes = tuple(range(1, kernel_IxO.ndim))
+    return jnp.tensordot(dy, kernel_IxO, axes=(dy_axes, kernel_axes)), dkernel_IxO
 
 
 _matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
-def _transpose_then_matmul(x_RxI, dy_RxO):
-    """xᵀ dy with the transpose of the narrower one written out.
+def _as_used(kernel, dtype, layout):
+    kernel = kernel.astype(dtype)
+    return kernel if layout is None else jax.lax.with_sharding_constraint(kernel, layout[1])
 
-    XLA's fast CPU kernels do not take a contraction over both leading axes: what it falls back on
-    has half the speed where a width is a power of two. The barriers keep it from folding the
-    transposes back into the product.
+
+def _sum_of_outer_products(x, dy):
+    """Σ xᵀ dy over all leading axes, as one product, so that each of them may be sharded: fp32."""
+    leading = tuple(range(x.ndim - 1))
+    return jax.lax.dot_general(
+        x, dy, ((leading, leading), ((), ())), preferred_element_type=jnp.float32
+    )
+
+
+def _transpose_then_matmul(x, dy):
+    """The same for a CPU, (I, O), with the transpose of the narrower one written out.
+
+    XLA's fast CPU kernels do not take a contraction over leading axes: what it falls back on has
+    half the speed where a width is a power of two. The barriers keep it from folding the transposes
+    back into the product.
     """
+    x_RxI, dy_RxO = x.reshape(-1, x.shape[-1]), dy.reshape(-1, math.prod(dy.shape[x.ndim - 1 :]))
     if x_RxI.shape[1] > dy_RxO.shape[1]:
         return jax.lax.optimization_barrier(_transpose_then_matmul(dy_RxO, x_RxI)).T
-    return jax.lax.optimization_barrier(x_RxI.T) @ dy_RxO
+    x_IxR = jax.lax.optimization_barrier(x_RxI.T)
+    return jnp.matmul(x_IxR, dy_RxO, preferred_element_type=jnp.float32)

@@ -1,8 +1,11 @@
 """The SEDD network: a diffusion transformer over tokens, conditioned on the noise level.
 
 Lou, Meng & Ermon 2024 (arXiv:2310.16834), with the blocks of DiT (Peebles & Xie 2023).
-B batch, L length, V vocabulary with mask, D width, H heads, K head width, C condition width,
-N blocks.
+B batch, L length, V vocabulary with mask, D width, H heads, K head width, M MLP width,
+C condition width, N blocks.
+
+On a mesh, `lay_out` says where activations live: between blocks positions are split over `tensor`,
+inside a block heads and the MLP's width are; the batch is split over data × fsdp throughout.
 """
 
 import dataclasses
@@ -13,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh
 
+from sedd_jax.mesh import lay_out, reshard, weight_layout
 from sedd_jax.network.attention import attention
 from sedd_jax.network.dropout import dropout, keep_masks
 from sedd_jax.network.linear import Linear, uniform
@@ -35,7 +40,10 @@ REMAT = {
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
-    """Size and execution of a network; hashable, so that programs can be cached by it."""
+    """Size and execution of a network; hashable, so that programs can be cached by it.
+
+    mesh: of the devices that it runs on; None: the default device.
+    """
 
     vocab_size: int
     length: int
@@ -48,6 +56,7 @@ class NetworkConfig:
     compute_dtype: str = "float32"
     remat: str = "none"
     attention: str = "auto"
+    mesh: Mesh | None = None
 
     def __post_init__(self):
         if self.width % self.num_heads or (self.width // self.num_heads) % 2:
@@ -95,15 +104,19 @@ class Block(nnx.Module):
 
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
         width, dtype = config.width, jnp.dtype(config.compute_dtype)
-        linear = functools.partial(Linear, rngs=rngs, dtype=dtype)
+
+        def linear(name, *sizes, dtype=dtype, **options):
+            layout = weight_layout(config.mesh, f"blocks/{name}/kernel")
+            return Linear(*sizes, rngs=rngs, dtype=dtype, layout=layout, **options)
+
         self.norm1 = LayerNorm(width)
-        self.attn_qkv = linear(width, (3, width), use_bias=False)
-        self.attn_out = linear(width, width, use_bias=False)
+        self.attn_qkv = linear("attn_qkv", width, (3, width), use_bias=False)
+        self.attn_out = linear("attn_out", width, width, use_bias=False)
         self.norm2 = LayerNorm(width)
-        self.mlp_in = linear(width, MLP_RATIO * width)
-        self.mlp_out = linear(MLP_RATIO * width, width)
-        self.adaLN = Linear(config.cond_dim, 6 * width, rngs=rngs, zero=True)
-        self.config = config
+        self.mlp_in = linear("mlp_in", width, MLP_RATIO * width)
+        self.mlp_out = linear("mlp_out", MLP_RATIO * width, width)
+        self.adaLN = linear("adaLN", config.cond_dim, 6 * width, dtype=jnp.float32, zero=True)
+        self.config, self.dtype = config, dtype
 
     def __call__(self, x_BxLxD, cond_BxC, rotary, keep):
         config = self.config
@@ -112,19 +125,29 @@ class Block(nnx.Module):
             self.adaLN(cond_BxC)[:, None, :], 6, axis=-1
         )  # each (B, 1, D)
 
-        y_BxLxD = self.norm1(x_BxLxD) * (1 + scale1) + shift1
-        qkv_BxLx3xD = self.attn_qkv(y_BxLxD)
+        y_BxLxD = self._gather(self.norm1(x_BxLxD) * (1 + scale1) + shift1)
+        qkv_BxLx3xD = lay_out(config.mesh, self.attn_qkv(y_BxLxD), "qkv")
         q, k, v = (qkv_BxLx3xD[:, :, i].reshape(heads_shape) for i in range(3))
         q, k, v = checkpoint_name((rotate(q, *rotary), rotate(k, *rotary), v), "qkv")
-        y_BxLxHxK = attention(q, k, v, config.attention)
-        y_BxLxD = checkpoint_name(self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape)), "attn_out")
+        y_BxLxHxK = attention(q, k, v, config.attention, config.mesh)
+        y_BxLxD = self._scatter(self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape)))
+        y_BxLxD = checkpoint_name(y_BxLxD, "attn_out")
         x_BxLxD = x_BxLxD + gate1 * dropout(y_BxLxD, keep[0], config.dropout)
 
-        y_BxLxD = self.norm2(x_BxLxD) * (1 + scale2) + shift2
-        h_BxLxM = checkpoint_name(self.mlp_in(y_BxLxD), "mlp_in")
-        y_BxLxD = self.mlp_out(nnx.gelu(h_BxLxM, approximate=True))
+        y_BxLxD = self._gather(self.norm2(x_BxLxD) * (1 + scale2) + shift2)
+        h_BxLxM = lay_out(config.mesh, self.mlp_in(y_BxLxD), "hidden")
+        h_BxLxM = checkpoint_name(h_BxLxM, "mlp_in")
+        y_BxLxD = self._scatter(self.mlp_out(nnx.gelu(h_BxLxM, approximate=True)))
         y_BxLxD = checkpoint_name(y_BxLxD, "mlp_out")
         return x_BxLxD + gate2 * dropout(y_BxLxD, keep[1], config.dropout)
+
+    def _gather(self, y_BxLxD):
+        """From positions split over `tensor` to all of them, in the compute dtype."""
+        return lay_out(self.config.mesh, y_BxLxD.astype(self.dtype), "block_input", "residual")
+
+    def _scatter(self, y_BxLxD):
+        """From partial sums over `tensor` to positions split over it."""
+        return lay_out(self.config.mesh, y_BxLxD, "residual", "block_input")
 
 
 class OutputLayer(nnx.Module):
@@ -139,12 +162,14 @@ class OutputLayer(nnx.Module):
             rngs=rngs,
             dtype=jnp.dtype(config.compute_dtype),
             zero=True,
+            layout=weight_layout(config.mesh, "output_layer/linear/kernel"),
         )
+        self.mesh = config.mesh
 
     def __call__(self, x_BxLxD, cond_BxC):
         shift, scale = jnp.split(self.adaLN(cond_BxC)[:, None, :], 2, axis=-1)  # each (B, 1, D)
         y_BxLxD = self.norm_final(x_BxLxD) * (1 + scale) + shift
-        return self.linear(y_BxLxD).astype(jnp.float32)
+        return lay_out(self.mesh, self.linear(y_BxLxD).astype(jnp.float32), "logits")
 
 
 class VocabEmbedding(nnx.Module):
@@ -153,9 +178,14 @@ class VocabEmbedding(nnx.Module):
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
         shape = (config.vocab_size, config.width)
         self.embedding = nnx.Param(uniform(config.width)(rngs.params(), shape))
+        self.mesh = config.mesh
 
     def __call__(self, x_BxL):
-        return self.embedding[...][x_BxL]
+        embedding_VxD = self.embedding[...]
+        if layout := weight_layout(self.mesh, "vocab_embed/embedding"):
+            kept, used = layout
+            embedding_VxD = reshard(embedding_VxD, used, kept)
+        return lay_out(self.mesh, embedding_VxD[x_BxL], "residual")
 
 
 MODULES = {

@@ -20,7 +20,7 @@ def test_minus_one_takes_the_devices_that_are_left():
 
 def test_sizes_that_do_not_fit_the_devices_are_refused_but_a_reader_makes_do():
     sizes = {"data": -1, "fsdp": 64, "tensor": 3}
-    with pytest.raises(UserError, match=r"data -1, fsdp 64, tensor 3\) does not divide 1 devices"):
+    with pytest.raises(UserError, match=r"data -1, fsdp 64, tensor 3\) does not fit the 1 devices"):
         mesh_lib.make_mesh(sizes, jax.devices()[:1])
     assert mesh_lib.mesh_or_data_parallel(sizes).shape["data"] == len(jax.devices())
 
@@ -48,7 +48,8 @@ def test_every_rule_is_of_use_and_no_longer_than_its_array():
     }
     used = {name: mesh_lib.partition_spec(name, ndim) for name, ndim in arrays.items()}
     assert all(len(spec) <= arrays[name] for name, spec in used.items())
-    assert {spec for _, spec in mesh_lib.RULES} == set(used.values())
+    of_arrays = {spec for pattern, spec in mesh_lib.RULES if "activations" not in pattern}
+    assert of_arrays == set(used.values())
 
 
 MANY_DEVICES = """
@@ -62,7 +63,7 @@ from tests.sedd_jax.toy import CODEC, toy_config
 tokens_BxL = np.arange(8 * 16).reshape(8, 16).astype(np.int32) % 32
 fresh = None
 losses = {}
-for shape, accumulation in [((1, 1, 1), 1), ((8, 1, 1), 1), ((2, 2, 2), 2)]:
+for shape, accumulation in [((1, 1, 1), 1), ((8, 1, 1), 1), ((2, 4, 1), 1), ((2, 2, 2), 2)]:
     sizes = dict(zip(("data", "fsdp", "tensor"), shape))
     config = toy_config(training__accumulation=accumulation)
     config.mesh.update(sizes)
@@ -87,11 +88,11 @@ for key, values in losses.items():
     np.testing.assert_allclose(values, first, rtol=1e-5, err_msg=str(key))
 
 try:
-    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 1, "tensor": 8})
+    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 8, "tensor": 1})
     odd = toy_config(model__width=20, model__num_heads=2)
     build(odd, CODEC, mesh).state_shapes()
 except UserError as error:
-    assert "config.mesh.tensor 8 does not divide" in str(error)
+    assert "config.mesh.fsdp 8 does not divide" in str(error)
 else:
     raise AssertionError("a width of 20 was split in 8")
 """
