@@ -46,8 +46,9 @@ class Linear(nnx.Module):
         y = _matmul(x.astype(self.dtype), kernel, self.layout)
         if self.bias is None:
             return y
-        bias = self.bias[...].astype(self.dtype)
-        return y + bias.reshape((1,) * (x.ndim - 1) + kernel.shape[1:])
+        # Added in fp32, so that the bias's gradient is summed in fp32.
+        bias = self.bias[...].reshape((1,) * (x.ndim - 1) + kernel.shape[1:])
+        return (y + bias).astype(self.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

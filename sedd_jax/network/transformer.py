@@ -184,7 +184,9 @@ class VocabEmbedding(nnx.Module):
         embedding_VxD = self.embedding[...]
         if layout := weight_layout(self.mesh, "vocab_embed/embedding"):
             kept, used = layout
-            embedding_VxD = reshard(embedding_VxD, used, kept)
+            # Backward, the second is first: each device adds its rows to a whole gradient, and the
+            # sum of those is split. Left to choose, XLA would rather replicate the rows.
+            embedding_VxD = reshard(reshard(embedding_VxD, used, kept), used, used)
         return lay_out(self.mesh, embedding_VxD[x_BxL], "residual")
 
 

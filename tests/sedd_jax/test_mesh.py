@@ -102,3 +102,4 @@ def test_losses_do_not_depend_on_the_mesh_or_on_accumulation():
     command = [sys.executable, "-c", MANY_DEVICES]
     result = run(command, JAX_NUM_CPU_DEVICES="8", XLA_FLAGS=FAST_COMPILE)
     assert result.returncode == 0, result.stderr
+    assert "Involuntary full rematerialization" not in result.stderr
