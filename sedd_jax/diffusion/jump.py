@@ -119,9 +119,11 @@ def pick(u: jax.Array, weight: jax.Array) -> jax.Array:
 
     Never an index of weight zero (unless all are), in whatever order the backend sums.
     """
-    cumulated = jnp.where(weight > 0, jnp.cumsum(weight, axis=-1), 0.0)
-    target = u[..., None] * cumulated.max(axis=-1, keepdims=True)
-    return jnp.argmax(cumulated > target, axis=-1).astype(jnp.int32)
+    cumulated = jnp.cumsum(weight, axis=-1)
+    # A hair less than the total: partial sums differ from it by rounding where the last weights
+    # are zero, and a share must not end beyond the last that is not.
+    target = (1 - 2**-20) * u[..., None] * cumulated[..., -1:]
+    return jnp.argmax((cumulated > target) & (weight > 0), axis=-1).astype(jnp.int32)
 
 
 def _block_size(vocab: int) -> int:

@@ -222,10 +222,13 @@ def test_a_log_torn_anywhere_loses_and_doubles_nothing(codec, songs, tmp_path):
     encode_shard(job, codec, 0, 1, 1, lambda tracks: None, lambda seconds: None)
     log = (job.unfinished / "00000-of-00001.log").read_bytes()
     assemble(job)
-    for cut in np.random.default_rng(0).integers(0, len(log), 4):
-        torn = make_job(songs, tmp_path / f"torn{cut}")
+    flipped = bytearray(log)
+    flipped[len(log) // 2] ^= 1
+    cuts = np.random.default_rng(0).integers(0, len(log), 4)
+    for number, damaged in enumerate([flipped, *(log[:cut] for cut in cuts)]):
+        torn = make_job(songs, tmp_path / f"torn{number}")
         begin(torn)
-        (torn.unfinished / "00000-of-00001.log").write_bytes(log[:cut])
+        (torn.unfinished / "00000-of-00001.log").write_bytes(damaged)
         earlier = []
         encode_shard(torn, codec, 0, 1, 1, earlier.append, lambda seconds: None)
         assert sum(earlier) == 9
