@@ -17,9 +17,7 @@ Exit codes: 0 trained to config.training.num_steps; 1 an error, a run that blew 
 128 + n saved and stopped by signal n.
 """
 
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -28,19 +26,16 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from sedd_jax import config as config_lib
-from sedd_jax import data as data_lib
-from sedd_jax import mesh as mesh_lib
-from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.checkpoint import Checkpoints
 from sedd_jax.errors import UserError, run_door
+from sedd_jax.job import Job, prepare
 from sedd_jax.metrics import Meter, MetricsWriter
-from sedd_jax.run import Run, build, checkpoint_dir, use_compilation_cache
+from sedd_jax.run import checkpoint_dir, use_compilation_cache
 from sedd_jax.state import TrainState
 from sedd_jax.step import compile_train_step
+from sedd_jax.stop import StopRequest
 from sedd_jax.validation import make_validation
-from tokenizer_bridge.files import write_json_atomically
-from tokenizer_bridge.records import TokenDataset
 
-TRAIN_SPLIT = "train"
 VALIDATION_SPLIT = "validation"
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/demo.py.")
@@ -50,66 +45,9 @@ DISTRIBUTED = flags.DEFINE_bool(
 )
 
 
-class StopRequest:
-    """Notes the first SIGTERM or Ctrl-C, to be acted on between steps; the next acts as usual."""
-
-    def __enter__(self) -> "StopRequest":
-        self.signal_number: int | None = None
-        self._usual = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def _note(self, signal_number: int, frame) -> None:
-        self.signal_number = signal_number
-        self.__exit__()
-
-    def __exit__(self, *error) -> None:
-        for number, handler in self._usual.items():
-            signal.signal(number, handler)
-
-
-def start(run: Run, checkpoints: Checkpoints, dataset: TokenDataset, tokens: str) -> TrainState:
-    """The state to train from, by the priority above; tokens: the fingerprint of the data.
-
-    Raises UserError when WORKDIR holds a run of another config or other data.
-    """
-    if not checkpoints.steps:
-        return run.fresh_state()
-    workdir = checkpoints.directory.parent
-
-    def read(step: int) -> TrainState:
-        meta = checkpoints.read_meta(step)
-        dataset.require_codec(meta.codec)
-        config_lib.check_resumable(meta.config, run.config, workdir)
-        if meta.dataset != tokens:
-            raise UserError(
-                f"{workdir} was trained on other tracks than {dataset.path} holds: give it the "
-                "same data or use another --workdir"
-            )
-        return checkpoints.restore(meta, run.state_shapes())
-
-    return checkpoints.newest(read)
-
-
-def global_batches(run: Run, dataset: TokenDataset, start_step: int) -> Iterator[jax.Array]:
-    """Endless global batches (B, L) on the run's mesh; this host reads its own rows of them."""
-    batch_size, length = run.config.training.batch_size, run.config.model.length
-    sharding = mesh_lib.batch_sharding(run.mesh)
-    rows_R = mesh_lib.host_rows(sharding, batch_size)
-    local_batches = data_lib.training_batches(
-        dataset,
-        TRAIN_SPLIT,
-        length=length,
-        batch_size=batch_size,
-        seed=run.config.seed,
-        start_step=start_step,
-        rows_R=rows_R,
-    )
-    for local_RxL in local_batches:
-        yield mesh_lib.place_rows(sharding, (batch_size, length), rows_R, local_RxL)
-
-
-def describe(run: Run, windows: data_lib.Windows, state: TrainState) -> str:
+def describe(job: Job, state: TrainState) -> str:
     """What is about to be trained, for people."""
+    run, windows = job.run, job.windows
     num_params = sum(x.size for x in jax.tree.leaves(state.params))
     devices = run.mesh.devices
     skipped = f" ({windows.num_skipped} tracks are too short)" if windows.num_skipped else ""
@@ -135,17 +73,9 @@ def progress_bar(num_steps: int, step: int) -> tqdm:
 
 def train(config: ConfigDict, workdir: Path) -> int:
     """Trains to config.training.num_steps; returns the exit code. Raises UserError."""
-    config_lib.check(config)
-    if not config.data.path:
-        raise UserError("config.data.path is empty: --config.data.path=TOKENS, a token dataset")
-    dataset = TokenDataset(config.data.path)
-    config = config.copy_and_resolve_references()
-    config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
-    windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
-    tokens = data_lib.fingerprint(dataset, TRAIN_SPLIT)
-    run = build(config, dataset.codec)
-    mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
-    validation = make_validation(run, dataset, VALIDATION_SPLIT)
+    job = prepare(config, workdir)
+    run, config = job.run, job.run.config
+    validation = make_validation(run, job.dataset, VALIDATION_SPLIT)
 
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(
@@ -154,25 +84,24 @@ def train(config: ConfigDict, workdir: Path) -> int:
         keep_every=config.checkpoint.keep_every,
     )
     with checkpoints, StopRequest() as stop:
-        state = start(run, checkpoints, dataset, tokens)
+        state = job.start(checkpoints)
         step, num_steps = int(state.step), config.training.num_steps
         if step >= num_steps:
             print(f"{workdir} is trained to step {step:,} already")
             return 0
-        config_lib.save(config, workdir / "config.json")
-        write_json_atomically(workdir / "codec.json", dataset.codec)
-        print(config_lib.to_json(config) + describe(run, windows, state), flush=True)
+        job.describe_in_workdir()
+        print(config_lib.to_json(config) + describe(job, state), flush=True)
 
         def save() -> None:
             if step not in checkpoints.steps:
-                checkpoints.save(state, Meta(step, config.to_dict(), dataset.codec, tokens))
+                checkpoints.save(state, job.meta(step))
 
         def is_due(every: int) -> bool:
             return bool(every) and (step % every == 0 or step == num_steps)
 
         print("compiling…", flush=True)
         train_step = compile_train_step(run)
-        batches = global_batches(run, dataset, step)
+        batches = job.batches(step)
         meter = Meter(config.training.batch_size * config.model.length)
         with (
             MetricsWriter(workdir, step) as writer,

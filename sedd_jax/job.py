@@ -1,0 +1,94 @@
+"""A training job: a run, its data and its directory, checked before anything is compiled."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from sedd_jax import config as config_lib
+from sedd_jax import data as data_lib
+from sedd_jax import mesh as mesh_lib
+from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.errors import UserError
+from sedd_jax.run import Run, build
+from sedd_jax.state import TrainState
+from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.records import TokenDataset
+
+TRAIN_SPLIT = "train"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """tokens: the fingerprint of the training data; windows: what it offers in an epoch."""
+
+    run: Run
+    workdir: Path
+    dataset: TokenDataset
+    windows: data_lib.Windows
+    tokens: str
+
+    def start(self, checkpoints: Checkpoints) -> TrainState:
+        """The newest whole checkpoint's state, or a fresh one where there is no checkpoint.
+
+        Raises UserError when the directory holds a run of another config or other data.
+        """
+        if not checkpoints.steps:
+            return self.run.fresh_state()
+
+        def read(step: int) -> TrainState:
+            meta = checkpoints.read_meta(step)
+            self.dataset.require_codec(meta.codec)
+            config_lib.check_resumable(meta.config, self.run.config, self.workdir)
+            if meta.dataset != self.tokens:
+                raise UserError(
+                    f"{self.workdir} was trained on other tracks than {self.dataset.path} holds: "
+                    "give it the same data or use another --workdir"
+                )
+            return checkpoints.restore(meta, self.run.state_shapes())
+
+        return checkpoints.newest(read)
+
+    def batches(self, start_step: int) -> Iterator[jax.Array]:
+        """Endless global batches (B, L) on the run's mesh; this host reads its own rows of them."""
+        config = self.run.config
+        batch_size, length = config.training.batch_size, config.model.length
+        sharding = mesh_lib.batch_sharding(self.run.mesh)
+        rows_R = mesh_lib.host_rows(sharding, batch_size)
+        local_batches = data_lib.training_batches(
+            self.dataset,
+            TRAIN_SPLIT,
+            length=length,
+            batch_size=batch_size,
+            seed=config.seed,
+            start_step=start_step,
+            rows_R=rows_R,
+        )
+        for local_RxL in local_batches:
+            yield mesh_lib.place_rows(sharding, (batch_size, length), rows_R, local_RxL)
+
+    def meta(self, step: int) -> Meta:
+        """What a checkpoint of this step says about itself."""
+        return Meta(step, self.run.config.to_dict(), self.dataset.codec, self.tokens)
+
+    def describe_in_workdir(self) -> None:
+        """Writes config.json and codec.json."""
+        config_lib.save(self.run.config, self.workdir / "config.json")
+        write_json_atomically(self.workdir / "codec.json", self.dataset.codec)
+
+
+def prepare(config: ConfigDict, workdir: Path) -> Job:
+    """The job that a config describes. Raises UserError for what cannot work."""
+    config_lib.check(config)
+    if not config.data.path:
+        raise UserError("config.data.path is empty: --config.data.path=TOKENS, a token dataset")
+    dataset = TokenDataset(config.data.path)
+    config = config.copy_and_resolve_references()
+    config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
+    windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
+    tokens = data_lib.fingerprint(dataset, TRAIN_SPLIT)
+    run = build(config, dataset.codec)
+    mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
+    return Job(run, workdir, dataset, windows, tokens)
