@@ -1,0 +1,270 @@
+#!/usr/bin/env bash
+# Trains on a TPU VM, a pod slice or several slices, through gcloud.
+#
+#   bash launch/tpu_vm.sh --name=NAME --zone=ZONE --topology=v5e:4x4 --config=configs/music_small.py \
+#       --data=/bucket/tokens --workdir=/bucket/runs/small --bucket=BUCKET --create [--dry_run] \
+#       [-- --config.training.batch_size=256 …]
+#
+# Makes the TPU if wanted, copies the project to all workers, installs, starts
+# `python -m sedd_jax.train --distributed …` on all of them and follows worker 0's log. Training goes
+# on when this script or its connection ends; the same command finds it again. When the program was
+# preempted or crashed (exit code 128 or more) it is started again, on a new TPU where the old one is
+# gone; any other exit code but 0 is an error that a restart would only repeat, and ends the script.
+#
+# --name=NAME             of the TPU; those of several slices are NAME-0, NAME-1, …
+# --zone=ZONE             e.g. us-west4-a
+# --topology=v5e:4x4      TPU version and shape of a slice; launch/tpu_topology.py lists them
+# --num_slices=N          slices of that shape, 1 by default; several need --queued
+# --config=FILE           in the project, e.g. configs/music_small.py
+# --data=PATH             token dataset; a path that all workers see
+# --workdir=PATH          directory of the run; a path that all workers see
+# --bucket=BUCKET         mounted as /bucket on all workers
+# --project=PROJECT       Google Cloud project, gcloud's default one if not given
+# --version=RUNTIME       TPU software version; by default the topology's own
+# --create                make the TPU when it is not there, and anew when it was preempted
+# --queued                ask for it as a queued resource
+# --spot                  ask for spot capacity
+# --delete                delete the TPU when training is complete
+# --max_restarts=N        100 by default
+# --poll_s=S              seconds between two looks at a TPU or job that is not ready, 30 by default
+# --dry_run               print the commands and run none
+# -- FLAG…                flags for sedd_jax.train
+set -euo pipefail
+# shellcheck source=launch/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+flag=([name]='' [zone]='' [topology]='' [num_slices]=1 [config]='' [data]='' [workdir]='' [bucket]=''
+  [project]='' [version]='' [max_restarts]=100 [poll_s]=30)
+parse_flags "create queued spot delete" "$@"
+
+need name "the TPU's name"
+need_match name '[a-z]([-a-z0-9]{0,40}[a-z0-9])?' "small letters, digits and dashes"
+need zone "the TPU's zone, e.g. us-west4-a"
+need_match zone '[a-z]+-[a-z]+[0-9]+-[a-z]' "a zone such as us-west4-a"
+need topology "e.g. v5e:4x4"
+need_count num_slices
+need_count max_restarts
+need_count poll_s
+need_match bucket '([a-z0-9][-_.a-z0-9]+[a-z0-9])?' "a bucket's name, without gs://"
+need_match project '([a-z][-a-z0-9:.]+)?' "a project's id"
+need_match version '[-a-z0-9.]*' "a runtime version such as v2-alpha-tpuv6e"
+need_config
+need_absolute data "a token dataset, e.g. /bucket/tokens"
+need_absolute workdir "the directory of the run, e.g. /bucket/runs/small"
+[ "${flag[num_slices]}" = 1 ] || [ -n "${flag[queued]}" ] ||
+  fail "--num_slices=${flag[num_slices]} needs --queued: slices are only made together as a queued resource"
+line=$(cd "$project" && python3 -m launch.tpu_topology "${flag[topology]}") || exit 1
+read -r accelerator_type runtime chips hosts <<< "$line"
+[ -n "${flag[dry_run]}" ] || command -v gcloud > /dev/null || fail "gcloud is not installed"
+
+where=(--zone="${flag[zone]}")
+[ -z "${flag[project]}" ] || where+=(--project="${flag[project]}")
+nodes=("${flag[name]}")
+if [ "${flag[num_slices]}" != 1 ]; then
+  nodes=()
+  for ((i = 0; i < flag[num_slices]; i++)); do nodes+=("${flag[name]}-$i"); done
+fi
+worker="bash sedd-music/launch/tpu_vm_worker.sh"
+train=(bash launch/xla_flags.sh tpu .venv/bin/python -m sedd_jax.train --distributed
+  --config="${flag[config]}" --config.data.path="${flag[data]}" --workdir="${flag[workdir]}"
+  "${extra[@]}")
+key=$(quoted "${train[@]}" | sha256sum | cut -c1-12)
+
+# on NODE WORKER COMMAND: in that worker's shell ("all" for all of a slice).
+on() {
+  run gcloud compute tpus tpu-vm ssh "$1" "${where[@]}" --worker="$2" --command="$3" \
+    --ssh-flag=-oServerAliveInterval=15 --ssh-flag=-oServerAliveCountMax=4
+}
+
+on_all() {
+  local node
+  for node in "${nodes[@]}"; do on "$node" all "$1"; done
+}
+
+# READY, another of the API's states, MISSING, or what gcloud said in error; of several slices the
+# first one's that is not READY.
+state() {
+  local node found
+  for node in "${nodes[@]}"; do
+    found=$(gcloud compute tpus tpu-vm describe "$node" "${where[@]}" --format='value(state)' 2>&1) ||
+      if [[ $found == *NOT_FOUND* ]]; then found=MISSING; fi
+    if [ "$found" != READY ]; then break; fi
+  done
+  echo "$found"
+}
+
+# The state of the queued resource; MISSING when there is none, or none was wanted.
+queue_state() {
+  local found
+  if [ -z "${flag[queued]}" ]; then
+    echo MISSING
+    return
+  fi
+  found=$(gcloud compute tpus queued-resources describe "${flag[name]}" "${where[@]}" \
+    --format='value(state.state)' 2>&1) || if [[ $found == *NOT_FOUND* ]]; then found=MISSING; fi
+  echo "$found"
+}
+
+create() {
+  local options=()
+  [ -z "${flag[spot]}" ] || options=(--spot)
+  say "making ${flag[num_slices]} × $accelerator_type: $chips chips on $hosts hosts each"
+  if [ -z "${flag[queued]}" ]; then
+    run gcloud compute tpus tpu-vm create "${flag[name]}" "${where[@]}" \
+      --accelerator-type="$accelerator_type" --version="${flag[version]:-$runtime}" "${options[@]}"
+    return
+  fi
+  if [ "${flag[num_slices]}" = 1 ]; then
+    options+=(--node-id="${flag[name]}")
+  else
+    options+=(--node-count="${flag[num_slices]}" --node-prefix="${flag[name]}")
+  fi
+  run gcloud compute tpus queued-resources create "${flag[name]}" "${where[@]}" \
+    --accelerator-type="$accelerator_type" --runtime-version="${flag[version]:-$runtime}" \
+    "${options[@]}"
+}
+
+delete() {
+  if [ -n "${flag[queued]}" ]; then
+    run gcloud compute tpus queued-resources delete "${flag[name]}" "${where[@]}" --force --quiet
+  else
+    run gcloud compute tpus tpu-vm delete "${flag[name]}" "${where[@]}" --quiet
+  fi
+}
+
+# Returns when all nodes are READY, making the TPU where it is missing and --create was given.
+ensure_tpu() {
+  local found queue silent=0
+  while found=$(state) && [ "$found" != READY ]; do
+    case $found in
+      MISSING)
+        queue=$(queue_state)
+        case $queue in
+          MISSING)
+            [ -n "${flag[create]}" ] || fail "there is no TPU ${flag[name]}; --create makes it"
+            # A first TPU that cannot be had is an error; after a preemption, capacity comes back.
+            create || [ -n "$had_tpu" ] || fail "the TPU could not be made"
+            ;;
+          FAILED | SUSPENDED)
+            [ -n "${flag[create]}" ] || fail "the queued resource is $queue; --create makes it anew"
+            delete
+            ;;
+          *) say "queued: $queue" ;;
+        esac
+        ;;
+      PREEMPTED | TERMINATED | STOPPED)
+        [ -n "${flag[create]}" ] || fail "TPU ${flag[name]} is $found; --create makes it anew"
+        delete
+        continue
+        ;;
+      *[!A-Z_]*)
+        silent=$((silent + 1))
+        [ $silent -le 20 ] || fail "gcloud: ${found##*$'\n'}"
+        say "gcloud: ${found##*$'\n'}"
+        ;;
+      *) say "TPU ${flag[name]} is $found" ;;
+    esac
+    sleep "${flag[poll_s]}"
+  done
+  had_tpu=yes
+}
+
+sync_and_install() {
+  local archive=$scratch/sedd-music.tgz node
+  run tar -czf "$archive" -C "$project" --exclude=./.git --exclude='./.venv*' --exclude=./runs \
+    --exclude='*_cache' --exclude=__pycache__ .
+  for node in "${nodes[@]}"; do
+    run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all
+  done
+  on_all "mkdir -p sedd-music && tar -xzf sedd-music.tgz -C sedd-music"
+  on_all "$worker setup ${flag[bucket]}"
+}
+
+# What all workers say of the program: running, idle, busy, an exit code, ending (some have ended), or
+# lost (some cannot be asked).
+job_status() {
+  local answers signals='12[89]|1[3-9][0-9]|2[0-9][0-9]'
+  answers=$(on_all "$worker status $key 2> /dev/null || echo status=idle") || answers=
+  answers=$(sed -n 's/.*status=\([a-z0-9]*\).*/\1/p' <<< "$answers")
+  if [ "$(wc -w <<< "$answers")" != $((hosts * flag[num_slices])) ]; then
+    echo lost
+  elif grep -qx busy <<< "$answers"; then
+    echo busy
+  elif grep -qx running <<< "$answers"; then
+    if grep -qvx running <<< "$answers"; then echo ending; else echo running; fi
+  elif grep -qxE "$signals" <<< "$answers"; then
+    grep -m1 -xE "$signals" <<< "$answers" # one that was stopped takes the others with it
+  else
+    sort -n <<< "$answers" | tail -1
+  fi
+}
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+if [ -n "${flag[dry_run]}" ]; then
+  if [ -n "${flag[create]}" ]; then
+    create
+    say "every ${flag[poll_s]} s until READY:"
+    for node in "${nodes[@]}"; do
+      run gcloud compute tpus tpu-vm describe "$node" "${where[@]}" --format='value(state)'
+    done
+  fi
+  sync_and_install
+  on_all "$worker start $key $(quoted "${train[@]}")"
+  on "${nodes[0]}" 0 "$worker follow 20"
+  on_all "$worker status $key 2> /dev/null || echo status=idle"
+  say "exit code 128 or more, or a TPU that is gone: all of this again"
+  if [ -n "${flag[delete]}" ]; then delete; fi
+  exit 0
+fi
+
+had_tpu=
+started=   # only then does an exit code tell of this attempt
+restarts=0
+lost=0
+ending=0
+while true; do
+  ensure_tpu
+  status=$(job_status)
+  [[ -n $started || ! $status =~ ^[0-9]+$ ]] || status=idle
+  say "program: $status"
+  [ "$status" = lost ] || lost=0
+  [ "$status" = ending ] || ending=0
+  case $status in
+    running)
+      started=yes
+      on "${nodes[0]}" 0 "$worker follow 20" || say "the connection was lost"
+      sleep 2 # the others end within a moment of worker 0
+      ;;
+    ending)
+      ending=$((ending + 1))
+      [ $ending -le 20 ] || on_all "$worker stop"
+      sleep "${flag[poll_s]}"
+      ;;
+    lost)
+      lost=$((lost + 1))
+      [ $lost -le 20 ] || fail "the workers of ${flag[name]} cannot be reached"
+      sleep "${flag[poll_s]}"
+      ;;
+    busy) fail "another program runs on ${flag[name]}; to end it: $(flag[dry_run]=yes on "${nodes[0]}" all "$worker stop")" ;;
+    0)
+      say "training is complete"
+      if [ -n "${flag[delete]}" ]; then delete; else say "the TPU is still there, and paid for"; fi
+      exit 0
+      ;;
+    idle | 12[89] | 1[3-9][0-9] | 2[0-9][0-9])
+      if [ -n "$started" ]; then
+        restarts=$((restarts + 1))
+        [ $restarts -le "${flag[max_restarts]}" ] || fail "gave up after ${flag[max_restarts]} restarts"
+      fi
+      sync_and_install
+      on_all "$worker start $key $(quoted "${train[@]}")"
+      started=yes
+      ;;
+    *)
+      on "${nodes[0]}" 0 "tail -n 20 sedd-music/run/log" >&2 || true
+      fail "training ended with exit code $status; the TPU ${flag[name]} is still there, and paid for"
+      ;;
+  esac
+done
