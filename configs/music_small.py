@@ -6,7 +6,7 @@
 128 windows of 1,024 tokens a step (14 s of music each at 75 tokens/s) for 150,000 steps: a job
 for one host with 8 GPUs or TPU chips. A CPU can only try it out, with a small
 `--config.training.batch_size`; configs/demo.py is the size for a CPU.
-Memory: 90 M parameters, four fp32 copies in the train state (weights, two Adam moments, EMA).
+Memory: 99 M parameters, four fp32 copies in the train state (weights, two Adam moments, EMA).
 What to expect: the loss starts at log(4096) ≈ 8.3 nats a token and falls below the unigram entropy
 of the data within the warm-up.
 """

@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,13 @@ class Run:
         return jax.random.fold_in(jax.random.key(self.config.seed), stream)
 
     def fresh_state(self) -> TrainState:
-        """A new train state, made where its shards live."""
+        """A new train state, made where its shards live: no device ever holds all of it."""
+        return self.jit_fresh_state()()
+
+    def jit_fresh_state(self) -> Callable[[], TrainState]:
+        """What makes a train state, compiled for the mesh when called."""
         shardings = mesh_lib.tree_shardings(self.mesh, jax.eval_shape(self._init))
-        return jax.jit(self._init, out_shardings=shardings)()
+        return jax.jit(self._init, out_shardings=shardings)
 
     def _init(self) -> TrainState:
         params = transformer.init_params(self.network, self.stream_key(Stream.INIT))

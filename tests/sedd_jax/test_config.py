@@ -8,7 +8,9 @@ from sedd_jax.errors import UserError
 from tests.sedd_jax.toy import toy_config
 
 
-@pytest.mark.parametrize("name", ["music_small", "demo", "quickstart"])
+@pytest.mark.parametrize(
+    "name", ["music_small", "music_medium", "music_large", "demo", "quickstart"]
+)
 def test_shipped_configs_are_whole_and_possible(name):
     module = importlib.import_module(f"configs.{name}")
     config_lib.check(module.get_config())

@@ -1,9 +1,12 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.network.attention import attention
+from sedd_jax.mesh import AXES, make_mesh
+from sedd_jax.network.attention import attention, best_implementation
 
 B, L, H, K = 2, 24, 3, 8
 
@@ -34,6 +37,31 @@ def test_equals_the_formula(implementation, scale, tolerance):
     wanted = outputs_and_gradients(plain_attention, q, k, v, do)
     for a, b in zip(ours, wanted, strict=True):
         np.testing.assert_allclose(a, b, atol=tolerance * np.abs(b).max())
+
+
+@pytest.mark.parametrize("mesh_shape", [None, (2, 2, 2)])
+def test_splash_equals_the_formula(mesh_shape):
+    """Interpreted: the very kernel that a TPU compiles."""
+    mesh = mesh_shape and make_mesh(dict(zip(AXES, mesh_shape, strict=True)))
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(4, 256, 2, K)).astype(np.float32) for _ in range(4)]
+
+    def splash(q, k, v):
+        return attention(q, k, v, "splash", mesh)
+
+    ours = jax.jit(functools.partial(outputs_and_gradients, splash))(*inputs)
+    wanted = jax.jit(functools.partial(outputs_and_gradients, plain_attention))(*inputs)
+    for a, b in zip(ours, wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+def test_auto_takes_the_best_kernel():
+    assert best_implementation("tpu", 16, jnp.bfloat16, 1024) == "splash"
+    assert best_implementation("tpu", 16, jnp.bfloat16, 1000) == "xla"
+    assert best_implementation("gpu", 16, jnp.bfloat16, 1000) == "cudnn"
+    assert best_implementation("gpu", 16, jnp.float32, 1024) == "xla"
+    assert best_implementation("cpu", 1, jnp.float32, 1024) == "loop"
+    assert best_implementation("cpu", 8, jnp.float32, 1024) == "xla"
 
 
 def test_loop_in_bf16_is_near_fp32():
