@@ -111,8 +111,9 @@ def generate(
       on_steps: called after each dispatch with steps × samples done, N × sampling.evaluations
         in all.
 
-    Raises UserError when the network's scores are not finite.
+    Raises UserError when the mesh does not divide the length, or scores are not finite.
     """
+    mesh_lib.check_model(run.mesh, run.network.num_heads, sampling.length)
     shards = mesh_lib.batch_shards(run.mesh)
     batch_size = -(-min(batch_size, len(indices_N)) // shards) * shards
     chunk = chunk or chunk_size(sampling.steps)

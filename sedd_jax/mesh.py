@@ -222,11 +222,9 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
 def check_model(mesh: Mesh, num_heads: int, length: int) -> None:
     """Raises UserError when `tensor` divides heads or positions unevenly."""
     tensor = mesh.shape["tensor"]
-    for key, size in (("num_heads", num_heads), ("length", length)):
+    for what, size in (("config.model.num_heads", num_heads), ("the length", length)):
         if size % tensor:
-            raise UserError(
-                f"config.model.{key} {size} must be a multiple of {tensor}, the mesh's tensor axis"
-            )
+            raise UserError(f"{what} {size} must be a multiple of {tensor}, the mesh's tensor axis")
 
 
 def place_rows(
