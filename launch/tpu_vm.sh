@@ -172,7 +172,7 @@ ensure_tpu() {
 sync_and_install() {
   local archive=$scratch/sedd-music.tgz node
   run tar -czf "$archive" -C "$project" --exclude=./.git --exclude='./.venv*' --exclude=./runs \
-    --exclude='*_cache' --exclude=__pycache__ .
+    --exclude=./tokenizer_bridge/assets --exclude='*_cache' --exclude=__pycache__ .
   for node in "${nodes[@]}"; do
     run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all
   done

@@ -1,0 +1,143 @@
+"""launch/tpu_vm.sh against a gcloud that keeps its TPUs as folders here and runs the commands."""
+
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# describe, create, delete, scp and ssh of tpu-vm. A TPU is a folder with a `state` and a home
+# folder for each worker; every call is logged.
+GCLOUD = r"""
+#!/usr/bin/env bash
+set -euo pipefail
+echo "$*" >> "$CLOUD/calls"
+[ "$1 $2 $3" = "compute tpus tpu-vm" ]
+verb=$4; shift 4
+worker=all; names=(); command=
+for word in "$@"; do
+  case $word in
+    --worker=*) worker=${word#*=} ;;
+    --command=*) command=${word#*=} ;;
+    -*) ;;
+    *) names+=("$word") ;;
+  esac
+done
+tpu=$CLOUD/${names[-1]%%:*}
+case $verb in
+  describe)
+    [ -e "$tpu" ] || { echo "ERROR: NOT_FOUND: no such TPU" >&2; exit 1; }
+    cat "$tpu/state" ;;
+  create) mkdir -p "$tpu/worker-0" "$tpu/worker-1"; echo READY > "$tpu/state" ;;
+  delete) rm -r "$tpu" ;;
+  scp)
+    for home in "$tpu"/worker-*; do cp "${names[0]}" "$home/${names[1]#*:}"; done ;;
+  ssh)
+    [ "$(cat "$tpu/state")" = READY ] || exit 255
+    for home in "$tpu"/worker-*; do
+      if [ "$worker" = all ] || [ "$worker" = "${home##*-}" ]; then
+        (cd "$home" && HOME=$home bash -c "$command")
+      fi
+    done ;;
+esac
+"""
+# In the place of the environment's Python: notes its arguments and acts by the next line of plan.
+PYTHON = r"""
+#!/usr/bin/env bash
+printf '%s\n' "$@" "LIBTPU_INIT_ARGS=$LIBTPU_INIT_ARGS" > "$HOME/arguments"
+lives=$CLOUD/lives-${HOME##*/}
+echo >> "$lives"
+exec bash -c "$(sed -n "$(wc -l < "$lives")p" "$CLOUD/plan")"
+"""
+UV = r"""
+#!/usr/bin/env bash
+[ "$1" != venv ] || { mkdir -p .venv/bin; cp "$CLOUD/bin/train" .venv/bin/python; }
+"""
+
+
+@pytest.fixture
+def cloud(tmp_path: Path):
+    """Runs tpu_vm.sh with that gcloud: plan, one line a life of the program, then the flags."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    programs = {"gcloud": GCLOUD, "train": PYTHON, "uv": UV, "python3": ""}
+    programs["python3"] = r"""
+        #!/usr/bin/env bash
+        [ "$2" = pip ] || exec /usr/bin/env -S PATH="$REAL_PATH" python3 "$@"
+    """
+    for name, text in programs.items():
+        (tools / name).write_text(textwrap.dedent(text).lstrip())
+        (tools / name).chmod(0o755)
+
+    def run(plan: list[str], *flags: str) -> subprocess.CompletedProcess:
+        (tmp_path / "plan").write_text("\n".join(plan) + "\n")
+        command = ["bash", "launch/tpu_vm.sh", "--name=mine", "--zone=us-west4-a", "--poll_s=1"]
+        command += ["--topology=v4:2x2x2", "--config=configs/music_small.py"]
+        command += ['--data=/bucket/it\'s "mine"; $(touch x)', "--workdir=/bucket/run", *flags]
+        path = f"{tools}:{os.environ['PATH']}"
+        env = {**os.environ, "CLOUD": str(tmp_path), "PATH": path, "REAL_PATH": os.environ["PATH"]}
+        return subprocess.run(
+            command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=120
+        )
+
+    run.home = tmp_path
+    return run
+
+
+def calls(home: Path, verb: str) -> int:
+    return sum(line.split()[3] == verb for line in (home / "calls").read_text().splitlines())
+
+
+def lives(home: Path) -> list[int]:
+    """How often each worker has started the program."""
+    return [len(path.read_text()) for path in sorted(home.glob("lives-*"))]
+
+
+def test_trains_on_all_workers_with_the_exact_arguments(cloud):
+    done = cloud(["exit 0"], "--create")
+    assert done.returncode == 0, done.stderr
+    assert "training is complete" in done.stderr
+    for worker in range(2):
+        seen = (cloud.home / "mine" / f"worker-{worker}" / "arguments").read_text().splitlines()
+        assert seen[:3] == ["-m", "sedd_jax.train", "--distributed"]
+        assert '--config.data.path=/bucket/it\'s "mine"; $(touch x)' in seen
+        assert seen[-1].startswith("LIBTPU_INIT_ARGS=--xla_tpu")
+
+
+def test_a_program_that_was_preempted_or_crashed_starts_again(cloud):
+    done = cloud(["exit 143", "kill -ABRT $$", "exit 0"], "--create")
+    assert done.returncode == 0, done.stderr
+    assert lives(cloud.home) == [3, 3]
+    assert calls(cloud.home, "create") == 1
+
+
+def test_a_mistake_ends_the_launcher_and_shows_the_log(cloud):
+    done = cloud(["echo error: no such data; exit 1", "exit 0"], "--create")
+    assert done.returncode == 1
+    assert "error: no such data" in done.stderr
+    assert "exit code 1" in done.stderr.splitlines()[-1]
+    assert lives(cloud.home) == [1, 1]
+
+
+def test_a_tpu_that_was_preempted_is_made_anew(cloud):
+    preempted = 'echo PREEMPTED > "$CLOUD/mine/state"; exit 143'
+    done = cloud([preempted, "exit 0"], "--create", "--delete")
+    assert done.returncode == 0, done.stderr
+    assert lives(cloud.home) == [2, 2]
+    assert calls(cloud.home, "create") == 2
+    assert calls(cloud.home, "delete") == 2  # the old one, and the new one when all was done
+
+
+def test_restarts_are_limited(cloud):
+    done = cloud(["exit 143"] * 3, "--create", "--max_restarts=1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: gave up after 1 restarts"
+    assert lives(cloud.home) == [2, 2]
+
+
+def test_without_create_a_missing_tpu_is_an_error(cloud):
+    done = cloud(["exit 0"])
+    assert (done.returncode, done.stderr) == (1, "error: there is no TPU mine; --create makes it\n")
