@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
 
     num_windows = len(windows.track_W)
     with tqdm(total=num_windows, unit="window", desc="bound", dynamic_ncols=True) as bar:
-        nats_W = likelihood.split_bound_nats(
+        bound = likelihood.split_bound(
             run,
             params,
             windows,
@@ -54,9 +54,9 @@ def main(argv: list[str]) -> None:
             batch_size=BATCH_SIZE.value or run.config.sampling.batch_size,
             on_windows=bar.update,
         )
-    if not np.isfinite(nats_W).all():
+    if not np.isfinite(bound.nats_W).all():
         raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier --step")
-    model_W = nats_W / math.log(2)
+    model_W = bound.nats_W / math.log(2)
     bits = {
         "model": model_W,
         "bigram": bigram.bits(windows.tokens_WxL).sum(axis=1),

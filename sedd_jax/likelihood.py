@@ -32,6 +32,8 @@ from sedd_jax.run import Run, Stream
 from sedd_jax.state import Params
 from tokenizer_bridge.records import TokenDataset
 
+NUM_BINS = 10  # of t
+
 
 @dataclass(frozen=True)
 class SplitWindows:
@@ -82,7 +84,21 @@ def record_hash(record_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(record_id.encode(), digest_size=4).digest(), "little")
 
 
-def split_bound_nats(
+@dataclass(frozen=True)
+class SplitBound:
+    """What was measured of W windows, float64.
+
+    nats_W: unbiased estimates of the bound on −log p. The rest is what its integral over t was
+    estimated from, as it came and without the correction above: T noise levels a window, t_WxT in
+    [0, 1], and the integrand there in nats a window, integrand_WxT, whose mean is the integral.
+    """
+
+    nats_W: np.ndarray
+    t_WxT: np.ndarray
+    integrand_WxT: np.ndarray
+
+
+def split_bound(
     run: Run,
     params: Params,
     windows: SplitWindows,
@@ -90,8 +106,8 @@ def split_bound_nats(
     num_levels: int,
     batch_size: int,
     on_windows: Callable[[int], None] = lambda num_windows: None,
-) -> np.ndarray:
-    """Unbiased estimates of the bound on −log p of every window, in nats, float64 (W,).
+) -> SplitBound:
+    """Measures the bound on −log p of every window.
 
     Args:
       num_levels: noise levels per window; it takes one network evaluation more than that.
@@ -104,7 +120,11 @@ def split_bound_nats(
     measure = _make_measure(run, num_levels)
     hash_T = np.array([record_hash(record_id) for record_id in windows.ids], np.uint32)
 
-    nats_W = np.zeros(num_windows)
+    bound = SplitBound(
+        np.zeros(num_windows),
+        np.zeros((num_windows, num_levels)),
+        np.zeros((num_windows, num_levels)),
+    )
     for first in range(0, num_windows, batch_size):
         window_B = np.arange(first, first + batch_size) % num_windows  # wraps to fill the last one
         x0_BxL, hash_B, part_B = jax.device_put(
@@ -115,16 +135,22 @@ def split_bound_nats(
             ),
             mesh_lib.batch_sharding(run.mesh),
         )
-        nats_B = np.asarray(measure(params, x0_BxL, hash_B, part_B))
+        measured = jax.device_get(measure(params, x0_BxL, hash_B, part_B))
         num_new = min(batch_size, num_windows - first)
-        nats_W[first : first + num_new] = nats_B[:num_new]
+        rows = slice(first, first + num_new)
+        bound.nats_W[rows], bound.t_WxT[rows], bound.integrand_WxT[rows] = (
+            values[:num_new] for values in measured
+        )
         on_windows(num_new)
-    return nats_W
+    return bound
 
 
 @functools.lru_cache(maxsize=8)
-def _make_measure(run: Run, num_levels: int) -> Callable[..., jax.Array]:
-    """The compiled bound of a batch of windows: nats (B,), whole on every device."""
+def _make_measure(run: Run, num_levels: int) -> Callable[..., tuple[jax.Array, ...]]:
+    """The compiled bound of a batch of windows: nats (B,), t and integrand (B, T).
+
+    They are whole on every device.
+    """
 
     @functools.partial(jax.jit, out_shardings=mesh_lib.replicated(run.mesh))
     def measure(params, x0_BxL, hash_B, part_B):
@@ -132,13 +158,13 @@ def _make_measure(run: Run, num_levels: int) -> Callable[..., jax.Array]:
         key_B = jnp.broadcast_to(run.stream_key(Stream.EVALUATE), hash_B.shape)
         key_B = fold_in(fold_in(key_B, hash_B), part_B)
 
-        def nats(log_score_fn):
-            terms = bound_terms(log_score_fn, run.graph, run.noise, x0_BxL, key_B, num_t=num_levels)
-            return terms.total_B
+        def terms(log_score_fn):
+            return bound_terms(log_score_fn, run.graph, run.noise, x0_BxL, key_B, num_t=num_levels)
 
         guess_nats = x0_BxL.shape[1] * math.log(run.graph.num_codes)
-        error_B = nats(uniform_guess(run.graph)) - guess_nats
-        return nats(functools.partial(run.log_score, params)) - error_B
+        error_B = terms(uniform_guess(run.graph)).total_B - guess_nats
+        model = terms(functools.partial(run.log_score, params))
+        return model.total_B - error_B, model.t_BxT, model.integrand_BxT
 
     return measure
 
@@ -157,6 +183,20 @@ def uniform_guess(graph: Graph) -> LogScoreFn:
         return jnp.where(code_1x1xV == x_BxL[..., None], 0.0, log_ratio_B[:, None, None])
 
     return log_score_fn
+
+
+def bits_by_t(bound: SplitBound, length: int) -> dict[str, float]:
+    """Where the bound comes from: bits a token in NUM_BINS equal parts of t.
+
+    "0.0-0.1" → mean integrand of the samples whose t lies there; parts with none are left out.
+    Weighted by their samples, the means average to the integral part of the bound.
+    """
+    bin_S = np.minimum(bound.t_WxT.ravel() * NUM_BINS, NUM_BINS - 1).astype(int)
+    bits_S = bound.integrand_WxT.ravel() / (length * math.log(2))
+    return {
+        f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits_S[bin_S == i].mean())
+        for i in np.unique(bin_S)
+    }
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ class Bound:
     """Unbiased estimates of the terms of the bound, in nats a sequence."""
 
     diffusion_B: jax.Array  # [B] integral of dsigma x score entropy over t in [eps, 1]
+    t_BxT: jax.Array  # [B, T] the times at which the integrand was measured
+    integrand_BxT: jax.Array  # [B, T] there, times (1 - eps): the mean of a row is its diffusion
     prior_B: jax.Array  # [B] KL to the limit at t = 1
     reconstruction_B: jax.Array  # [B] -log p(x0 | x_eps) of the final denoising step
 
@@ -67,14 +69,14 @@ def bound_terms(
     def perturb(key_now_B, t_B):
         return graph.perturb(key_now_B, x0_BxL, graph.pinned_sigma(noise(t_B)[0], last_sigma))
 
-    def add_stratum(diffusion_B, stratum):
+    def measure_stratum(_, stratum):
         t_key_B = fold_in_rows(key_B, 2 * stratum)
         x_key_B = fold_in_rows(key_B, 2 * stratum + 1)
         t_B = eps + (1 - eps) * (stratum + uniform_rows(t_key_B)) / num_t
         loss = dwdse_loss(log_score_fn, graph, noise, x0_BxL, t_B, perturb(x_key_B, t_B))
-        return diffusion_B + (1 - eps) / num_t * loss.loss_B, None
+        return None, (t_B, (1 - eps) * loss.loss_B)
 
-    diffusion_B, _ = jax.lax.scan(add_stratum, jnp.zeros(batch_size), jnp.arange(num_t))
+    _, (t_TxB, integrand_TxB) = jax.lax.scan(measure_stratum, None, jnp.arange(num_t))
 
     x_BxL = perturb(fold_in_rows(key_B, 2 * num_t), jnp.full(batch_size, eps))
     log_prob_BxL = denoiser(graph, noise, log_score_fn, x_BxL, eps).log_prob(x0_BxL)
@@ -82,7 +84,9 @@ def bound_terms(
         log_prob_BxL + math.log1p(-REDRAW), math.log(REDRAW / graph.num_codes)
     )
     return Bound(
-        diffusion_B=diffusion_B,
+        diffusion_B=integrand_TxB.mean(0),
+        t_BxT=t_TxB.T,
+        integrand_BxT=integrand_TxB.T,
         prior_B=jnp.full(batch_size, length * graph.prior_kl(last_sigma)),
         reconstruction_B=-log_prob_BxL.sum(-1),
     )

@@ -36,7 +36,7 @@ def single():
 
 @pytest.fixture(scope="module")
 def reference(single, windows) -> np.ndarray:
-    return likelihood.split_bound_nats(*single, windows, num_levels=2, batch_size=4)
+    return likelihood.split_bound(*single, windows, num_levels=2, batch_size=4).nats_W
 
 
 def test_windows_cover_whole_parts_of_tracks_once(dataset, windows):
@@ -62,7 +62,7 @@ def bound_with_constant_output(single, windows, output: float) -> np.ndarray:
     head = jax.tree.map(lambda x: 0 * x, params["output_layer"])
     linear = head["linear"] | {"bias": head["linear"]["bias"] + output}
     params = params | {"output_layer": head | {"linear": linear}}
-    return likelihood.split_bound_nats(run, params, windows, num_levels=64, batch_size=4) / 16
+    return likelihood.split_bound(run, params, windows, num_levels=64, batch_size=4).nats_W / 16
 
 
 def test_an_untrained_network_knows_nothing(single, windows):
@@ -94,12 +94,12 @@ def test_the_bound_of_a_uniform_guess_is_what_it_is_credited_with(graph):
 
 
 def test_batch_size_changes_nothing(single, windows, reference):
-    nats_W = likelihood.split_bound_nats(*single, windows, num_levels=2, batch_size=64)
+    nats_W = likelihood.split_bound(*single, windows, num_levels=2, batch_size=64).nats_W
     np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
 
 
 def test_devices_change_nothing(windows, reference):
-    nats_W = likelihood.split_bound_nats(*make_run(8), windows, num_levels=2, batch_size=1)
+    nats_W = likelihood.split_bound(*make_run(8), windows, num_levels=2, batch_size=1).nats_W
     np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
 
 
@@ -108,14 +108,14 @@ def test_noise_belongs_to_the_record_not_to_its_place(single, windows, reference
         windows.tokens_WxL[3:5], np.array([0, 0]), windows.part_W[3:5], ("validation-2",), 0, 0
     )
     counted = []
-    nats_W = likelihood.split_bound_nats(
+    nats_W = likelihood.split_bound(
         *single, alone, num_levels=2, batch_size=4, on_windows=counted.append
-    )
+    ).nats_W
     np.testing.assert_allclose(nats_W, reference[3:5], rtol=1e-5)
     assert counted == [2]
     # Two windows of a track get noise of their own, even with the same tokens in them.
     twice = dataclasses.replace(alone, tokens_WxL=alone.tokens_WxL[[0, 0]])
-    same_W = likelihood.split_bound_nats(*single, twice, num_levels=2, batch_size=4)
+    same_W = likelihood.split_bound(*single, twice, num_levels=2, batch_size=4).nats_W
     assert abs(same_W[0] - same_W[1]) > 1e-3
 
 

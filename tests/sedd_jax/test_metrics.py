@@ -73,19 +73,76 @@ def test_meter_averages_finite_steps_and_forgets_them_once_reported():
     assert report["loss"] == 2.0 and report["nats_per_token"] == 0.5
     assert report["skipped"] == meter.consecutive_skips == 1
     assert report["tokens_per_second"] == pytest.approx(100 / report["seconds_per_step"])
+    assert "mfu" not in report
     meter.add(metrics_of(5.0))
     assert meter.report()["loss"] == 5.0
     json.dumps(report)
 
 
-def test_meter_leaves_pauses_out_of_the_rate():
-    import time
+class Device:
+    """Computes steps one after the other, and a host's clock that waits for them."""
 
-    meter = metrics_lib.Meter(tokens_per_step=1)
-    meter.add(metrics_of(1.0))
-    with meter.paused():
-        time.sleep(0.5)
-    assert meter.report()["seconds_per_step"] < 0.4
+    def __init__(self, monkeypatch):
+        self.now = self.busy_until = 0.0
+        monkeypatch.setattr(metrics_lib.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(metrics_lib.jax, "device_get", self._wait)
+
+    def dispatch(self, seconds: float, **kwargs) -> dict:
+        self.busy_until = max(self.now, self.busy_until) + seconds
+        return metrics_of(1.0, **kwargs) | {"done": self.busy_until}
+
+    def _wait(self, metrics):
+        self.now = max(self.now, metrics["done"])
+        return metrics
+
+
+def test_step_times_are_the_devices_own_while_it_is_kept_busy(monkeypatch):
+    device = Device(monkeypatch)
+    meter = metrics_lib.Meter(tokens_per_step=100)
+    durations = [1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0]
+    for seconds in durations:
+        with meter.waiting():
+            device.now += 0.25  # while the device works
+        meter.add(device.dispatch(seconds))
+    report = meter.report()
+    # Nothing hides the first wait.
+    assert report["seconds_per_step"] == pytest.approx((sum(durations) + 0.25) / 10)
+    assert report["step_seconds/max"] == 5.0
+    assert report["step_seconds/p50"] == 1.0
+    assert report["step_seconds/p90"] == pytest.approx(np.percentile([1.25, *durations[1:]], 90))
+    assert report["data_wait_share"] == pytest.approx(2.5 / 15.25)
+    assert meter.productive_seconds == pytest.approx(15.25)
+
+
+def test_a_slow_pipeline_shows_in_the_step_times(monkeypatch):
+    device = Device(monkeypatch)
+    meter = metrics_lib.Meter(tokens_per_step=100)
+    for _ in range(8):
+        with meter.waiting():
+            device.now += 4.0
+        meter.add(device.dispatch(1.0))
+    report = meter.report()
+    assert report["tokens_per_second"] == pytest.approx(100 * 8 / 33)
+    assert report["data_wait_share"] == pytest.approx(32 / 33)
+
+
+def test_pauses_and_skipped_updates(monkeypatch):
+    device = Device(monkeypatch)
+    meter = metrics_lib.Meter(100, flops_per_token=30, flops_per_second_at_peak=6000.0)
+    for skips in (0, 1, 0):
+        meter.add(device.dispatch(2.0, skips=skips))
+        with meter.paused():
+            device.now += 50.0
+    report = meter.report()
+    assert report["seconds_per_step"] == report["step_seconds/max"] == 2.0
+    assert report["mfu"] == pytest.approx(30 * 50 / 6000)
+    assert meter.productive_seconds == 4.0
+
+
+def test_one_process_writes(tmp_path):
+    with metrics_lib.MetricsWriter(tmp_path / "none", 0, active=False) as writer:
+        writer.write(1, {"loss": 1.0})
+    assert not list(tmp_path.iterdir())
 
 
 def test_flops_agree_with_the_compiler_on_the_matmuls():
