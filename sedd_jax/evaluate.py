@@ -16,8 +16,9 @@ from absl import flags
 from tqdm import tqdm
 
 from sedd_jax import baselines, likelihood
+from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.run import load_run, use_compilation_cache
+from sedd_jax.run import load_run
 from tokenizer_bridge.files import write_json_atomically
 from tokenizer_bridge.records import TokenDataset
 

@@ -127,13 +127,14 @@ def split_bound(
     )
     for first in range(0, num_windows, batch_size):
         window_B = np.arange(first, first + batch_size) % num_windows  # wraps to fill the last one
-        x0_BxL, hash_B, part_B = jax.device_put(
-            (
+        rows_B = np.arange(batch_size)
+        x0_BxL, hash_B, part_B = (
+            mesh_lib.place_rows(mesh_lib.batch_sharding(run.mesh), values.shape, rows_B, values)
+            for values in (
                 windows.tokens_WxL[window_B].astype(np.int32),
                 hash_T[windows.track_W[window_B]],
                 windows.part_W[window_B].astype(np.uint32),
-            ),
-            mesh_lib.batch_sharding(run.mesh),
+            )
         )
         measured = jax.device_get(measure(params, x0_BxL, hash_B, part_B))
         num_new = min(batch_size, num_windows - first)

@@ -104,13 +104,6 @@ def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None
     return Run(config, codec, graph, noise, network, mesh)
 
 
-def use_compilation_cache() -> None:
-    """Keeps compiled programs on disk, unless JAX_COMPILATION_CACHE_DIR already says where."""
-    if jax.config.jax_compilation_cache_dir is None:
-        directory = Path.home() / ".cache" / "sedd_jax" / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(directory))
-
-
 def checkpoint_dir(workdir: str | Path) -> Path:
     return Path(workdir) / "checkpoints"
 

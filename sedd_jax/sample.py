@@ -15,10 +15,11 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.generate import Sampling, fingerprint, generate
-from sedd_jax.run import Run, load_run, use_compilation_cache
+from sedd_jax.run import Run, load_run
 from sedd_jax.sample_store import SampleStore
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.", required=True)

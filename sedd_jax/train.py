@@ -12,7 +12,8 @@ A resumed run computes bit for bit what it would have computed undisturbed on th
 Its config may differ from the saved one only where that does not change what is computed
 (FREE_ON_RESUME in sedd_jax/config.py). Ctrl-C or SIGTERM saves a checkpoint after the present step.
 
-WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl and tensorboard/.
+WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
+and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`.
 Exit codes: 0 trained to config.training.num_steps; 1 an error, a run that blew up among them;
 128 + n saved and stopped by signal n.
 """
@@ -27,14 +28,16 @@ from tqdm import tqdm
 
 from sedd_jax import config as config_lib
 from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError, run_door
+from sedd_jax.goodput import Moment
 from sedd_jax.job import Job, prepare
-from sedd_jax.metrics import Meter, MetricsWriter
-from sedd_jax.run import checkpoint_dir, use_compilation_cache
+from sedd_jax.run import checkpoint_dir
 from sedd_jax.state import TrainState
 from sedd_jax.step import compile_train_step
 from sedd_jax.stop import StopRequest
 from sedd_jax.validation import make_validation
+from sedd_jax.watch import Watch
 
 VALIDATION_SPLIT = "validation"
 
@@ -73,6 +76,7 @@ def progress_bar(num_steps: int, step: int) -> tqdm:
 
 def train(config: ConfigDict, workdir: Path) -> int:
     """Trains to config.training.num_steps; returns the exit code. Raises UserError."""
+    began = Moment.now()
     job = prepare(config, workdir)
     run, config = job.run, job.run.config
     validation = make_validation(run, job.dataset, VALIDATION_SPLIT)
@@ -93,51 +97,60 @@ def train(config: ConfigDict, workdir: Path) -> int:
         print(config_lib.to_json(config) + describe(job, state), flush=True)
 
         def save() -> None:
-            if step not in checkpoints.steps:
-                checkpoints.save(state, job.meta(step))
+            with watch.aside("checkpoint"):
+                if step not in checkpoints.steps:
+                    checkpoints.save(state, job.meta(step))
+
+        def wait_for_checkpoint() -> None:
+            with watch.aside("checkpoint"):
+                checkpoints.wait()
 
         def is_due(every: int) -> bool:
             return bool(every) and (step % every == 0 or step == num_steps)
 
+        watch = Watch(run, workdir, step, began)
         print("compiling…", flush=True)
-        train_step = compile_train_step(run)
+        with watch.aside("compile"):
+            train_step = compile_train_step(run)
         batches = job.batches(step)
-        meter = Meter(config.training.batch_size * config.model.length)
-        with (
-            MetricsWriter(workdir, step) as writer,
-            progress_bar(num_steps, step) as bar,
-        ):
+        with watch, progress_bar(num_steps, step) as bar:
             while step < num_steps:
-                batch = next(batches)
+                if said := watch.trace():
+                    bar.write(said)
+                with watch.waiting():
+                    batch = next(batches)
                 with jax.transfer_guard("disallow"):
                     state, metrics = train_step(state, batch)
                 step += 1
-                meter.add(metrics)
+                watch.add(step, metrics)
                 bar.update()
-                bar.set_postfix_str(meter.summary(), refresh=False)
+                bar.set_postfix_str(watch.summary(), refresh=False)
 
                 if is_due(config.training.log_every):
-                    writer.write(step, meter.report())
+                    watch.report()
                     checkpoints.check()
                 if validation and is_due(config.evaluation.every):
-                    with meter.paused():
-                        bits = validation.bits_per_token(state.ema_params)
-                        writer.write(step, {"validation_bits_per_token": bits.mean})
-                        bar.write(f"step {step:,}: validation {bits.mean:.4f} bits per token")
-                if meter.consecutive_skips >= config.training.max_consecutive_skips:
+                    with watch.aside("validation"):
+                        measured = validation.measure(state.ema_params)
+                    watch.write(measured.metrics())
+                    bits = measured.bits_per_token.mean
+                    bar.write(f"step {step:,}: validation {bits:.4f} bits per token")
+                if watch.consecutive_skips >= config.training.max_consecutive_skips:
                     save()
-                    checkpoints.wait()
+                    wait_for_checkpoint()
                     raise UserError(
                         f"stopped at step {step}: loss or gradient was not finite for "
-                        f"{meter.consecutive_skips} steps in a row; the last good parameters are "
+                        f"{watch.consecutive_skips} steps in a row; the last good parameters are "
                         f"in {checkpoints.directory / str(step)}"
                     )
                 if is_due(config.checkpoint.every) or stop.signal_number:
                     save()
                 if stop.signal_number:
-                    checkpoints.wait()
+                    wait_for_checkpoint()
                     print(f"stopped at step {step:,}; the same command goes on from there")
                     return 128 + stop.signal_number
+            wait_for_checkpoint()
+            watch.finish()
     print(f"trained to step {step:,}: {workdir}")
     return 0
 

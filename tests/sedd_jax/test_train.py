@@ -1,3 +1,4 @@
+import json
 import signal
 import subprocess
 import time
@@ -100,16 +101,34 @@ def test_a_run_learns_and_says_what_it_did(trained):
     for text in ("300/300", "nats/token", "tokens/s"):
         assert text in result.stderr
     assert {path.name for path in workdir.iterdir()} == {
-        "config.json", "codec.json", "checkpoints", "metrics.jsonl", "tensorboard",
+        "config.json", "codec.json", "checkpoints", "metrics.jsonl", "tensorboard", "goodput.jsonl",
     }  # fmt: skip
     lines = metrics(workdir)
     assert [line["step"] for line in lines if "loss" in line] == list(range(50, 301, 50))
-    validation = [line["validation_bits_per_token"] for line in lines if len(line) == 2]
+    measured = [line for line in lines if "validation_bits_per_token" in line]
+    validation = [line["validation_bits_per_token"] for line in measured]
     # An untrained model is uniform over 32 codes, 5 bits; the tokens' walk leaves log2(3).
     assert np.log2(3) < validation[1] < 4.5 and validation[1] < validation[0]
     assert lines[0]["learning_rate"] == pytest.approx(1e-2)
+    assert sum("validation_bits_by_t" in name for name in measured[0]) == 10
+    assert "mfu" not in lines[0]  # no peak is made up for a CPU
     events = [path.stat().st_size for path in (workdir / "tensorboard").iterdir()]
     assert len(events) == 1 and events[0] > 500
+
+
+def test_the_time_of_a_run_is_accounted_for(trained):
+    workdir, _ = trained
+    last = [line for line in metrics(workdir) if "goodput" in line][-1]
+    kinds = {k: v for k, v in last.items() if k.startswith("wall_seconds/")}
+    total = kinds.pop("wall_seconds/total")
+    assert {"start", "compile", "validation", "checkpoint"} < {k.split("/")[1] for k in kinds}
+    assert sum(kinds.values()) == pytest.approx(total, abs=0.1)
+    assert last["goodput"] == pytest.approx(kinds["wall_seconds/productive"] / total)
+    assert kinds["wall_seconds/other"] < 0.5 * total
+    assert last["step_seconds/p50"] <= last["step_seconds/p90"] <= last["step_seconds/max"]
+    assert 0 <= last["data_wait_share"] < 1
+    ended = json.loads((workdir / "goodput.jsonl").read_text().splitlines()[-1])
+    assert ended["finished"] and ended["step"] == 300
 
 
 def test_a_trained_run_is_loaded_by_its_directory_alone(trained):

@@ -1,0 +1,49 @@
+"""Where compiled programs are kept, so that the next start of the same program does not compile."""
+
+import os
+import shutil
+from pathlib import Path
+
+import jax
+from absl import logging
+
+from sedd_jax.errors import one_line
+
+VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+MIN_FREE_BYTES = 200 * 2**20  # a program takes some megabytes
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in ~/.cache/sedd_jax/compiled, or where JAX_COMPILATION_CACHE_DIR
+    says; an empty one turns it off. A place that cannot be written is a warning and turns it off.
+    """
+    directory = jax.config.jax_compilation_cache_dir
+    if directory is None:
+        directory = os.path.expanduser("~/.cache/sedd_jax/compiled")
+    if "://" in directory:  # a bucket, which JAX reads by itself
+        return
+    problem = _problem(Path(directory)) if directory else None
+    if problem:
+        logging.warning(
+            "compiled programs are not kept: %s; %s names another place, or none", problem, VARIABLE
+        )
+    on = bool(directory) and not problem
+    # Not "": JAX would make files of its own in the present directory.
+    jax.config.update("jax_compilation_cache_dir", directory if on else None)
+
+
+def _problem(directory: Path) -> str | None:
+    """Why nothing can be kept there, None when it can."""
+    if directory.parts[0] == "~":
+        return "this user has no home"
+    probe = directory / f".probe-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        return one_line(error)
+    if free < MIN_FREE_BYTES:
+        return f"{directory} has {free / 2**20:.0f} MiB left"
+    return None
