@@ -37,9 +37,9 @@ case ${1:-} in
     export PATH=$HOME/.local/bin:$PATH
     [ -x .venv/bin/python ] || uv venv --quiet --python 3.11 .venv
     # Nothing that trains imports PyTorch, and its CUDA libraries are 5 GB.
-    grep -hvE '^(-r |torch(audio)?==)' requirements.txt launch/requirements-tpu.txt \
-      > .requirements-tpu.txt
-    uv pip install --quiet --python .venv/bin/python --requirement .requirements-tpu.txt 'jax[tpu]'
+    grep -vE '^torch(audio)?==' requirements.txt > .requirements.txt
+    uv pip install --quiet --python .venv/bin/python \
+      --requirement .requirements.txt --requirement launch/requirements-tpu.txt
     if [ -n "${2:-}" ]; then mount_bucket "$2"; fi
     ;;
   start)
