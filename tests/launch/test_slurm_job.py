@@ -1,0 +1,87 @@
+"""What the SLURM launchers do inside a job, with stand-ins for SLURM's commands."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+NOTE = '#!/usr/bin/env bash\necho "${0##*/} $*" >> "$NOTES"\n'
+# sleep is what the script does until SLURM ends it after the requeue.
+COMMANDS = {"srun": 'exec bash -c "$PLAN"', "scontrol": "", "scancel": "", "sleep": ""}
+TRAIN = ["launch/slurm_train.sh", "job", "--config=configs/music_small.py", "--max_restarts=3"]
+TRAIN += ["--data=/bucket/tokens", "--workdir=/bucket/first"]
+ENCODE = ["launch/slurm_encode.sh", "job", "--num_shards=4", "--input=/a b", "--output=/c d"]
+ENCODE += ["--codec=demo"]
+
+
+@pytest.fixture
+def job(tmp_path: Path):
+    """Starts a launcher's job part; PLAN is the shell code of its srun."""
+    for name, does in COMMANDS.items():
+        (tmp_path / name).write_text(NOTE + does + "\n")
+        (tmp_path / name).chmod(0o755)
+
+    def start(command: list[str], plan: str, **env: str) -> subprocess.Popen:
+        env = {"SLURM_JOB_ID": "7", "PLAN": plan, "NOTES": str(tmp_path / "notes"), **env}
+        env = {**os.environ, **env, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            ["bash", *command], cwd=PROJECT, env=env, stdout=pipe, stderr=pipe, text=True
+        )
+
+    start.notes = lambda: (tmp_path / "notes").read_text().splitlines()
+    return start
+
+
+@pytest.mark.parametrize("code", [143, 134, 137])
+def test_a_job_that_was_preempted_or_crashed_goes_back_into_the_queue(job, code):
+    process = job(TRAIN, f"exit {code}")
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "scontrol requeue 7" in job.notes()
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 127])
+def test_a_job_that_is_done_or_mistaken_ends(job, code):
+    process = job(TRAIN, f"exit {code}")
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert not any(note.startswith("scontrol") for note in job.notes())
+
+
+def test_restarts_are_limited(job):
+    process = job(TRAIN, "exit 143", SLURM_RESTART_COUNT="3")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr == "error: exit code 143; gave up after 3 restarts\n"
+
+
+def test_the_warning_before_the_time_limit_lets_the_program_save(job, tmp_path):
+    # The program gets its SIGTERM here from the launcher itself, there from SLURM through scancel.
+    saved = tmp_path / "saved"
+    plan = f"trap 'read -t 0.5 < <(:); touch {saved}; exit 143' TERM; echo up; while :; do :; done"
+    process = job(TRAIN, plan)
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert saved.exists()
+    assert process.returncode == 143
+    notes = job.notes()
+    assert "scancel --signal=TERM 7" in notes and "scontrol requeue 7" in notes
+
+
+def test_an_array_task_encodes_its_shard(job, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(NOTE + "exit 143\n")
+    python.chmod(0o755)
+    process = job([*ENCODE, f"--python={python}"], "", SLURM_ARRAY_TASK_ID="3")
+    process.communicate(timeout=60)
+    encode, requeue, *_ = job.notes()
+    assert encode == (
+        "python -m tokenizer_bridge.encode --input=/a b --output=/c d --codec=demo --device=cpu "
+        "--shard=3/4"
+    )
+    assert requeue == "scontrol requeue 7"
