@@ -1,0 +1,180 @@
+"""FLOPs and memory traffic of the instructions of a compiled program, as one device runs it.
+
+XLA's own `cost_analysis` counts a loop's body once, and on GPUs there is none; this counts by trip.
+FLOPs are those of matrix products, convolutions and attention kernels: what the MFU's peak is of.
+"""
+
+import math
+import re
+from collections.abc import Callable
+
+from launch.aot.hlo import Computation, Instruction, Module, Shape
+
+# They move nothing: names for what is there already, or bookkeeping.
+FREE = frozenset(
+    "parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id "
+    "while call conditional opt-barrier domain add-dependency "
+    "async-start async-update async-done copy-done slice-done send send-done recv recv-done".split()
+)
+SLICES = ("dynamic-slice", "slice", "gather")
+_WINDOW = re.compile(r"window=\{([^}]*)\}")
+_DIM_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
+_PALLAS_FLOPS = re.compile(r'"cost_estimate":\s*\{[^}]*"flops":\s*"?(\d+)')
+
+
+def _int_list(attributes: str, key: str) -> list[int]:
+    found = re.search(rf"\b{key}=\{{([\d,]*)\}}", attributes)
+    return [int(number) for number in found[1].split(",") if number] if found else []
+
+
+def _dot_flops(computation: Computation, dot: Instruction) -> int:
+    """2 for each output and each contracted element."""
+    (lhs,) = computation[dot.operands[0]].shapes
+    contracted = [lhs.dims[dim] for dim in _int_list(dot.attributes, "lhs_contracting_dims")]
+    return 2 * dot.shapes[0].size * math.prod(contracted)
+
+
+def _window_terms(size: int, kernel: int, output: int, window: dict[str, str]) -> int:
+    """How many products of input and kernel entries one spatial dimension has, padding left out."""
+    low, _ = (int(number) for number in window.get("pad", "0_0").split("_"))
+    stride, base, dilation = (
+        int(window.get(key, 1)) for key in ("stride", "lhs_dilate", "rhs_dilate")
+    )
+    last = (size - 1) * base
+    terms = 0
+    for tap in range(kernel):
+        shift = tap * dilation - low  # the input's dilated position is stride × output + shift
+        first_output = max(0, -(shift // stride))
+        last_output = min(output - 1, (last - shift) // stride)
+        if base == 1:
+            terms += max(0, last_output - first_output + 1)
+        else:
+            positions = range(first_output, last_output + 1)
+            terms += sum((stride * o + shift) % base == 0 for o in positions)
+    return terms
+
+
+def _convolution_flops(computation: Computation, convolution: Instruction) -> int:
+    """Of the convolutions that TPUs turn matrix products into, batched ones among them."""
+    lhs, rhs = (computation[name].shapes[0] for name in convolution.operands[:2])
+    (output,) = convolution.shapes
+    found = _WINDOW.search(convolution.attributes)
+    fields = dict(field.split("=") for field in found[1].split()) if found else {}
+    lhs_labels, rhs_labels, out_labels = _DIM_LABELS.search(convolution.attributes).groups()
+    terms = 1
+    for dim in range(sum(label.isdigit() for label in out_labels)):
+        window = {key: value.split("x")[dim] for key, value in fields.items()}
+        terms *= _window_terms(
+            lhs.dims[lhs_labels.index(str(dim))],
+            rhs.dims[rhs_labels.index(str(dim))],
+            output.dims[out_labels.index(str(dim))],
+            window,
+        )
+    batch, features = output.dims[out_labels.index("b")], output.dims[out_labels.index("f")]
+    # The kernel's input features are those of one group already.
+    flops = 2 * terms * batch * features * rhs.dims[rhs_labels.index("i")]
+    groups = re.search(r"batch_group_count=(\d+)", convolution.attributes)
+    return flops // (int(groups[1]) if groups else 1)
+
+
+def _kernel_flops(computation: Computation, call: Instruction) -> int | None:
+    """Of a custom call: cuDNN's attention by its shapes, Pallas kernels by their own estimate."""
+    if "__cudnn$fmha" in call.attributes:
+        q_BxLxHxK, k_BxMxHxK = (computation[name].shapes[0].dims for name in call.operands[:2])
+        product = 2 * math.prod(q_BxLxHxK) * k_BxMxHxK[1]
+        # Forward q kᵀ and the sum of v; backward the first anew and the gradients of four factors.
+        return (5 if "Backward" in call.attributes else 2) * product
+    if found := _PALLAS_FLOPS.search(call.attributes):
+        return int(found[1])
+    return None
+
+
+def flops(module: Module, computation: Computation, instruction: Instruction) -> int:
+    """Of one execution of an instruction; of all that is in a fusion."""
+    if instruction.opcode == "dot":
+        return _dot_flops(computation, instruction)
+    if instruction.opcode == "convolution":
+        return _convolution_flops(computation, instruction)
+    if instruction.opcode == "custom-call":
+        return _kernel_flops(computation, instruction) or 0
+    if instruction.opcode == "fusion":
+        inside = module.inside(instruction)
+        return sum(flops(module, c, i) for c, i in inside if i.opcode != "fusion")
+    return 0
+
+
+class Traffic:
+    """Bytes that instructions read from and write to the device's main memory.
+
+    in_main_memory: whether a shape lives there, not in a scratchpad such as a TPU's VMEM.
+    """
+
+    def __init__(self, module: Module, in_main_memory: Callable[[Shape], bool]):
+        self._module = module
+        self._in_main_memory = in_main_memory
+
+    def _bytes(self, shapes: tuple[Shape, ...]) -> int:
+        return sum(shape.num_bytes for shape in shapes if self._in_main_memory(shape))
+
+    def of(self, computation: Computation, instruction: Instruction) -> int:
+        """Operands and results once each; of what is sliced or updated in place, that part."""
+        opcode = instruction.opcode
+        if opcode in FREE:
+            return 0
+        operands = [self._bytes(shapes) for shapes in computation.operand_shapes(instruction)]
+        if opcode == "fusion":
+            return self._of_fusion(instruction, operands)
+        if opcode == "dynamic-update-slice":
+            return 2 * operands[1]
+        if opcode == "scatter":
+            return sum(operands[1:]) + operands[-1]
+        if opcode == "copy-start":  # (destination, source, context)
+            return operands[0] + self._bytes(instruction.shapes[:1])
+        results = self._bytes(instruction.shapes)
+        if opcode in SLICES:
+            return min(results, operands[0]) + results + sum(operands[1:])
+        return sum(operands) + results
+
+    def _of_fusion(self, fusion: Instruction, operands: list[int]) -> int:
+        fused = self._module.fused(fusion)
+        total = sum(
+            min(whole, self._read(fused, fused.parameters[number]))
+            for number, whole in enumerate(operands)
+            if whole and number in fused.parameters
+        )
+        roots = [fused.root]
+        if fused.root.opcode == "tuple":
+            roots = [fused[name] for name in fused.root.operands]
+        results = [shape for shape in fusion.shapes]
+        for root in roots:
+            shapes, results = results[: len(root.shapes)], results[len(root.shapes) :]
+            total += min(self._bytes(tuple(shapes)), self._written(fused, root))
+        return total
+
+    def _read(self, fused: Computation, instruction: Instruction) -> int:
+        """What a fusion reads of an operand: slices where only they are used."""
+        total, whole = 0, sum(shape.num_bytes for shape in instruction.shapes)
+        for user, number in fused.users.get(instruction.name, []):
+            if user.opcode in SLICES and number == 0:
+                total += sum(shape.num_bytes for shape in user.shapes)
+            elif user.opcode == "dynamic-update-slice" and number == 0:
+                continue  # overwritten in place
+            elif user.opcode in ("bitcast", "reshape"):
+                total += self._read(fused, user)
+            elif user.opcode == "fusion":
+                inner = self._module.fused(user)
+                total += self._read(inner, inner.parameters[number])
+            else:
+                return whole
+        return min(total, whole)
+
+    def _written(self, fused: Computation, root: Instruction) -> int:
+        """What a fusion writes of a result: the update where it is one in place."""
+        if root.opcode in ("bitcast", "reshape"):
+            return self._written(fused, fused[root.operands[0]])
+        if root.opcode == "dynamic-update-slice":
+            return sum(shape.num_bytes for shape in fused[root.operands[1]].shapes)
+        if root.opcode == "fusion":
+            inner = self._module.fused(root)
+            return self._written(inner, inner.root)
+        return sum(shape.num_bytes for shape in root.shapes)
