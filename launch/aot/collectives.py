@@ -40,16 +40,6 @@ class Collective:
     times: int
     op_name: str
 
-    @property
-    def bytes_sent(self) -> float:
-        """By each device in one execution, ring algorithms assumed."""
-        size = self.groups.shape[1]
-        if self.kind == "collective-permute":
-            return self.num_bytes
-        if self.kind == "all-gather":
-            return self.num_bytes * (size - 1)
-        return self.num_bytes * (size - 1) / size * (2 if self.kind == "all-reduce" else 1)
-
     def axes(self, mesh_shape: dict[str, int]) -> tuple[str, ...]:
         """The mesh axes along which devices of a group differ."""
         coordinates = np.stack(np.unravel_index(self.groups, tuple(mesh_shape.values())))

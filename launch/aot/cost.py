@@ -16,6 +16,8 @@ FREE = frozenset(
     "while call conditional opt-barrier domain add-dependency "
     "async-start async-update async-done copy-done slice-done send send-done recv recv-done".split()
 )
+# Custom calls by which TPUs get memory and name it anew.
+IDLE_CALLS = ("AllocateBuffer", "ConcatBitcast")
 SLICES = ("dynamic-slice", "slice", "gather")
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _DIM_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
@@ -89,6 +91,16 @@ def _kernel_flops(computation: Computation, call: Instruction) -> int | None:
     return None
 
 
+def unknown_kernel(computation: Computation, instruction: Instruction) -> str | None:
+    """The target of a custom call that computes and whose FLOPs are not known here."""
+    if instruction.opcode != "custom-call":
+        return None
+    target = re.search(r'custom_call_target="([^"]*)"', instruction.attributes)[1]
+    if target in IDLE_CALLS or _kernel_flops(computation, instruction) is not None:
+        return None
+    return target
+
+
 def flops(module: Module, computation: Computation, instruction: Instruction) -> int:
     """Of one execution of an instruction; of all that is in a fusion."""
     if instruction.opcode == "dot":
@@ -119,7 +131,9 @@ class Traffic:
     def of(self, computation: Computation, instruction: Instruction) -> int:
         """Operands and results once each; of what is sliced or updated in place, that part."""
         opcode = instruction.opcode
-        if opcode in FREE:
+        if opcode in FREE or any(
+            f'target="{name}"' in instruction.attributes for name in IDLE_CALLS
+        ):
             return 0
         operands = [self._bytes(shapes) for shapes in computation.operand_shapes(instruction)]
         if opcode == "fusion":

@@ -36,6 +36,14 @@ class Topology:
         slices = f", {self.num_slices} slices" if self.num_slices > 1 else ""
         return f"{len(self.devices)} {self.chip.name} ({self.name}{slices})"
 
+    @property
+    def available_bytes(self) -> int:
+        """Of a device's memory; of a GPU's, the share that JAX takes."""
+        share = 1.0
+        if self.chip.platform == "cuda":
+            share = float(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", 0.75))
+        return int(share * self.chip.hbm_bytes)
+
     def block(self, device: jax.Device) -> int:
         """Which slice, or GPU host, a device is in: inside, the inner network reaches all."""
         if self.chip.platform == "tpu":
