@@ -37,6 +37,25 @@ ensure_environment() {
   export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH}
 }
 
+# A second environment on top of the first, with the compilers for TPUs and GPUs (about 2 GB). Apart,
+# since JAX tries every plugin that it finds and tells of those without hardware at length.
+ensure_compilers() {
+  local wanted stamp compilers=$VENV-compilers requirements=()
+  requirements=("$project"/launch/requirements-{tpu,cuda}.txt)
+  wanted=$(cat "$project/requirements.txt" "${requirements[@]}" | sha256sum)
+  stamp=$compilers/.requirements.sha256
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    echo "installing launch/requirements-tpu.txt and -cuda.txt into $compilers (about 2 GB on disk)"
+    "$VENV/bin/python" -m venv --clear "$compilers" || fail "could not make $compilers"
+    "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+      > "$compilers/lib/python3.11/site-packages/base.pth"
+    "$compilers/bin/python" -m pip install --quiet --disable-pip-version-check \
+      "${requirements[@]/#/--requirement=}" || fail "pip could not install ${requirements[*]}"
+    echo "$wanted" > "$stamp"
+  fi
+  PY=$compilers/bin/python
+}
+
 ensure_environment
 # shellcheck disable=SC2034  # used by the scripts that source this file
 PY=$VENV/bin/python

@@ -7,5 +7,7 @@ cd "$project"
 
 "$PY" -m ruff check .
 "$PY" -m ruff format --check .
+ensure_compilers
+export JAX_PLATFORMS=cpu
 # Two workers on two cores; a file's tests stay together, since they share compiled programs.
 OMP_NUM_THREADS=1 "$PY" -m pytest -n "$(nproc)" --dist loadfile --durations 15 "$@"
