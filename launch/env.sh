@@ -51,6 +51,7 @@ ensure_compilers() {
       > "$compilers/lib/python3.11/site-packages/base.pth"
     "$compilers/bin/python" -m pip install --quiet --disable-pip-version-check \
       "${requirements[@]/#/--requirement=}" || fail "pip could not install ${requirements[*]}"
+    cp --no-clobber --symbolic-link "$(cd "$VENV/bin" && pwd)"/* "$compilers/bin/"
     echo "$wanted" > "$stamp"
   fi
   PY=$compilers/bin/python

@@ -1,9 +1,12 @@
 """Devices that are not there: what XLA needs to know of TPU slices and GPU hosts to compile."""
 
 import dataclasses
+import importlib
 import importlib.util
 import os
 import re
+import shlex
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from launch.aot.chips import CHIPS, Chip
 from sedd_jax.errors import UserError, one_line
 
 # h100.txtpb: XLA's own description of an H100 SXM (openxla/xla, Apache-2.0).
-GPU_TARGETS = Path(__file__).parents[1] / "gpu_targets"
+LAUNCH = Path(__file__).parents[1]
+GPU_TARGETS = LAUNCH / "gpu_targets"
 KNOWN = (
     "v5e:AxB and v6e:AxB (2x2, 2x4, 4x4 … 16x16), v5p:AxBxC (2x2x1, 2x2x2 … 16x16x24), "
     "h100:HOSTSxGPUS"
@@ -73,11 +77,13 @@ def _require(module: str, name: str, extra: str) -> None:
 
 
 def describe(name: str, num_slices: int = 1) -> Topology:
-    """The topology `name`; sets environment variables that libtpu reads when it is loaded.
+    """The topology `name`; sets environment variables that XLA reads when it is first used.
 
+    So must be called before JAX compiles anything.
     Raises UserError for one that is unknown or whose compiler is not installed.
     """
     chip, dims = parse(name)
+    jax.config.update("jax_platforms", "cpu")  # whatever else may be here is not looked for
     try:
         if chip.platform == "tpu":
             _require("libtpu", name, "requirements-tpu.txt")
@@ -93,7 +99,15 @@ def describe(name: str, num_slices: int = 1) -> Topology:
     return Topology(name, chip, dims, num_slices, devices)
 
 
+def _use_launch_settings(platform: str) -> None:
+    """The environment of launch/xla_flags.sh: programs are compiled as the launchers run them."""
+    command = ["bash", str(LAUNCH / "xla_flags.sh"), platform]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    os.environ.update(word.split("=", 1) for word in shlex.split(printed))
+
+
 def _tpu_devices(name: str, num_slices: int) -> Sequence[jax.Device]:
+    _use_launch_settings("tpu")
     # Without them libtpu asks a metadata server where it is, and lets one process in at a time.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
@@ -103,7 +117,8 @@ def _tpu_devices(name: str, num_slices: int) -> Sequence[jax.Device]:
 
 
 def _gpu_devices(name: str, dims: tuple[int, ...]) -> Sequence[jax.Device]:
-    import jax_plugins.xla_cuda13  # noqa: F401
+    _use_launch_settings("gpu")
+    importlib.import_module("jax_plugins.xla_cuda13")  # registers the platform
 
     kind = name.split(":")[0]
     hosts, gpus = dims

@@ -1,0 +1,185 @@
+"""Programs compiled for devices that are not there: what they need, and what they exchange."""
+
+import importlib.util
+import json
+
+import jax
+import pytest
+
+from configs import music_small
+from launch.aot import compiled, cost, search, show, topology
+from launch.aot.collectives import collectives
+from launch.aot.hlo import parse
+from sedd_jax import mesh as mesh_lib
+from sedd_jax.errors import UserError
+from sedd_jax.metrics import train_flops_per_token
+from sedd_jax.run import build
+from sedd_jax.step import compile_train_step
+
+CODES = 64
+
+
+def small_config(**mesh):
+    """Lengths and widths that TPU kernels take; everything divides by 8."""
+    config = music_small.get_config()
+    config.model.update(num_blocks=3, width=64, num_heads=4, cond_dim=16, length=128)
+    config.training.update(batch_size=16)
+    config.sampling.update(batch_size=4, steps=4)
+    config.mesh.update(mesh)
+    return config
+
+
+def needs(module):
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    return pytest.mark.skipif(found is None, reason=f"{module} is not installed: launch/test.sh")
+
+
+def compile_for(name, config, num_slices=1, sample=False):
+    target = topology.describe(name, num_slices)
+    return compiled.report(compiled.make_run(config, target, CODES), target, sample=sample)
+
+
+def program(num_devices, config):
+    """(compiled train step, its text as a module, its run) on simulated CPU devices."""
+    mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices])
+    run = build(config, {"codebook_size": CODES}, mesh)
+    step = compile_train_step(run)
+    return step, parse(step.as_text()), run
+
+
+def flops_per_device(module):
+    return sum(times * cost.flops(module, c, i) for c, i, times in module.executed())
+
+
+@needs("libtpu")
+def test_a_tpu_slice():
+    config = small_config(data=1, fsdp=2, tensor=2)
+    config.training.accumulation = 2
+    report = compile_for("v5e:2x2", config)
+    assert report.fits and report.num_devices == 4
+    assert report.roofline.num_unknown_loops == 0
+    assert not report.roofline.unknown_kernels
+    kinds = {(row.kind, row.axes) for row in report.roofline.traffic}
+    assert {("all-gather", ("fsdp",)), ("all-gather", ("tensor",))} <= kinds
+    assert {row.network for row in report.roofline.traffic} == {"ICI"}
+    # At least what the model is, at most what keeping nothing would add.
+    model = report.model_flops / 4
+    assert model <= report.roofline.flops <= 1.5 * model
+    assert "fits" in show.full("small", report)
+
+
+@needs("jax_plugins.xla_cuda13")
+def test_gpus_of_two_hosts():
+    report = compile_for("h100:2x2", small_config(data=1, fsdp=2, tensor=2))
+    assert report.fits and report.num_devices == 4
+    assert not report.roofline.unknown_kernels
+    networks = {(row.axes, row.network) for row in report.roofline.traffic}
+    # A host is a pair along `tensor`, so that all of fsdp's traffic crosses between hosts.
+    assert (("tensor",), "NVLink") in networks and (("tensor",), "IB") not in networks
+    assert (("fsdp",), "IB") in networks and (("fsdp",), "NVLink") not in networks
+    model = report.model_flops / 4
+    assert model <= report.roofline.flops <= 1.5 * model
+
+
+@needs("jax_plugins.xla_cuda13")
+def test_the_sampler_and_a_gpu_that_is_too_small(run_door, tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "1e-6")
+    config_file = tmp_path / "small.py"
+    config_file.write_text("from tests.launch.test_compile_check import small_config as get_config")
+    outcome = run_door(
+        "launch.compile_check",
+        f"--config={config_file}",
+        "--topology=h100:1x2",
+        "--sample",
+        f"--codebook_size={CODES}",
+        f"--output={tmp_path / 'figures.json'}",
+    )
+    assert outcome.code == 1, outcome.err
+    assert "DOES NOT FIT" in outcome.out and "sampler, 1 of 4 steps" in outcome.out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert not figures["fits"] and figures["memory"]["available"] == 84_978
+
+
+@pytest.mark.parametrize("name", ["v5e", "v5e:4", "v9:4x4", "h100:8", "v5p:4x4", "h100:0x8"])
+def test_unknown_topologies_are_refused_with_those_known(name):
+    with pytest.raises(UserError, match="is unknown; known are v5e:AxB"):
+        topology.describe(name)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("v5e:2x2", "tpu"), ("h100:1x2", "cuda")])
+def test_a_missing_compiler_is_named(name, extra, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    with pytest.raises(UserError, match=f"pip install -r launch/requirements-{extra}.txt"):
+        topology.describe(name)
+
+
+def test_what_devices_exchange_is_what_the_design_says():
+    _, module, run = program(8, small_config(data=2, fsdp=2, tensor=2))
+    shape = dict(run.mesh.shape)
+    found = [(c, c.axes(shape)) for c in collectives(module, 8)]
+    gathers = [(c, axes) for c, axes in found if c.kind == "all-gather"]
+    assert {axes for _, axes in gathers} == {("fsdp",), ("tensor",)}
+    # Over fsdp weights are gathered, no activations, which are the largest arrays here …
+    rows, length = 16 // 4, run.config.model.length
+    activations = rows * length * run.config.model.width * 4
+    weights = run.network.width * 4 * run.network.width * 4 // 2  # the MLP's, a device's share
+    assert max(c.num_bytes * 2 for c, axes in gathers if axes == ("fsdp",)) <= weights
+    # … over tensor activations are, no weights; and what is exchanged over data is summed.
+    assert {c.num_bytes * 2 for c, axes in gathers if axes == ("tensor",)} <= {activations}
+    assert all(c.kind == "all-reduce" for c, axes in found if "data" in axes)
+
+
+def test_data_parallelism_does_not_grow_a_device():
+    flops, sizes = [], []
+    for num_devices in (1, 8):
+        config = small_config()
+        config.model.attention = "xla"
+        config.training.batch_size = 2 * num_devices
+        step, module, _ = program(num_devices, config)
+        memory = step.memory_analysis()
+        flops.append(flops_per_device(module))
+        sizes.append(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
+    assert flops[1] == flops[0]
+    assert sizes[1] <= 1.05 * sizes[0]
+
+
+def test_flops_are_those_of_the_formula():
+    config = small_config()
+    config.model.update(attention="xla", length=256, width=128)
+    config.training.batch_size = 2
+    _, module, run = program(1, config)
+    model = train_flops_per_token(run.network) * 2 * 256
+    # Above it: what attention computes anew, and the condition's layers.
+    assert 1.0 <= flops_per_device(module) / model <= 1.25
+
+
+def test_fsdp_divides_the_state():
+    """As the compiled program says: its arguments are the train state and the batch."""
+    sizes = [
+        program(n, small_config(data=1, fsdp=n))[0].memory_analysis().argument_size_in_bytes
+        for n in (1, 8)
+    ]
+    assert 1 / 8 <= sizes[1] / sizes[0] <= 1.1 / 8
+
+
+def test_the_search_skips_what_can_only_be_slower(monkeypatch):
+    tried = []
+
+    def report(run, target, *, sample):
+        config = run.config
+        tried.append((dict(run.mesh.shape)["fsdp"], config.model.remat))
+        fits = config.model.remat != "none"
+        return type("Report", (), {"fits": fits, "mesh": dict(run.mesh.shape)})()
+
+    monkeypatch.setattr(compiled, "report", report)
+    target = topology.Topology("cpu", topology.CHIPS["h100"], (1, 2), 1, jax.devices()[:2])
+    space = search.Space(["none", "dots", "block"], [1, 2], [], [1])
+    reports = search.search(small_config(), target, CODES, space)
+    # `none` does not fit whole, `dots` does: neither `block` nor smaller microbatches of `dots`.
+    # `none` may fit with smaller ones.
+    once = ["none", "dots", "none"]
+    assert tried == [(1, remat) for remat in once] + [(2, remat) for remat in once]
+    assert len(reports) == 6
