@@ -15,6 +15,7 @@ from sedd_jax import config as config_lib
 from sedd_jax import mesh as mesh_lib
 from sedd_jax.generate import chunk_size, make_programs
 from sedd_jax.metrics import forward_flops_per_token, train_flops_per_token
+from sedd_jax.network.attention import best_implementation
 from sedd_jax.run import Run, build
 from sedd_jax.step import compile_train_step
 
@@ -121,6 +122,15 @@ def _memory(stats, available: int) -> Memory:
     return Memory(arguments, outputs, aliased, temporaries, program, needed, available)
 
 
+def _attention(run: Run) -> str:
+    """The implementation that `auto` stands for on the run's devices."""
+    network = run.network
+    if network.attention != "auto":
+        return network.attention
+    platform = run.mesh.devices.flat[0].platform
+    return best_implementation(platform, run.mesh.size, network.compute_dtype, network.length)
+
+
 def report(run: Run, topology: Topology, *, sample: bool = False) -> Report:
     """Compiles the train step, or with `sample` a chunk of the sampler, and counts."""
     config, network = run.config, run.network
@@ -142,7 +152,7 @@ def report(run: Run, topology: Topology, *, sample: bool = False) -> Report:
         topology=topology.description,
         num_devices=run.mesh.size,
         mesh=dict(run.mesh.shape),
-        attention=network.attention,
+        attention=_attention(run),
         compute_dtype=network.compute_dtype,
         remat=network.remat,
         accumulation=config.training.accumulation,
