@@ -114,6 +114,8 @@ def generate(
     Raises UserError when the mesh does not divide the length, or scores are not finite.
     """
     mesh_lib.check_model(run.mesh, run.network.num_heads, sampling.length)
+    if not len(indices_N):
+        return
     shards = mesh_lib.batch_shards(run.mesh)
     batch_size = -(-min(batch_size, len(indices_N)) // shards) * shards
     chunk = chunk or chunk_size(sampling.steps)

@@ -8,8 +8,10 @@ to audio, in a process of its own: python -m tokenizer_bridge.decode --input=NEW
 """
 
 import dataclasses
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from absl import flags
@@ -77,6 +79,7 @@ def main(argv: list[str]) -> int:
 def make_samples(run: Run, params, sampling: Sampling, store: SampleStore, batch_size: int) -> None:
     """Makes and stores what the store still misses, with a progress bar."""
     missing_N = store.missing()
+    pace = Pace()
     done = store.num_samples - len(missing_N)
     if done:
         print(f"going on after {done} finished samples")
@@ -87,11 +90,39 @@ def make_samples(run: Run, params, sampling: Sampling, store: SampleStore, batch
         desc="sampling",
         dynamic_ncols=True,
     ) as bar:
+
+        def on_steps(num_sample_steps: int) -> None:
+            bar.update(num_sample_steps)
+            pace.add(num_sample_steps)
+
         for indices_b, tokens_bxL in generate(
-            run, params, sampling, missing_N, batch_size=batch_size, on_steps=bar.update
+            run, params, sampling, missing_N, batch_size=batch_size, on_steps=on_steps
         ):
             store.save(indices_b, tokens_bxL)
-    store.finish()
+    seconds = pace.seconds_per_step
+    store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
+
+
+class Pace:
+    """How long a step of one sample takes, compilation left out."""
+
+    def __init__(self):
+        self._last = time.perf_counter()
+        self._seconds_per_step: list[float] = []
+
+    def add(self, num_sample_steps: int) -> None:
+        """Called after each dispatch, with the steps × samples that it did."""
+        now = time.perf_counter()
+        self._seconds_per_step.append((now - self._last) / num_sample_steps)
+        self._last = now
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """None before the first dispatch.
+
+        The median over dispatches: two of the first batch compile, the first and the last.
+        """
+        return statistics.median_low(self._seconds_per_step) if self._seconds_per_step else None
 
 
 def decode(tokens: Path, wavs: str, codec_dir: str | None) -> int:

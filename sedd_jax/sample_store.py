@@ -82,9 +82,10 @@ class SampleStore:
                 with open(temporary, "wb") as file:  # np.save would add .npy to a path
                     np.save(file, tokens_bxL[run_b].astype(np.uint16))
 
-    def finish(self) -> None:
+    def finish(self, **measured: float | None) -> None:
         """Turns the parts, which must hold every sample, into the token dataset.
 
+        measured: figures of the job, kept in the dataset's origin beside the settings.
         Raises UserError for a damaged part.
         """
         tokens_NxL = np.zeros((self.num_samples, self.settings["length"]), np.uint16)
@@ -92,7 +93,7 @@ class SampleStore:
             tokens_NxL[start:stop] = self._read_part(start, stop)
         seconds = self.settings["length"] * self.codec["hop_length"] / self.codec["sample_rate"]
         shared = {k: v for k, v in self.settings.items() if k not in ("num_samples", "length")}
-        with TokenDatasetWriter(self.path, self.codec, origin=self.settings) as writer:
+        with TokenDatasetWriter(self.path, self.codec, origin=self.settings | measured) as writer:
             for index, tokens_L in enumerate(tokens_NxL):
                 source = shared | {"sample_index": index}
                 record = Record(f"sample-{index:05d}", tokens_L, seconds, source=source)

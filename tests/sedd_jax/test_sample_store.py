@@ -28,7 +28,7 @@ def test_parts_become_a_dataset_in_order(tmp_path):
     save(store, 0, 1, 2)
     (tmp_path / "new" / ".part-00000000-00000001.npy.7.partial").write_bytes(b"killed here")
     assert not store.is_whole and not (tmp_path / "new" / "dataset.json").exists()
-    store.finish()
+    store.finish(seconds_per_sample=0.5)
     dataset = TokenDataset(tmp_path / "new")
     dataset.verify()
     records = list(dataset.records("generated"))
@@ -52,7 +52,7 @@ def test_a_stopped_job_misses_only_what_was_not_saved(tmp_path):
 def test_a_whole_output_is_recognised(tmp_path):
     store = open_store(tmp_path)
     save(store, *range(5))
-    store.finish()
+    store.finish(seconds_per_sample=0.5)
     assert open_store(tmp_path).is_whole
 
 
@@ -61,7 +61,7 @@ def test_other_samples_are_refused(tmp_path, whole):
     store = open_store(tmp_path)
     save(store, *range(5))
     if whole:
-        store.finish()
+        store.finish(seconds_per_sample=0.5)
     with pytest.raises(UserError, match=r"holds other samples \(seed 1, not 2\)"):
         open_store(tmp_path, seed=2)
 
@@ -81,7 +81,7 @@ def test_a_damaged_part_is_named_and_makes_no_dataset(tmp_path):
     part = tmp_path / "part-00000003-00000005.npy"
     part.write_bytes(part.read_bytes()[:-3])
     with pytest.raises(UserError, match="part-00000003-00000005.npy is damaged"):
-        store.finish()
+        store.finish(seconds_per_sample=0.5)
     assert not (tmp_path / "dataset.json").exists()
 
 

@@ -1,0 +1,102 @@
+"""What a sweep found: rows by run, as a table for people and as CSV."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.sweeping.jobs import last_line
+from launch.sweeping.runs import Door, SweepRun, swept_keys
+from sedd_jax.config import flatten
+from sedd_jax.errors import UserError
+from tokenizer_bridge.files import atomic_file
+
+PICKS = ("last", "min", "max")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run and what it has to show. metrics: NaN where a value was recorded as not finite."""
+
+    run: SweepRun
+    state: str  # finished; unfinished, step 40 of 100; failed; not started
+    keys: dict[str, Any]  # swept key → value
+    metrics: dict[str, float]
+
+
+def make_rows(runs: Sequence[SweepRun], door: Door, pick: str) -> list[Row]:
+    """One row a run, in the sweep's order. pick: which value of a metric's history; of PICKS."""
+    keys = swept_keys(runs)
+    rows = []
+    for run in runs:
+        progress = door.progress(run)
+        values = dict(flatten(run.config))
+        history = door.history(run)
+        names = dict.fromkeys(name for line in history for name in line if name != "step")
+        rows.append(
+            Row(
+                run,
+                "finished" if progress.is_finished else unfinished(run, progress.text),
+                {key: values[key] for key in keys},
+                {
+                    name: _pick([line[name] for line in history if name in line], pick)
+                    for name in names
+                },
+            )
+        )
+    return rows
+
+
+def unfinished(run: SweepRun, progress: str) -> str:
+    """The state of a run that is not finished, by the end of its log."""
+    if not run.directory.exists():
+        return "not started"
+    failed = last_line(run.log).startswith("error: ")
+    return ", ".join(filter(None, ["failed" if failed else "unfinished", progress]))
+
+
+def _pick(values: Sequence[float | None], pick: str) -> float:
+    finite = [value for value in values if value is not None]
+    if pick == "last" or not finite:  # a run that blew up at its end has no last value
+        return math.nan if values[-1] is None else values[-1]
+    return min(finite) if pick == "min" else max(finite)
+
+
+def check_metric(rows: Sequence[Row], metric: str) -> None:
+    """Raises UserError when runs have recorded metrics, but none of them this one."""
+    known = sorted({name for row in rows for name in row.metrics})
+    if known and metric not in known:
+        raise UserError(f"--metric={metric}: no run recorded it; there are {', '.join(known)}")
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Every swept key and every metric of every run; an empty cell where there is none."""
+    names = dict.fromkeys(name for row in rows for name in row.metrics)
+    with atomic_file(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["run", "state", *rows[0].keys, *names])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({"run": row.run.name, "state": row.state} | row.keys | row.metrics)
+
+
+def table(rows: Sequence[Row], metric: str, pick: str) -> str:
+    """The swept keys, the metric and the state of every run, in aligned columns."""
+    head = [*rows[0].keys, f"{metric} ({pick})", "state"]
+    lines = [
+        [*(str(value) for value in row.keys.values()), _number(row.metrics.get(metric)), row.state]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    return "\n".join(_aligned(cells, widths) for cells in [head, *lines])
+
+
+def _aligned(cells: Iterable[str], widths: Sequence[int]) -> str:
+    *cells, state = cells
+    numbers = (cell.rjust(width) for cell, width in zip(cells, widths, strict=False))
+    return "  ".join([*numbers, state])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.5g}"

@@ -1,0 +1,115 @@
+"""Sweeps over sampling: python -m sedd_jax.sample, then launch.measure_samples, per run."""
+
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from launch.sweeping.runs import Progress, SweepRun
+from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.errors import UserError
+from sedd_jax.run import checkpoint_dir
+from tokenizer_bridge.records import TokenDataset
+
+SAMPLES = "samples"  # the run's token dataset
+MEASURES_FILE = "measures.json"
+# Figures of a run come from these files of its folder: what measures samples in another way, audio
+# for instance, writes one more and is one more command of a run.
+MEASURES = (MEASURES_FILE,)
+
+
+def default_config() -> ConfigDict:
+    """What a sampling run is made of: the flags of sedd_jax.sample, None for their defaults."""
+    config = ConfigDict()
+    config.run = ""  # folder of the trained run
+    config.step = config_dict.placeholder(int)  # its checkpoint; the newest
+    config.num_samples = 32
+    config.sampler = "euler"
+    config.steps = 128
+    config.seed = 0
+    config.length = config_dict.placeholder(int)
+    config.batch_size = config_dict.placeholder(int)
+    return config
+
+
+class Sampling:
+    """Every run samples one checkpoint; only the samples differ."""
+
+    module = "sedd_jax.sample"
+    default_metric = "bigram_bits_per_token"
+
+    def complete(self, config: ConfigDict) -> None:
+        if not config.run:
+            raise UserError("config.run is empty: --config.run=RUN, the folder of a trained run")
+        if config.sampler not in SAMPLERS:
+            raise UserError(
+                f"config.sampler is {config.sampler!r}; it can be {', '.join(SAMPLERS)}"
+            )
+        for key in ("num_samples", "steps", "length", "batch_size"):
+            if config[key] is not None and config[key] < 1:
+                raise UserError(f"config.{key} is {config[key]}; it must be at least 1")
+        if not 0 <= config.seed < 2**32:
+            raise UserError(f"config.seed is {config.seed}; it must be from 0 to 2**32 - 1")
+        meta = read_meta(config.run, config.step)
+        config.run = str(Path(config.run).absolute())
+        config.step = meta.step  # a run that trains on would mix checkpoints
+        config.length = config.length or meta.config["model"]["length"]
+
+    def check_inputs(self, runs: Sequence[SweepRun]) -> None:
+        """`complete` has looked at the checkpoints already; nothing else is read."""
+
+    def command(self, run: SweepRun) -> list[str]:
+        flags = [
+            f"--{key}={value}"
+            for key, value in run.config.items()
+            if key != "run" and value is not None
+        ]
+        door = [sys.executable, "-m", self.module, f"--workdir={run.config.run}"]
+        return [*door, *flags, f"--output={run.directory / SAMPLES}"]
+
+    def after(self, run: SweepRun) -> list[list[str]]:
+        measure = [sys.executable, "-m", "launch.measure_samples", f"--workdir={run.config.run}"]
+        measure += [f"--samples={run.directory / SAMPLES}"]
+        return [[*measure, f"--output={run.directory / MEASURES_FILE}"]]
+
+    def progress(self, run: SweepRun) -> Progress:
+        measures = [read_measures(run.directory / name) for name in MEASURES]
+        if not all(measures):
+            return Progress(False, "")
+        origin = TokenDataset(run.directory / SAMPLES).origin
+        wanted = {key: value for key, value in run.config.items() if key in origin}
+        found = origin | {"run": measures[0]["workdir"], "step": origin["checkpoint_step"]}
+        for key, value in (wanted | {"run": run.config.run, "step": run.config.step}).items():
+            if found[key] != value:
+                raise UserError(
+                    f"{run.directory} holds samples of config.{key}={found[key]}, not {value}: "
+                    "set it back or use another --workdir"
+                )
+        return Progress(True, f"{origin['num_samples']:,} samples")
+
+    def history(self, run: SweepRun) -> list[dict[str, float | None]]:
+        merged: dict[str, float | None] = {}
+        for name in MEASURES:
+            merged |= read_measures(run.directory / name).get("measures", {})
+        return [merged] if merged else []
+
+
+@functools.cache
+def read_meta(workdir: str, step: int | None) -> Meta:
+    """What a trained run's checkpoint, by default the newest, says about itself."""
+    directory = checkpoint_dir(workdir)
+    if not directory.is_dir():
+        raise UserError(f"{workdir} holds no trained run: there is no {directory}")
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        read = checkpoints.read_meta
+        return checkpoints.newest(read) if step is None else checkpoints.at(step, read)
+
+
+def read_measures(path: Path) -> dict[str, Any]:
+    """Empty when there is none yet."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

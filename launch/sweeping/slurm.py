@@ -1,0 +1,80 @@
+"""Runs of a sweep as tasks of a SLURM array."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from launch.sweeping.runs import Door, SweepRun
+
+MAX_RESTARTS = 100
+
+_SCRIPT = """\
+#!/usr/bin/env bash
+#SBATCH --job-name={name}
+#SBATCH --array=0-{last}{limit}
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=TERM@120
+#
+# One task a run; what a run prints is in {log} of its folder. Add what your cluster needs:
+#     sbatch --gpus-per-node=8 --time=24:00:00 {file}
+# With several processes (--nodes, --ntasks-per-node) the run is distributed over them.
+# Before the time limit, and when it is preempted, a run saves and ends with 143 = 128 + SIGTERM;
+# the task then goes back into the queue, as after a crash. Other exit codes end it.
+set -euo pipefail
+cd {directory}
+
+# The command of a run, on all processes of the task.
+on_all() {{
+  local code=0 distributed=()
+  if [ "$SLURM_NTASKS" -gt 1 ]; then distributed=(--distributed); fi
+  srun "$@" "${{distributed[@]}}" || code=$?
+  if [ "$code" -ge 128 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {max_restarts} ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+    sleep 60 # until SLURM ends the script
+  fi
+  if [ "$code" -ne 0 ]; then exit "$code"; fi
+}}
+
+# What follows it, on one.
+on_one() {{
+  srun --nodes=1 --ntasks=1 "$@"
+}}
+
+export SLURM_NTASKS=${{SLURM_NTASKS:-1}}
+case $SLURM_ARRAY_TASK_ID in
+{cases}
+  *)
+    echo "error: the sweep has no run $SLURM_ARRAY_TASK_ID" >&2
+    exit 1
+    ;;
+esac
+"""
+
+
+def slurm_script(
+    file: str, name: str, runs: Sequence[SweepRun], door: Door, limit: int | None
+) -> str:
+    """The text of an array script with a task for each run. limit: of tasks at a time."""
+    return _SCRIPT.format(
+        name=name,
+        last=len(runs) - 1,
+        limit=f"%{limit}" if limit else "",
+        log=runs[0].log.name,
+        file=file,
+        directory=shlex.quote(str(Path.cwd())),  # relative paths are given from here
+        max_restarts=MAX_RESTARTS,
+        cases="\n".join(_case(index, run, door) for index, run in enumerate(runs)),
+    )
+
+
+def _case(index: int, run: SweepRun, door: Door) -> str:
+    lines = [
+        f"  {index})",
+        f"    mkdir -p {shlex.quote(str(run.directory))}",
+        f"    exec >> {shlex.quote(str(run.log))} 2>&1",
+        f"    on_all {shlex.join(door.command(run))}",
+        *(f"    on_one {shlex.join(command)}" for command in door.after(run)),
+        "    ;;",
+    ]
+    return "\n".join(lines)
