@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     unigram, bigram = baselines.fit(tracks, data.codec["codebook_size"])
 
     tokens_NxL = np.stack([record.tokens for record in samples.records(SPLIT)])
-    measures = {"seconds_per_sample": samples.origin["seconds_per_sample"]}
+    measures = {"seconds_per_sample": samples.origin.get("seconds_per_sample")}
     measures |= measure(tokens_NxL, unigram, bigram)
     try:
         windows = likelihood.cut_windows(data, VALIDATION_SPLIT, tokens_NxL.shape[1])

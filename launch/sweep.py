@@ -7,7 +7,9 @@ The config file has a sweep() beside its get_config(), which yields the override
 `--config.…` flags hold for all runs. Every run has a folder in DIR, named by its overrides.
 
     --dry_run       lists the runs and their commands
-    --slurm=FILE    writes a SLURM array script for the runs that are not finished
+    --slurm=FILE    writes a SLURM array script for the runs that are not finished;
+                    what follows -- are options of sbatch
+    --gke=FILE      writes a JobSet for each of them; what follows -- are flags of launch.gke_jobset
     --report        makes table and plot from what there is
 
 The same command goes on where an earlier one was: finished runs are not repeated, the others
@@ -16,6 +18,7 @@ Exit codes: 0 all runs finished; 1 some did not, or a mistake; 128 + n stopped b
 """
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,10 +27,10 @@ from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from launch.sweeping import report, slurm
+from launch.sweeping import gke, report, slurm
 from launch.sweeping.jobs import Outcome, last_line, run_here
 from launch.sweeping.plot import write_plot
-from launch.sweeping.runs import Door, SweepRun, plan, read_sweep
+from launch.sweeping.runs import Door, SweepFile, SweepRun, plan, read_sweep
 from launch.sweeping.sampling import Sampling
 from launch.sweeping.training import Training
 from sedd_jax.errors import UserError, run_door
@@ -38,6 +41,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs.", require
 JOBS = flags.DEFINE_integer("jobs", None, "Runs at a time; here 1 by default.", lower_bound=1)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs, start nothing.")
 SLURM = flags.DEFINE_string("slurm", None, "Write a SLURM array script instead.")
+GKE = flags.DEFINE_string("gke", None, "Write JobSets for Google Kubernetes Engine instead.")
 REPORT = flags.DEFINE_bool("report", False, "Only make table and plot from what there is.")
 METRIC = flags.DEFINE_string("metric", None, "What to compare; by default what the door names.")
 PICK = flags.DEFINE_enum("pick", "last", report.PICKS, "Which value of the metric's history.")
@@ -52,12 +56,15 @@ def make_door(name: str) -> Door:
     raise UserError(f"the sweep's DOOR is {name!r}; it can be train, sample")
 
 
-def main(argv: list[str]) -> int:
-    del argv
+def main(cluster_options: list[str]) -> int:
     if CONFIG.value is None:
         raise UserError("--config=configs/sweeps/….py is needed")
-    if sum(map(bool, (DRY_RUN.value, SLURM.value, REPORT.value))) > 1:
-        raise UserError("give one of --dry_run, --slurm and --report")
+    if sum(map(bool, (DRY_RUN.value, SLURM.value, GKE.value, REPORT.value))) > 1:
+        raise UserError("give one of --dry_run, --slurm, --gke and --report")
+    if cluster_options and not (SLURM.value or GKE.value):
+        raise UserError(
+            f"unexpected {cluster_options[0]}: after -- stand flags of --slurm or --gke"
+        )
     # This process only looks at files; accelerators are for the runs.
     jax.config.update("jax_platforms", "cpu")
     holder = flags.FLAGS["config"]
@@ -69,15 +76,11 @@ def main(argv: list[str]) -> int:
         show_results(runs, door, workdir)
         return 0
     left = [run for run in runs if not door.progress(run).is_finished]
-    if not left and SLURM.value:
-        raise UserError("all runs are finished: there is nothing to write")
     if DRY_RUN.value:
         print(listing(runs, left, door))
         return 0
-    if SLURM.value:
-        path = Path(SLURM.value)
-        write_text(path, slurm.slurm_script(path.name, sweep.name, left, door, JOBS.value))
-        print(f"{path}: an array of {len(left)} tasks, for sbatch")
+    if SLURM.value or GKE.value:
+        write_for_cluster(sweep, left, door, cluster_options)
         return 0
     door.check_inputs(left)
     print(f"{len(left)} of {len(runs)} runs of {door.module} to do in {workdir}", flush=True)
@@ -92,9 +95,25 @@ def main(argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-def write_text(path: Path, text: str) -> None:
+def write_for_cluster(
+    sweep: SweepFile, runs: Sequence[SweepRun], door: Door, options: Sequence[str]
+) -> None:
+    if not runs:
+        raise UserError("all runs are finished: there is nothing to write")
+    path = Path(SLURM.value or GKE.value)
+    if SLURM.value:
+        text = slurm.slurm_script(
+            path.name, sweep.name, runs, door, limit=JOBS.value, options=options
+        )
+        what = f"an array of {len(runs)} tasks: sbatch {path}"
+    elif isinstance(door, Training):
+        text = gke.job_sets(sweep.name, runs, door, options)
+        what = f"{len(runs)} JobSets: kubectl apply --filename={path}"
+    else:
+        raise UserError("--gke is for sweeps over training: run samplers here or with --slurm")
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    print(what)
 
 
 def listing(runs: Sequence[SweepRun], left: Sequence[SweepRun], door: Door) -> str:
@@ -138,4 +157,7 @@ def show_results(runs: Sequence[SweepRun], door: Door, workdir: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    after_dashes = sys.argv[at + 1 :]
+    del sys.argv[at:]
+    run_door(lambda argv: main(after_dashes))

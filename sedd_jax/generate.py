@@ -8,6 +8,8 @@ rounding of its threshold.
 """
 
 import functools
+import statistics
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,6 +46,28 @@ class Sampling:
 def chunk_size(steps: int, min_dispatches: int = MIN_DISPATCHES) -> int:
     """Steps per dispatch: a divisor of `steps`, so that one compiled program serves all chunks."""
     return max(d for d in range(1, steps // min_dispatches + 2) if steps % d == 0)
+
+
+class Pace:
+    """How long a step of one sample takes, compilation left out."""
+
+    def __init__(self):
+        self._last = time.perf_counter()
+        self._seconds_per_step: list[float] = []
+
+    def add(self, num_sample_steps: int) -> None:
+        """Called after each dispatch, with the steps × samples that it did."""
+        now = time.perf_counter()
+        self._seconds_per_step.append((now - self._last) / num_sample_steps)
+        self._last = now
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """None before the first dispatch.
+
+        The median over dispatches: two of the first batch compile, the first and the last.
+        """
+        return statistics.median_low(self._seconds_per_step) if self._seconds_per_step else None
 
 
 def fingerprint(params: Params) -> str:

@@ -8,10 +8,8 @@ to audio, in a process of its own: python -m tokenizer_bridge.decode --input=NEW
 """
 
 import dataclasses
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from absl import flags
@@ -20,7 +18,7 @@ from tqdm import tqdm
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.generate import Sampling, fingerprint, generate
+from sedd_jax.generate import Pace, Sampling, fingerprint, generate
 from sedd_jax.run import Run, load_run
 from sedd_jax.sample_store import SampleStore
 
@@ -101,28 +99,6 @@ def make_samples(run: Run, params, sampling: Sampling, store: SampleStore, batch
             store.save(indices_b, tokens_bxL)
     seconds = pace.seconds_per_step
     store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
-
-
-class Pace:
-    """How long a step of one sample takes, compilation left out."""
-
-    def __init__(self):
-        self._last = time.perf_counter()
-        self._seconds_per_step: list[float] = []
-
-    def add(self, num_sample_steps: int) -> None:
-        """Called after each dispatch, with the steps × samples that it did."""
-        now = time.perf_counter()
-        self._seconds_per_step.append((now - self._last) / num_sample_steps)
-        self._last = now
-
-    @property
-    def seconds_per_step(self) -> float | None:
-        """None before the first dispatch.
-
-        The median over dispatches: two of the first batch compile, the first and the last.
-        """
-        return statistics.median_low(self._seconds_per_step) if self._seconds_per_step else None
 
 
 def decode(tokens: Path, wavs: str, codec_dir: str | None) -> int:

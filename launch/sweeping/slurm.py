@@ -15,8 +15,8 @@ _SCRIPT = """\
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
-#
-# One task a run; what a run prints is in {log} of its folder. Add what your cluster needs:
+{options}#
+# One task a run; what a run prints is in {log} of its folder. What else your cluster needs:
 #     sbatch --gpus-per-node=8 --time=24:00:00 {file}
 # With several processes (--nodes, --ntasks-per-node) the run is distributed over them.
 # Before the time limit, and when it is preempted, a run saves and ends with 143 = 128 + SIGTERM;
@@ -53,13 +53,23 @@ esac
 
 
 def slurm_script(
-    file: str, name: str, runs: Sequence[SweepRun], door: Door, limit: int | None
+    file: str,
+    name: str,
+    runs: Sequence[SweepRun],
+    door: Door,
+    *,
+    limit: int | None = None,
+    options: Sequence[str] = (),
 ) -> str:
-    """The text of an array script with a task for each run. limit: of tasks at a time."""
+    """The text of an array script with a task for each run.
+
+    file: what it will be called; limit: of tasks at a time; options: more of sbatch's.
+    """
     return _SCRIPT.format(
         name=name,
         last=len(runs) - 1,
         limit=f"%{limit}" if limit else "",
+        options="".join(f"#SBATCH {option}\n" for option in options),
         log=runs[0].log.name,
         file=file,
         directory=shlex.quote(str(Path.cwd())),  # relative paths are given from here

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from sedd_jax import generate as generate_lib
 from sedd_jax.errors import UserError
-from sedd_jax.generate import Sampling, chunk_size, fingerprint, generate
+from sedd_jax.generate import Pace, Sampling, chunk_size, fingerprint, generate
 from tests.sedd_jax.toy import NUM_CODES
 from tests.sedd_jax.toy_run import make_run
 
@@ -41,6 +42,10 @@ def test_every_wanted_sample_comes_once_and_holds_codes_only(reference):
     assert tokens.dtype == np.uint16 and tokens.shape == (NUM_SAMPLES, 16)
     assert tokens.max() < NUM_CODES
     assert len({row.tobytes() for row in tokens}) == NUM_SAMPLES
+
+
+def test_nothing_wanted_is_nothing_done(single):
+    assert samples(*single, indices=[]) == {}
 
 
 def test_chunks_change_nothing(single, reference):
@@ -90,6 +95,16 @@ def test_progress_adds_up(single):
 @pytest.mark.parametrize("steps, chunk", [(1, 1), (12, 1), (128, 4), (1021, 1), (1024, 32)])
 def test_chunk_size_divides_steps(steps, chunk):
     assert chunk_size(steps) == chunk
+
+
+def test_pace_leaves_the_dispatches_that_compile_out(monkeypatch):
+    assert Pace().seconds_per_step is None
+    clock = iter([0.0, 9.0, 9.4, 9.9, 17.0])  # s: compiling first and last
+    monkeypatch.setattr(generate_lib.time, "perf_counter", lambda: next(clock))
+    pace = Pace()
+    for num_sample_steps in (8, 8, 10, 2):
+        pace.add(num_sample_steps)
+    assert pace.seconds_per_step == pytest.approx(0.05)
 
 
 def test_fingerprint_tells_parameters_apart_but_not_meshes(single):

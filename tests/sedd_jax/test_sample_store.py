@@ -33,7 +33,8 @@ def test_parts_become_a_dataset_in_order(tmp_path):
     dataset.verify()
     records = list(dataset.records("generated"))
     np.testing.assert_array_equal(np.stack([record.tokens for record in records]), TOKENS)
-    assert dataset.codec == CODEC and dataset.origin == SETTINGS
+    assert dataset.codec == CODEC
+    assert dataset.origin == SETTINGS | {"seconds_per_sample": 0.5}
     assert records[4].id == "sample-00004"
     assert records[4].source == {"sampler": "euler", "seed": 1, "sample_index": 4}
     assert records[4].duration_s == pytest.approx(6 / 75)
@@ -52,7 +53,7 @@ def test_a_stopped_job_misses_only_what_was_not_saved(tmp_path):
 def test_a_whole_output_is_recognised(tmp_path):
     store = open_store(tmp_path)
     save(store, *range(5))
-    store.finish(seconds_per_sample=0.5)
+    store.finish()
     assert open_store(tmp_path).is_whole
 
 
@@ -61,7 +62,7 @@ def test_other_samples_are_refused(tmp_path, whole):
     store = open_store(tmp_path)
     save(store, *range(5))
     if whole:
-        store.finish(seconds_per_sample=0.5)
+        store.finish()
     with pytest.raises(UserError, match=r"holds other samples \(seed 1, not 2\)"):
         open_store(tmp_path, seed=2)
 
@@ -81,7 +82,7 @@ def test_a_damaged_part_is_named_and_makes_no_dataset(tmp_path):
     part = tmp_path / "part-00000003-00000005.npy"
     part.write_bytes(part.read_bytes()[:-3])
     with pytest.raises(UserError, match="part-00000003-00000005.npy is damaged"):
-        store.finish(seconds_per_sample=0.5)
+        store.finish()
     assert not (tmp_path / "dataset.json").exists()
 
 

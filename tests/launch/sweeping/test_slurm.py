@@ -37,14 +37,14 @@ def task(tmp_path):
     return run_task
 
 
-def script_of(runs, limit=None) -> str:
-    return slurm_script("sweep.sh", "toy_sweep", runs, DOOR, limit)
+def script_of(runs, **kwargs) -> str:
+    return slurm_script("sweep.sh", "toy_sweep", runs, DOOR, **kwargs)
 
 
 def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
     runs = toy_runs(tmp_path / "the runs", product({"seed": [0, 1]}))
-    script = script_of(runs, limit=4)
-    assert "#SBATCH --array=0-1%4\n" in script
+    script = script_of(runs, limit=4, options=["--time=9:00"])
+    assert "#SBATCH --array=0-1%4\n" in script and "#SBATCH --time=9:00\n" in script
     code, log = task(script, runs[1].log, 1)
     assert code == 0 and not runs[0].log.exists()
     assert log == f"srun: {' '.join(DOOR.command(runs[1]))}\n"
