@@ -130,11 +130,14 @@ def listing(runs: Sequence[SweepRun], left: Sequence[SweepRun], door: Door) -> s
 def run_all(
     runs: Sequence[SweepRun], door: Door, num_jobs: int
 ) -> tuple[list[Outcome], int | None]:
-    with tqdm(total=len(runs), unit="run", dynamic_ncols=True) as bar:
+    seldom = 0.1 if sys.stderr.isatty() else 10.0
+    with tqdm(total=len(runs), unit="run", dynamic_ncols=True, mininterval=seldom) as bar:
 
         def on_poll(running: Sequence[SweepRun]) -> None:
             if running:
-                bar.set_postfix_str(f"{len(running)} under way: {last_line(running[0].log)[-60:]}")
+                latest = last_line(running[0].log)[-60:]
+                bar.set_postfix_str(f"{len(running)} under way: {latest}", refresh=False)
+                bar.update(0)
 
         def on_end(outcome: Outcome) -> None:
             bar.write(f"{outcome.run.name}: {outcome.error or 'done'} ({outcome.seconds:.0f} s)")

@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from launch.sweeping.runs import Door, SweepRun
+from sedd_jax.stop import StopRequest
 
 POLL_S = 0.1
 TAIL_BYTES = 8192
+COMMAND = "$ "  # how the line of a log begins that names the command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class _Job:
 
     def _next(self) -> None:
         command = self._commands.popleft()
-        self._log.write(f"$ {shlex.join(command)}\n".encode())
+        self._log.write(f"{COMMAND}{shlex.join(command)}\n".encode())
         self._log.flush()
         # Ctrl-C reaches a whole process group, and a run must get one signal, not two.
         self._process = subprocess.Popen(
@@ -103,44 +105,41 @@ def run_here(
 
     Returns (the outcomes in order of ending, the signal that stopped it or None). At the first
     SIGTERM or Ctrl-C no run is started any more and those under way get SIGTERM, on which they
-    save; at the second they are killed.
+    save; a second Ctrl-C kills them.
     """
     waiting, running = collections.deque(runs), []
     outcomes: list[Outcome] = []
-    received: list[int] = []
 
     def end(outcome: Outcome) -> None:
         outcomes.append(outcome)
         on_end(outcome)
 
-    usual = {
-        number: signal.signal(number, lambda number, frame: received.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    passed_on = 0
-    try:
-        while waiting or running:
-            if len(received) > passed_on:
-                waiting.clear()
-                for job in running:
-                    job.signal(signal.SIGTERM if passed_on == 0 else signal.SIGKILL)
-                passed_on = len(received)
-            while waiting and len(running) < num_jobs:
-                run = waiting.popleft()
-                try:
-                    running.append(_Job(run, [door.command(run), *door.after(run)]))
-                except BlockingIOError:
-                    end(Outcome(run, "another process is running it", 0.0))
-            for job in list(running):
-                if outcome := job.poll():
-                    running.remove(job)
-                    end(outcome)
-            on_poll([job.run for job in running])
-            time.sleep(POLL_S)
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-    return outcomes, received[0] if received else None
+    stopping = False
+    with StopRequest() as stop:
+        try:
+            while waiting or running:
+                if stop.signal_number and not stopping:
+                    stopping = True
+                    waiting.clear()
+                    for job in running:
+                        job.signal(signal.SIGTERM)
+                while waiting and len(running) < num_jobs:
+                    run = waiting.popleft()
+                    try:
+                        running.append(_Job(run, [door.command(run), *door.after(run)]))
+                    except BlockingIOError:
+                        end(Outcome(run, "another process is running it", 0.0))
+                for job in list(running):
+                    if outcome := job.poll():
+                        running.remove(job)
+                        end(outcome)
+                on_poll([job.run for job in running])
+                time.sleep(POLL_S)
+        except BaseException:
+            for job in running:
+                job.signal(signal.SIGKILL)
+            raise
+    return outcomes, stop.signal_number
 
 
 def last_line(log: Path, start: int = 0) -> str:
@@ -163,4 +162,5 @@ def _lines(log: Path, start: int) -> list[str]:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(start, end - TAIL_BYTES))
         text = file.read().decode(errors="replace")
-    return [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
+    lines = [line.strip() for line in re.split(r"[\r\n]", text)]
+    return [line for line in lines if line and not line.startswith(COMMAND)]

@@ -1,7 +1,7 @@
 """The door of sweeps: what it refuses, runs, repeats and resumes, with real trainings."""
 
 import csv
-import os
+import importlib
 import signal
 import subprocess
 import sys
@@ -10,10 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from launch.sweeping.runs import plan, read_sweep
+from configs.sweeps import sampler_steps
+from launch.sweeping.runs import SweepFile, plan, read_sweep
+from launch.sweeping.sampling import Sampling
 from launch.sweeping.training import Training
+from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
+from sedd_jax.run import checkpoint_dir
+from sedd_jax.state import init_state
 from tests.sedd_jax.toy import (
+    CODEC,
     ROOT,
     environment,
     error_line,
@@ -22,7 +29,7 @@ from tests.sedd_jax.toy import (
     toy_config,
     write_dataset,
 )
-from tests.sedd_jax.toy_run import write_run
+from tests.sedd_jax.toy_run import make_run, write_run
 from tokenizer_bridge.records import TokenDataset
 
 SWEEP_FILE = """
@@ -101,29 +108,18 @@ def test_a_file_without_a_sweep_is_refused():
 # ---- runs
 
 
-def test_two_runs_and_one_that_fails(tokens, tmp_path):
-    """One blows up: the others finish, it is reported, and only it is tried again."""
+def test_two_runs_finish_beside_one_that_fails_and_are_not_repeated(tokens, tmp_path):
     workdir = tmp_path / "sweep"
-    overrides = (
-        'zip_({"optim.learning_rate": [1e30, 1e-2, 1e-3], '
-        '"optim.warmup_steps": [0, 5, 5], "training.max_consecutive_skips": [3, 50, 50]})'
-    )
-    sweep = command(write_sweep(tmp_path, overrides), workdir, tokens)
+    overrides = 'zip_({"optim.learning_rate": [1e30, 1e-2, 1e-3], "optim.warmup_steps": [0, 5, 5]})'
+    flags = ["--config.training.max_consecutive_skips=3"]
+    sweep = command(write_sweep(tmp_path, overrides), workdir, tokens, *flags)
     bad, good, slow = (
-        f"optim.learning_rate={lr},optim.warmup_steps={w},training.max_consecutive_skips={s}"
-        for lr, w, s in [("1e+30", 0, 3), ("0.01", 5, 50), ("0.001", 5, 50)]
+        f"optim.learning_rate={rate},optim.warmup_steps={steps}"
+        for rate, steps in [("1e+30", 0), ("0.01", 5), ("0.001", 5)]
     )
-
-    listed = run([*sweep, "--dry_run"])
-    assert listed.returncode == 0, listed.stderr
-    assert "3 of 3 runs of sedd_jax.train to do" in listed.stdout
-    assert f"{good}: not started" in listed.stdout
-    assert "--config.optim.learning_rate=0.01 " in listed.stdout
-    assert not workdir.exists()
-
     done = run([*sweep, "--jobs=2"])
     assert done.returncode == 1, done.stderr
-    assert "not finite for 3 steps in a row" in done.stdout
+    assert f"{bad}: stopped at step 3: loss or gradient was not finite" in done.stdout
     assert str(workdir / bad / "sweep.log") in done.stdout
     rows = {row["run"]: row for row in results(workdir)}
     assert {name: row["state"] for name, row in rows.items()} == {
@@ -135,22 +131,26 @@ def test_two_runs_and_one_that_fails(tokens, tmp_path):
         assert f"{value:.5g}" in done.stdout
     assert (workdir / "validation_bits_per_token.png").read_bytes().startswith(b"\x89PNG")
 
-    logs = [(workdir / name / "sweep.log").read_bytes() for name in (good, slow)]
-    again = run(sweep)
-    assert again.returncode == 1, again.stderr
-    assert "1 of 3 runs of sedd_jax.train to do" in again.stdout
-    assert [(workdir / name / "sweep.log").read_bytes() for name in (good, slow)] == logs
-
-    line = error_line(run([*sweep, "--config.model.width=32"]))
-    assert "was trained with config.model.width=16, not 32" in line
+    listed = run([*sweep, "--dry_run"])
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.startswith("1 of 3 runs of sedd_jax.train to do\n")
+    assert f"{good}: step 10 of 10\n\n{slow}: step 10 of 10" in listed.stdout
+    assert listed.stdout.count("-m sedd_jax.train") == 1
+    assert "--config.training.max_consecutive_skips=3 --config.optim.learning_rate=1e+30 " in (
+        listed.stdout
+    )
 
 
 def test_a_sweep_told_to_stop_lets_its_runs_save_and_goes_on(tokens, tmp_path):
     workdir = tmp_path / "sweep"
-    long = command(write_sweep(tmp_path, 'zip_({"seed": [0, 1]})', 100_000), workdir, tokens)
+    seeds = 'zip_({"seed": [0, 1]})'
     first = workdir / "seed=0"
     with subprocess.Popen(
-        long, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+        command(write_sweep(tmp_path, seeds, 100_000), workdir, tokens),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         while not (first / "metrics.jsonl").exists() or not metrics(first):
             assert process.poll() is None
@@ -159,36 +159,45 @@ def test_a_sweep_told_to_stop_lets_its_runs_save_and_goes_on(tokens, tmp_path):
         output = process.stdout.read()
     assert process.returncode == 128 + signal.SIGTERM
     assert "the same command goes on" in output
-    [stopped] = [
-        int(path.name) for path in (first / "checkpoints").iterdir() if path.name.isdigit()
-    ]
+    [stopped] = [int(path.name) for path in (first / "checkpoints").glob("[0-9]*")]
     assert not (workdir / "seed=1").exists()
 
-    short = command(
-        write_sweep(tmp_path, 'zip_({"seed": [0, 1]})', stopped + 1), workdir, tokens, "--jobs=2"
-    )
-    done = run(short)
+    more = write_sweep(tmp_path, seeds, stopped + 1)
+    done = run(command(more, workdir, tokens, "--jobs=2"))
     assert done.returncode == 0, done.stdout
     assert f"from step {stopped:,} to {stopped + 1:,}" in (first / "sweep.log").read_text()
     assert [row["state"] for row in results(workdir)] == ["finished", "finished"]
 
 
-def test_a_run_is_not_started_twice_at_the_same_time(tokens, tmp_path):
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"model__width": 32}, "trained with config.model.width=16, not 32"),
+        ({"training__num_steps": 5}, "trained to step 7, beyond config.training.num_steps=5"),
+        ({"data__path": "OTHER"}, "trained on other tracks than"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(tokens, tmp_path, overrides, message):
+    config = toy_config(data__path=str(tokens), training__num_steps=7)
     workdir = tmp_path / "sweep"
-    sweep = command(write_sweep(tmp_path, 'zip_({"seed": [0]})', 100_000), workdir, tokens)
-    log = workdir / "seed=0" / "sweep.log"
-    with subprocess.Popen(
-        sweep, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        while not log.exists() or "compiling" not in log.read_text():
-            time.sleep(0.01)
-        process.kill()  # its run goes on without it
-    second = run(sweep)
-    assert second.returncode == 1
-    assert "seed=0: another process is running it" in second.stdout
-    assert log.read_text().count("-m sedd_jax.train") == 1
-    pid = int(subprocess.check_output(["fuser", str(log)], stderr=subprocess.DEVNULL).split()[0])
-    os.kill(pid, signal.SIGTERM)
+    directory = workdir / "seed=0"
+    directory.mkdir(parents=True)
+    toy_run, params = make_run(data__path=str(tokens), training__num_steps=7)
+    with Checkpoints(checkpoint_dir(directory)) as checkpoints:
+        state = init_state(params, config.optim)
+        dataset = fingerprint(TokenDataset(tokens), "train")
+        checkpoints.save(state, Meta(7, toy_run.config.to_dict(), CODEC, dataset))
+    door = Training("toy_sweep.py", {})
+    sweep = SweepFile("toy_sweep.py", "train", [{"seed": 0}])
+    [same] = plan(config, (), sweep, door, workdir)
+    assert door.progress(same).is_finished
+
+    if "data__path" in overrides:
+        overrides = {"data__path": str(write_dataset(tmp_path / "other", seed=1))}
+    changed = toy_config(**{"data__path": str(tokens), "training__num_steps": 7} | overrides)
+    [other] = plan(changed, (), sweep, door, workdir)
+    with pytest.raises(UserError, match=message):
+        door.progress(other)
 
 
 # ---- sampling
@@ -205,17 +214,67 @@ def test_samplers_on_one_checkpoint(tokens, tmp_path):
     )
     workdir = tmp_path / "sweep"
     door = [sys.executable, "-m", "launch.sweep", f"--config={file}:tiny", f"--workdir={workdir}"]
-    assert "config.run is empty" in error_line(run(door))
-    door += [f"--config.run={tmp_path / 'run'}"]
-    done = run([*door, "--jobs=2"])
+    done = run([*door, f"--config.run={tmp_path / 'run'}", "--jobs=2"])
     assert done.returncode == 0, done.stdout
     for row, sampler in zip(results(workdir), ("euler", "analytic"), strict=True):
         assert row["sampler"] == sampler and row["state"] == "finished"
         samples = TokenDataset(workdir / row["run"] / "samples")
         assert samples.origin["sampler"] == sampler and samples.origin["steps"] == 2
-        assert float(row["seconds_per_sample"]) > 0
-        assert 0 < float(row["entropy_bits"]) <= 5 and 1 <= int(row["distinct_codes"]) <= 32
-        assert float(row["bigram_bits_per_token"]) > 0
-    assert "0 of 2 runs" in run(door).stdout
-    line = error_line(run([*door, "--config.num_samples=5"]))
-    assert "holds samples of config.num_samples=4, not 5" in line
+        assert float(row["seconds_per_sample"]) == samples.origin["seconds_per_sample"] > 0
+        assert 0 < float(row["bigram_bits_per_token"]) < 20
+    assert (workdir / "bigram_bits_per_token.png").exists()
+
+    def planned(**changes):
+        config = sampler_steps.get_config("tiny")
+        config.update(run=str(tmp_path / "run"), **changes)
+        sampling = Sampling()
+        return sampling, plan(config, (), read_sweep(f"{file}:tiny"), sampling, workdir)[0]
+
+    sampling, euler = planned()
+    assert sampling.progress(euler).is_finished
+    sampling, more = planned(num_samples=5)
+    with pytest.raises(UserError, match="holds samples of config.num_samples=4, not 5"):
+        sampling.progress(more)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": ""}, "config.run is empty"),
+        ({"run": "/nowhere"}, "/nowhere holds no trained run"),
+        ({"seed": -1}, "config.seed is -1; it must be from 0"),
+        ({"length": 0}, "config.length is 0; it must be at least 1"),
+        ({"sampler": "magic"}, "config.sampler is 'magic'; it can be euler, analytic"),
+    ],
+)
+def test_bad_sampling_is_refused(tmp_path, changes, message):
+    config = sampler_steps.get_config("tiny")
+    config.update({"run": str(tmp_path)} | changes)
+    with pytest.raises(UserError, match=message):
+        Sampling().complete(config)
+
+
+# ---- what is shipped
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "count"), [("learning_rate", "quickstart", 12), ("graph_noise", "demo", 4)]
+)
+def test_shipped_trainings_are_valid_in_every_size(tmp_path, name, base, count):
+    module = importlib.import_module(f"configs.sweeps.{name}")
+    for path, arguments in ((f"configs/sweeps/{name}.py", ()), (f"{name}.py:{base}", (base,))):
+        config = module.get_config(*arguments)
+        config.data.path = "TOKENS"
+        sweep = SweepFile(path, "train", list(module.sweep(*arguments)))
+        runs = plan(config, (), sweep, Training(path, {}), tmp_path)
+        assert len(runs) == count
+
+
+@pytest.mark.parametrize(("size", "count"), [("full", 48), ("tiny", 12)])
+def test_shipped_samplings_are_valid_in_every_size(tokens, tmp_path, size, count):
+    write_run(tmp_path / "run", tokens)
+    config = sampler_steps.get_config(size)
+    config.run = str(tmp_path / "run")
+    sweep = read_sweep(f"configs/sweeps/sampler_steps.py:{size}")
+    assert sweep.door == "sample"
+    assert len(plan(config, (), sweep, Sampling(), tmp_path)) == count
