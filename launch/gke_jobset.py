@@ -86,7 +86,8 @@ def job_set(tpu: tpu_topology.Slice, chips_per_host: int, command: Sequence[str]
 def train_command(more: Sequence[str]) -> list[str]:
     """The command of every host. Raises UserError on flags that are missing or make no sense."""
     config = gke.require("config", "a config file, e.g. configs/music_small.py")
-    if Path(config).is_absolute() or not (PROJECT / config).is_file():
+    file = config.partition(":")[0]  # what follows is an argument of its get_config()
+    if Path(file).is_absolute() or not (PROJECT / file).is_file():
         raise UserError(f"--config={config}: no such file in {PROJECT}")
     for word in more:
         if not word.startswith("--"):

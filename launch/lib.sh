@@ -88,7 +88,7 @@ need_count() {
 need_config() {
   need config "a config file, e.g. configs/music_small.py"
   [[ ${flag[config]} != /* ]] || fail "--config=${flag[config]}: must lie inside the project"
-  [ -f "$project/${flag[config]}" ] || fail "--config=${flag[config]}: no such file in $project"
+  [ -f "$project/${flag[config]%%:*}" ] || fail "--config=${flag[config]}: no such file in $project"
 }
 
 need_absolute() {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from launch.sweeping.runs import Door, SweepRun
 
+XLA_FLAGS = Path(__file__).resolve().parents[1] / "xla_flags.sh"
 MAX_RESTARTS = 100
 
 _SCRIPT = """\
@@ -24,11 +25,15 @@ _SCRIPT = """\
 set -euo pipefail
 cd {directory}
 
-# The command of a run, on all processes of the task.
+platform=cpu
+if [ -n "${{SLURM_GPUS_ON_NODE:-}}" ]; then platform=gpu; fi
+distributed=()
+if [ "${{SLURM_NTASKS:-1}}" -gt 1 ]; then distributed=(--distributed); fi
+
+# The command of a run, on all processes of the task, each of which sees all GPUs of its node.
 on_all() {{
-  local code=0 distributed=()
-  if [ "$SLURM_NTASKS" -gt 1 ]; then distributed=(--distributed); fi
-  srun "$@" "${{distributed[@]}}" || code=$?
+  local code=0
+  srun --gpu-bind=none --wait=300 bash {xla_flags} "$platform" "$@" "${{distributed[@]}}" || code=$?
   if [ "$code" -ge 128 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {max_restarts} ]; then
     scontrol requeue "$SLURM_JOB_ID"
     sleep 60 # until SLURM ends the script
@@ -41,7 +46,6 @@ on_one() {{
   srun --nodes=1 --ntasks=1 "$@"
 }}
 
-export SLURM_NTASKS=${{SLURM_NTASKS:-1}}
 case $SLURM_ARRAY_TASK_ID in
 {cases}
   *)
@@ -73,6 +77,7 @@ def slurm_script(
         log=runs[0].log.name,
         file=file,
         directory=shlex.quote(str(Path.cwd())),  # relative paths are given from here
+        xla_flags=shlex.quote(str(XLA_FLAGS)),
         max_restarts=MAX_RESTARTS,
         cases="\n".join(_case(index, run, door) for index, run in enumerate(runs)),
     )

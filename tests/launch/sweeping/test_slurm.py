@@ -47,9 +47,10 @@ def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
     assert "#SBATCH --array=0-1%4\n" in script and "#SBATCH --time=9:00\n" in script
     code, log = task(script, runs[1].log, 1)
     assert code == 0 and not runs[0].log.exists()
-    assert log == f"srun: {' '.join(DOOR.command(runs[1]))}\n"
-    code, log = task(script, runs[0].log, 0, SLURM_NTASKS="16")
-    assert log.endswith("--distributed\n")
+    assert log.startswith("srun: ")
+    assert log.endswith(f"/launch/xla_flags.sh cpu {' '.join(DOOR.command(runs[1]))}\n")
+    code, log = task(script, runs[0].log, 0, SLURM_NTASKS="16", SLURM_GPUS_ON_NODE="8")
+    assert "/launch/xla_flags.sh gpu " in log and log.endswith("--distributed\n")
     assert task(script, runs[0].log, 2)[0] == 1
 
 
