@@ -55,7 +55,7 @@ if [ -n "${flag[gpu]}" ]; then
   device=cuda
 fi
 shard=${SLURM_ARRAY_TASK_ID:-i}/${flag[num_shards]}
-encode=(env OMP_NUM_THREADS="${flag[cpus_per_task]:-1}" "${flag[python]}" -m tokenizer_bridge.encode
+encode=(srun env OMP_NUM_THREADS="${flag[cpus_per_task]:-1}" "${flag[python]}" -m tokenizer_bridge.encode
   --input="${flag[input]}" --output="${flag[output]}" --codec="${flag[codec]}" --device="$device"
   "${extra[@]}" --shard="$shard")
 

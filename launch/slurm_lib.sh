@@ -44,12 +44,15 @@ submit() {
   run sbatch "${options[@]}" "$project/launch/$1" job "${@:2}"
 }
 
-# run_in_job COMMAND…: runs it, passes SIGTERM on to the job's steps (or to COMMAND where it is no
-# step), and ends the job with the exit code, or puts it back into the queue after a preemption or a
-# crash.
+# run_in_job COMMAND…: runs it with srun, passes SIGTERM on to it, and ends the job with its exit
+# code, or puts the job back into the queue after a preemption or a crash.
 run_in_job() {
-  local code signalled='' pid
-  trap 'signalled=yes; scancel --signal=TERM "$SLURM_JOB_ID" || true; kill -TERM "$pid" || true' TERM
+  local code signalled='' pid state
+  # An array's task is not to be mistaken for the array.
+  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+  job=${job:-$SLURM_JOB_ID}
+  # To the processes and not to srun, which would kill them.
+  trap 'signalled=yes; scancel --quiet --signal=TERM "$job" || true' TERM
   "$@" &
   pid=$!
   while true; do
@@ -58,12 +61,15 @@ run_in_job() {
     if [ -z "$signalled" ]; then break; fi
     signalled='' # that was the trap, and COMMAND is still saving
   done
-  if [ $code -ge 128 ]; then
-    [ "${SLURM_RESTART_COUNT:-0}" -lt "${flag[max_restarts]}" ] ||
-      fail "exit code $code; gave up after ${flag[max_restarts]} restarts"
-    echo "exit code $code: back into the queue"
-    scontrol requeue "$SLURM_JOB_ID"
-    sleep 60 # until SLURM ends the script
-  fi
+  trap - TERM
+  if [ $code -lt 128 ]; then exit $code; fi
+  state=$(squeue --noheader --jobs="$job" --format=%T)
+  # Not one that the user has cancelled, nor one that SLURM itself is putting back.
+  [ "$state" = RUNNING ] || exit $code
+  [ "${SLURM_RESTART_COUNT:-0}" -lt "${flag[max_restarts]}" ] ||
+    fail "exit code $code; gave up after ${flag[max_restarts]} restarts"
+  echo "exit code $code: back into the queue"
+  scontrol requeue "$job"
+  sleep 60 # until SLURM ends the script
   exit $code
 }

@@ -9,8 +9,14 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOTE = '#!/usr/bin/env bash\necho "${0##*/} $*" >> "$NOTES"\n'
-# sleep is what the script does until SLURM ends it after the requeue.
-COMMANDS = {"srun": 'exec bash -c "$PLAN"', "scontrol": "", "scancel": "", "sleep": ""}
+COMMANDS = {
+    # The plan is the processes of the step, which scancel reaches; srun itself is to be let alone.
+    "srun": 'bash -c "$PLAN" & echo $! > "$NOTES.pid"; wait $!',
+    "scancel": 'kill -TERM "$(cat "$NOTES.pid")"',
+    "squeue": 'echo "$STATE"',
+    "scontrol": "",
+    "sleep": "",  # until SLURM ends the script after a requeue
+}
 TRAIN = ["launch/slurm_train.sh", "job", "--config=configs/music_small.py", "--max_restarts=3"]
 TRAIN += ["--data=/bucket/tokens", "--workdir=/bucket/first"]
 ENCODE = ["launch/slurm_encode.sh", "job", "--num_shards=4", "--input=/a b", "--output=/c d"]
@@ -25,8 +31,9 @@ def job(tmp_path: Path):
         (tmp_path / name).chmod(0o755)
 
     def start(command: list[str], plan: str, **env: str) -> subprocess.Popen:
-        env = {"SLURM_JOB_ID": "7", "PLAN": plan, "NOTES": str(tmp_path / "notes"), **env}
-        env = {**os.environ, **env, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        given = {"SLURM_JOB_ID": "7", "STATE": "RUNNING", "PLAN": plan}
+        given["NOTES"] = str(tmp_path / "notes")
+        env = {**os.environ, **given, **env, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         pipe = subprocess.PIPE
         return subprocess.Popen(
             ["bash", *command], cwd=PROJECT, env=env, stdout=pipe, stderr=pipe, text=True
@@ -59,8 +66,14 @@ def test_restarts_are_limited(job):
     assert stderr == "error: exit code 143; gave up after 3 restarts\n"
 
 
+def test_a_job_that_was_cancelled_does_not_come_back(job):
+    process = job(TRAIN, "exit 143", STATE="COMPLETING")
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert not any(note.startswith("scontrol") for note in job.notes())
+
+
 def test_the_warning_before_the_time_limit_lets_the_program_save(job, tmp_path):
-    # The program gets its SIGTERM here from the launcher itself, there from SLURM through scancel.
     saved = tmp_path / "saved"
     plan = f"trap 'read -t 0.5 < <(:); touch {saved}; exit 143' TERM; echo up; while :; do :; done"
     process = job(TRAIN, plan)
@@ -70,18 +83,17 @@ def test_the_warning_before_the_time_limit_lets_the_program_save(job, tmp_path):
     assert saved.exists()
     assert process.returncode == 143
     notes = job.notes()
-    assert "scancel --signal=TERM 7" in notes and "scontrol requeue 7" in notes
+    assert "scancel --quiet --signal=TERM 7" in notes and "scontrol requeue 7" in notes
 
 
-def test_an_array_task_encodes_its_shard(job, tmp_path):
-    python = tmp_path / "python"
-    python.write_text(NOTE + "exit 143\n")
-    python.chmod(0o755)
-    process = job([*ENCODE, f"--python={python}"], "", SLURM_ARRAY_TASK_ID="3")
+def test_an_array_task_encodes_its_shard_and_requeues_itself_alone(job):
+    task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
+    process = job([*ENCODE, "--python=some/python"], "exit 143", **task)
     process.communicate(timeout=60)
-    encode, requeue, *_ = job.notes()
-    assert encode == (
-        "python -m tokenizer_bridge.encode --input=/a b --output=/c d --codec=demo --device=cpu "
-        "--shard=3/4"
+    assert process.returncode == 143
+    encode, *_, requeue, _ = job.notes()
+    assert encode.endswith(
+        "some/python -m tokenizer_bridge.encode --input=/a b --output=/c d --codec=demo "
+        "--device=cpu --shard=3/4"
     )
-    assert requeue == "scontrol requeue 7"
+    assert requeue == "scontrol requeue 7_3"
