@@ -15,9 +15,6 @@ case ${1:-} in
     libtpu=(
       --xla_tpu_enable_latency_hiding_scheduler=true
       --xla_enable_async_all_gather=true
-      --xla_tpu_enable_async_collective_fusion=true
-      --xla_tpu_enable_async_collective_fusion_fuse_all_gather=true
-      --xla_tpu_enable_async_collective_fusion_multiple_steps=true
       --xla_tpu_overlap_compute_collective_tc=true
       --xla_tpu_enable_data_parallel_all_reduce_opt=true
       --xla_tpu_data_parallel_opt_different_sized_ops=true
