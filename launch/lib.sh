@@ -12,6 +12,12 @@ fail() {
   exit 1
 }
 
+# Exit codes after which the same command goes on: 75 (another process of the job was lost), and from
+# 128 on, where a signal ended the program, or stopped it after a last checkpoint (143).
+goes_on() {
+  [[ $1 =~ ^(75|12[89]|1[3-9][0-9]|2[0-9][0-9])$ ]]
+}
+
 # One line that a shell reads back as exactly these words.
 quoted() {
   local line

@@ -62,7 +62,7 @@ run_in_job() {
     signalled='' # that was the trap, and COMMAND is still saving
   done
   trap - TERM
-  if [ $code -lt 128 ]; then exit $code; fi
+  goes_on $code || exit $code
   state=$(squeue --noheader --jobs="$job" --format=%T)
   # Not one that the user has cancelled, nor one that SLURM itself is putting back.
   [ "$state" = RUNNING ] || exit $code

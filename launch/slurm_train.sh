@@ -7,7 +7,7 @@
 # Submits itself with sbatch; in the job, srun starts one process a GPU (or --processes_per_node),
 # which find each other through SLURM's environment. Before the time limit, and when the job is
 # preempted, the program gets SIGTERM, saves and exits with 143; the job then goes back into the queue
-# and on from there, as after a crash (any exit code from 128). Other exit codes end it.
+# and on from there, as after a lost process (75) or a crash (from 128 on). Other exit codes end it.
 #
 # --nodes=N               1 by default
 # --gpus_per_node=N       8 by default; 0 trains on CPUs

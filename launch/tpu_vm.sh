@@ -8,8 +8,9 @@
 # Makes the TPU if wanted, copies the project to all workers, installs, starts
 # `python -m sedd_jax.train --distributed …` on all of them and follows worker 0's log. Training goes
 # on when this script or its connection ends; the same command finds it again. When the program was
-# preempted or crashed (exit code 128 or more) it is started again, on a new TPU where the old one is
-# gone; any other exit code but 0 is an error that a restart would only repeat, and ends the script.
+# preempted, lost a process or crashed (exit codes 143, 75, and others from 128) it is started again,
+# on a new TPU where the old one is gone; any other exit code but 0 is an error that a restart would
+# only repeat, and ends the script.
 #
 # --name=NAME             of the TPU; those of several slices are NAME-0, NAME-1, …
 # --zone=ZONE             e.g. us-west4-a
@@ -183,7 +184,7 @@ sync_and_install() {
 # What all workers say of the program: running, idle, busy, an exit code, ending (some have ended), or
 # lost (some cannot be asked).
 job_status() {
-  local answers signals='12[89]|1[3-9][0-9]|2[0-9][0-9]'
+  local answers answer code
   answers=$(on_all "$worker status $key 2> /dev/null || echo status=idle") || answers=
   answers=$(sed -n 's/.*status=\([a-z0-9]*\).*/\1/p' <<< "$answers")
   if [ "$(wc -w <<< "$answers")" != $((hosts * flag[num_slices])) ]; then
@@ -192,10 +193,14 @@ job_status() {
     echo busy
   elif grep -qx running <<< "$answers"; then
     if grep -qvx running <<< "$answers"; then echo ending; else echo running; fi
-  elif grep -qxE "$signals" <<< "$answers"; then
-    grep -m1 -xE "$signals" <<< "$answers" # one that was stopped takes the others with it
+  elif grep -qx idle <<< "$answers"; then
+    echo idle
   else
-    sort -n <<< "$answers" | tail -1
+    code=$(sort -n <<< "$answers" | tail -1)
+    for answer in $answers; do # one that was stopped takes the others with it
+      if goes_on "$answer"; then code=$answer; fi
+    done
+    echo "$code"
   fi
 }
 
@@ -214,7 +219,7 @@ if [ -n "${flag[dry_run]}" ]; then
   on_all "$worker start $key $(quoted "${train[@]}")"
   on "${nodes[0]}" 0 "$worker follow 20"
   on_all "$worker status $key 2> /dev/null || echo status=idle"
-  say "exit code 128 or more, or a TPU that is gone: all of this again"
+  say "exit code 75 or from 128 on, or a TPU that is gone: all of this again"
   if [ -n "${flag[delete]}" ]; then delete; fi
   exit 0
 fi
@@ -253,7 +258,11 @@ while true; do
       if [ -n "${flag[delete]}" ]; then delete; else say "the TPU is still there, and paid for"; fi
       exit 0
       ;;
-    idle | 12[89] | 1[3-9][0-9] | 2[0-9][0-9])
+    *)
+      if [ "$status" != idle ] && ! goes_on "$status"; then
+        on "${nodes[0]}" 0 "tail -n 20 sedd-music/run/log" >&2 || true
+        fail "training ended with exit code $status; the TPU ${flag[name]} is still there, and paid for"
+      fi
       if [ -n "$started" ]; then
         restarts=$((restarts + 1))
         [ $restarts -le "${flag[max_restarts]}" ] || fail "gave up after ${flag[max_restarts]} restarts"
@@ -261,10 +270,6 @@ while true; do
       sync_and_install
       on_all "$worker start $key $(quoted "${train[@]}")"
       started=yes
-      ;;
-    *)
-      on "${nodes[0]}" 0 "tail -n 20 sedd-music/run/log" >&2 || true
-      fail "training ended with exit code $status; the TPU ${flag[name]} is still there, and paid for"
       ;;
   esac
 done

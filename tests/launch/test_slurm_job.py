@@ -43,7 +43,7 @@ def job(tmp_path: Path):
     return start
 
 
-@pytest.mark.parametrize("code", [143, 134, 137])
+@pytest.mark.parametrize("code", [75, 134, 137, 143])
 def test_a_job_that_was_preempted_or_crashed_goes_back_into_the_queue(job, code):
     process = job(TRAIN, f"exit {code}")
     process.communicate(timeout=60)

@@ -108,9 +108,9 @@ def test_trains_on_all_workers_with_the_exact_arguments(cloud):
 
 
 def test_a_program_that_was_preempted_or_crashed_starts_again(cloud):
-    done = cloud(["exit 143", "kill -ABRT $$", "exit 0"], "--create")
+    done = cloud(["exit 143", "kill -ABRT $$", "exit 75", "exit 0"], "--create")
     assert done.returncode == 0, done.stderr
-    assert lives(cloud.home) == [3, 3]
+    assert lives(cloud.home) == [4, 4]
     assert calls(cloud.home, "create") == 1
 
 
