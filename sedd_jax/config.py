@@ -6,6 +6,7 @@ changed on the command line with `--config.group.key=value`.
 
 import copy
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,8 @@ def _check_types(config: Mapping[str, Any]) -> None:
         good = type(value) is kind or (kind is float and type(value) is int)
         if not good:
             raise UserError(f"config.{key} must be {kind.__name__}, not {value!r}")
+        if kind is float and not math.isfinite(value):
+            raise UserError(f"config.{key} is {value}; a finite number is needed")
 
 
 def check(config: ConfigDict) -> None:
@@ -174,6 +177,8 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"config.{key} is {values[key]!r}; it can be {', '.join(choices)}")
     for key, (low, high) in RANGES.items():
         value = values[key]
+        if high is None and isinstance(value, int):
+            high = 2**31 - 1  # beyond it arrays of counters and indices overflow
         if not (value >= low and (high is None or value <= high)):
             bound = f"at least {low}" if high is None else f"between {low} and {high}"
             raise UserError(f"config.{key} is {value}; it must be {bound}")

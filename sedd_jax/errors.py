@@ -1,10 +1,14 @@
 """Mistakes of the user's, and how a door reports them: one line on stderr, exit code 1."""
 
 import logging
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 
+import absl
+import ml_collections
 from absl import app, flags
 
 from tokenizer_bridge import errors as records_errors
@@ -24,22 +28,41 @@ def _parse_flags(argv: list[str]) -> list[str]:
     """absl's flags, ml_collections' overrides included; every refusal becomes a UserError."""
     try:
         rest = flags.FLAGS(argv)
-    except (AttributeError, KeyError) as error:  # ml_collections: an override of no known key
+        for name in flags.FLAGS:  # ml_collections keeps a missing file's error until it is used
+            hasattr(flags.FLAGS[name].value, "items")
+    except Exception as error:  # a config file is run here, and may raise anything
+        raise UserError(_refusal(error)) from error
+    if len(rest) > 1:
+        raise UserError(f"unexpected argument {rest[1]!r}: flags are written --name=value")
+    records_errors.check_flags()
+    return rest
+
+
+def _refusal(error: Exception) -> str:
+    """What is wrong with the flags, on one line."""
+    libraries = tuple(os.path.dirname(module.__file__) for module in (absl, ml_collections, os))
+    for frame in traceback.extract_tb(error.__traceback__)[1:]:
+        if not frame.filename.startswith(("<frozen", *libraries)):  # then it is the config file
+            what = f"{type(error).__name__}: {one_line(error)}"
+            return f"{frame.filename}, line {frame.lineno}: {what}"
+    if "get_config" in str(error):
+        return "--config: the file has no get_config(), as configs/music_small.py has one"
+    if isinstance(error, AttributeError | KeyError):  # ml_collections: an override of no known key
         name = re.search(r"\w+", str(error))
         like = re.search(r'Did you mean "(\w+)"', str(error))
         hint = f"; did you mean {like[1]}?" if like else ""
-        raise UserError(f"unknown config key {name[0] if name else ''}{hint}") from error
-    except (flags.Error, OSError, SyntaxError, TypeError, ValueError) as error:
-        raise UserError(one_line(error)) from error
-    if len(rest) > 1:
-        raise UserError(f"unexpected argument {rest[1]!r}: flags are written --name=value")
-    return rest
+        return f"unknown config key {name[0] if name else ''}{hint}"
+    text = str(error)
+    if "Traceback (" in text:  # ml_collections quotes a TypeError of the config file in full
+        text = text.partition("Traceback (")[0] + text.strip().splitlines()[-1]
+    return one_line(UserError(text.rpartition("failure to load: ")[2]))
 
 
 def run_door(main: Callable[[list[str]], int | None]) -> None:
     """absl's app.run around main: UserError → `error: …` on stderr, exit 1; Ctrl-C → exit 130.
 
-    A refusal of the token dataset's own and a full disk count as mistakes of the user's.
+    A refusal of the token dataset's own, a full disk, too little memory and a file or directory
+    that cannot be used count as mistakes of the user's.
     """
     # Under absl it would tell of every accelerator that is not there.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
@@ -48,10 +71,16 @@ def run_door(main: Callable[[list[str]], int | None]) -> None:
     except (UserError, records_errors.UserError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except (OSError, RuntimeError) as error:
-        if not records_errors.is_disk_full(error):
+    except (OSError, RuntimeError, MemoryError) as error:
+        if records_errors.is_disk_full(error):
+            text = f"nothing more can be written: {one_line(error)}"
+        elif records_errors.is_out_of_memory(error):
+            text = f"not enough memory: {one_line(error)}"
+        elif getattr(error, "filename", None):
+            text = f"{error.filename2 or error.filename}: {error.strerror}"
+        else:
             raise
-        print(f"error: nothing more can be written: {one_line(error)}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -28,6 +28,8 @@ UNREADABLE = frozenset("aac ac3 alac ape dsf m4a mka mp4 mpc wma wv".split())
 
 MIN_DURATION_S = 0.1
 SILENCE_PEAK = 1e-4  # −80 dB: below it there is nothing but the dither of a 16-bit file
+OVERLOAD_PEAK = 100.0  # +40 dB: beyond it samples were never scaled to ±1
+SAMPLE_RATES = (1_000, 1_000_000)  # Hz; of anything else the header must be wrong
 
 _BLOCK_FRAMES = 2**18  # read at a time: 6 s at 44.1 kHz
 _MAX_DENOMINATOR = 1000  # of a resampling ratio; a kernel has numerator · denominator values
@@ -51,7 +53,8 @@ def stream_mono(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
 
     Joined, the blocks are the whole file's `resample(mix_down(…), …)`. Raises AudioError, at the
     latest after the last block, for a file that is missing, no audio, empty, cut short, shorter
-    than MIN_DURATION_S, silent (no sample above SILENCE_PEAK) or not finite.
+    than MIN_DURATION_S, silent (no sample above SILENCE_PEAK), not finite, or at a level or rate
+    that no music has.
     """
     with _open(path) as file:
         resampler = StreamResampler(file.samplerate, sample_rate)
@@ -59,6 +62,8 @@ def stream_mono(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
         while len(block_TxC := _read_block(file)):
             frames += len(block_TxC)
             peak = max(peak, float(np.abs(block_TxC).max()))
+            if peak > OVERLOAD_PEAK:
+                raise AudioError(f"samples are not scaled to ±1 (peak {peak:.3g})")
             yield resampler.push(mix_down(block_TxC))
         _check_length(file, frames)
         if peak <= SILENCE_PEAK:
@@ -131,17 +136,30 @@ class StreamResampler:
         return out_T
 
 
-def write(path: Path, audio_T: np.ndarray, sample_rate: int) -> None:
+def write(path: Path, audio_T: np.ndarray, sample_rate: int, comment: str = "") -> None:
     """Write (T,) audio as 16-bit PCM, WAV or FLAC by the suffix; values beyond ±1 are clipped.
 
-    The file is whole or absent. Raises OSError, when the disk is full among other things.
+    comment: kept in the file's header. The file is whole or absent. Raises OSError, when the disk
+    is full among other things.
     """
     buffer = io.BytesIO()  # soundfile hides the reason when it cannot write to a file
     clipped_T = np.clip(audio_T, -1.0, 1.0)
-    file_format = path.suffix[1:].upper()
-    soundfile.write(buffer, clipped_T, sample_rate, format=file_format, subtype="PCM_16")
+    kind = {"format": path.suffix[1:].upper(), "subtype": "PCM_16"}
+    with soundfile.SoundFile(buffer, "w", sample_rate, channels=1, **kind) as file:
+        if comment:
+            file.comment = comment
+        file.write(clipped_T)
     with atomic_file(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def read_comment(path: Path) -> str:
+    """The comment in a file's header; "" where there is none, or no audio file."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            return file.comment
+    except (soundfile.SoundFileError, OSError):
+        return ""
 
 
 def _open(path: Path) -> soundfile.SoundFile:
@@ -159,6 +177,10 @@ def _open(path: Path) -> soundfile.SoundFile:
         # libsndfile says so of every stranger named .mp3.
         detail = "" if "does not exist" in detail else f" ({detail.rstrip('.')})"
         raise AudioError(f"not audio that soundfile can read, or damaged{detail}") from error
+    lowest, highest = SAMPLE_RATES
+    if not lowest <= file.samplerate <= highest:
+        file.close()
+        raise AudioError(f"a sample rate of {file.samplerate} Hz: the header is damaged")
     if _header_promises_more(file.extra_info):
         file.close()
         raise AudioError("cut short: the file ends before the end that it announces")

@@ -11,10 +11,12 @@ its input: log-mel distance of the demo codec on 2 min of music 1.02 in windows 
 windows of 12 s, 1.11 in one piece.
 
 A file is called after its record's id, with everything but letters, digits, `.`, `-` and `_`
-replaced. A file that exists is kept, so that an interrupted run goes on where it stopped;
---overwrite replaces it. Peaks beyond full scale are clipped and counted.
+replaced. A file that holds the very piece already is kept, so that an interrupted run goes on where
+it stopped; any other file of that name is refused. --overwrite replaces both. Peaks beyond full
+scale are clipped and counted.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +31,7 @@ from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.files import safe_file_stems
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.records import TokenDataset, check_tokens
-from tokenizer_bridge.wavtokenizer.registry import load_codec
+from tokenizer_bridge.wavtokenizer.registry import CodecInfo, load_codec
 from tokenizer_bridge.windows import Windowing
 
 _INPUT = flags.DEFINE_string("input", None, "Token dataset, or .npy of codes.", required=True)
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
     del argv
     keep_freed_memory()
     source = Path(_INPUT.value)
-    if source.suffix == ".npy":
+    if source.suffix.lower() == ".npy":
         if _CODEC.value is None:
             raise UserError(f"{source}: a .npy file does not name its codec: give --codec")
         codec, info = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
@@ -67,13 +69,26 @@ def main(argv: list[str]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     stems = safe_file_stems([strip_audio_suffix(name) for name, _ in pieces])
     paths = [output / f"{stem}.{_FORMAT.value}" for stem in stems]
+    if not _OVERWRITE.value:
+        for path, (_, codes) in zip(paths, pieces, strict=True):
+            stamp = stamp_of(codes, info, windowing)
+            if path.exists() and audio.read_comment(path) != stamp:
+                raise UserError(
+                    f"{path} exists and was not decoded from {source} with this codec and these "
+                    "windows: choose another --output, or replace it with --overwrite"
+                )
     wanted = {path for path in paths if _OVERWRITE.value or not path.exists()}
-    todo = ((path, codes) for path, (_, codes) in zip(paths, pieces, strict=True) if path in wanted)
+    todo = (
+        ((path, stamp_of(codes, info, windowing)), codes)
+        for path, (_, codes) in zip(paths, pieces, strict=True)
+        if path in wanted
+    )
     seconds, num_clipped, started = 0.0, 0, time.monotonic()
     with tqdm(total=len(wanted), unit="file", desc="decode") as bar:
-        for path, audio_T in decode_pieces(codec, todo, windowing, _BATCH_SIZE.value):
+        decoded = decode_pieces(codec, todo, windowing, _BATCH_SIZE.value)
+        for (path, stamp), audio_T in decoded:
             num_clipped += bool(np.abs(audio_T).max() > 1)
-            audio.write(path, audio_T, info.sample_rate)
+            audio.write(path, audio_T, info.sample_rate, comment=stamp)
             seconds += len(audio_T) / info.sample_rate
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f}x real time")
             bar.update()
@@ -105,6 +120,8 @@ def read_npy(path: Path, codebook_size: int) -> list[tuple[str, np.ndarray]]:
         raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: not a .npy file of numbers ({error})") from error
+    if not isinstance(codes, np.ndarray):
+        raise UserError(f"{path}: an archive of arrays (.npz): save one array with np.save")
     if codes.ndim not in (1, 2) or codes.size == 0:
         raise UserError(f"{path}: codes of shape (L,) or (N, L) are needed, not {codes.shape}")
     ids = [path.stem] if codes.ndim == 1 else [f"{path.stem}-{i:05d}" for i in range(len(codes))]
@@ -115,6 +132,13 @@ def read_npy(path: Path, codebook_size: int) -> list[tuple[str, np.ndarray]]:
         except ValueError as error:
             raise UserError(f"{path}: row {name}: {error}") from error
     return rows
+
+
+def stamp_of(codes: np.ndarray, info: CodecInfo, windowing: Windowing) -> str:
+    """What a file says of itself in its header: a digest of all that its audio depends on."""
+    digest = hashlib.sha256(codes.astype("<u2").tobytes())
+    digest.update(f"{info.weights_sha256} {windowing}".encode())
+    return f"decoded {digest.hexdigest()[:32]}"
 
 
 def strip_audio_suffix(name: str) -> str:

@@ -114,15 +114,21 @@ def assemble(job: EncodeJob) -> TokenDataset | None:
 
     Raises UserError if no file could be used; OSError or RuntimeError if the disk is full.
     """
-    with _lock(job.unfinished):
-        if (dataset := _find_whole(job)) is None:
-            done = WorkIndex(job.unfinished)
-            if any(track.id not in done for track in job.tracks):
-                return None
-            _write_failures(job, done)
-            _write_dataset(job, done)
-            dataset = TokenDataset(job.output)
-        shutil.rmtree(job.unfinished)
+    try:
+        with _lock(job.unfinished):
+            if (dataset := _find_whole(job)) is None:
+                done = WorkIndex(job.unfinished)
+                if any(track.id not in done for track in job.tracks):
+                    return None
+                _write_failures(job, done)
+                _write_dataset(job, done)
+                dataset = TokenDataset(job.output)
+            shutil.rmtree(job.unfinished)
+            return dataset
+    except FileNotFoundError:
+        # Another worker, done at the same time, has written the dataset and removed the logs.
+        if job.unfinished.exists() or (dataset := _find_whole(job)) is None:
+            raise
         return dataset
 
 

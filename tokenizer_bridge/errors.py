@@ -1,10 +1,11 @@
 """What every door here does with a mistake of the user: one clear line and exit code 1."""
 
 import errno
+import math
 import sys
 from collections.abc import Callable
 
-from absl import app
+from absl import app, flags
 
 # EFBIG is what a file-size limit (`ulimit -f`) gives where a disk would give ENOSPC.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -25,17 +26,41 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of NumPy, PyTorch or XLA means that memory does not suffice."""
+    texts = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in texts)
+    )
+
+
+def check_flags() -> None:
+    """Refuse what absl lets pass: text that is empty and numbers that are not finite.
+
+    An empty path would mean the current directory; a NaN is neither below nor above any bound.
+    Raises UserError naming the flag.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present and flag.value == "":
+            raise UserError(f"--{name} is empty")
+        if isinstance(flag.value, float) and not math.isfinite(flag.value):
+            raise UserError(f"--{name}={flag.value}: a finite number is needed")
+
+
 def run_door(main: Callable[[list[str]], int | None]) -> None:
     """Run `main` under absl; a UserError is one line on stderr and exit code 1.
 
-    So are a full disk and a file or directory that cannot be used. An interrupt (Ctrl-C) exits with
-    130. Arguments that are no flags are refused.
+    So are a full disk, too little memory and a file or directory that cannot be used. An interrupt
+    (Ctrl-C) exits with 130. Arguments that are no flags are refused.
     """
 
     def guarded(argv: list[str]) -> int:
         try:
             if len(argv) > 1:
                 raise UserError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
+            check_flags()
             return main(argv) or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -43,11 +68,16 @@ def run_door(main: Callable[[list[str]], int | None]) -> None:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, MemoryError) as error:
             if is_disk_full(error):
                 print(f"error: nothing more can be written: {error}", file=sys.stderr)
+            elif is_out_of_memory(error):
+                first_line = (str(error) or "MemoryError").splitlines()[0]
+                print(f"error: not enough memory: {first_line}", file=sys.stderr)
             elif getattr(error, "filename", None):
-                print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+                print(
+                    f"error: {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr
+                )
             else:
                 raise
             return 1

@@ -30,7 +30,13 @@ from tokenizer_bridge.shards import SplitWriter
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
-CODEC_KEYS = ("name", "weights_sha256", "sample_rate", "hop_length", "codebook_size")
+_CODEC_TYPES = {
+    "name": str, "weights_sha256": str, "sample_rate": int, "hop_length": int, "codebook_size": int,
+}  # fmt: skip
+_SHARD_TYPES = {
+    "file": str, "num_records": int, "num_tokens": int, "num_bytes": int, "sha256": str,
+}  # fmt: skip
+CODEC_KEYS = tuple(_CODEC_TYPES)
 
 _MAX_CODEBOOK_SIZE = 2**16  # tokens are stored as uint16
 _TOKENS_PER_SHARD = 2**25  # 64 MiB: about 120 hours of music at 75 tokens/s
@@ -306,14 +312,31 @@ def _read_dataset_json(directory: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: format_version {version!r} is unknown, this program reads {FORMAT_VERSION}"
         )
+    meta = {"origin": {}} | meta
     try:
-        for key in CODEC_KEYS:
-            meta["codec"][key]
+        _require_types(meta, {"codec": dict, "origin": dict, "splits": dict})
+        _require_types(meta["codec"], _CODEC_TYPES)
         for split in meta["splits"].values():
-            split["lengths"]
+            _require_types(split, {"lengths": list, "shards": list})
+            if not all(type(length) is int and 0 < length < 2**31 for length in split["lengths"]):
+                raise ValueError("lengths of tracks must be whole numbers above 0")
             for shard in split["shards"]:
-                for key in ("file", "num_records", "num_tokens", "num_bytes", "sha256"):
-                    shard[key]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} lacks {error}: it was changed or cut short") from error
-    return {"origin": {}} | meta
+                _require_types(shard, _SHARD_TYPES)
+                if os.path.basename(shard["file"]) != shard["file"]:
+                    raise ValueError(f"shard {shard['file']!r} lies elsewhere")
+        if meta["codec"]["codebook_size"] > _MAX_CODEBOOK_SIZE:
+            raise ValueError(f"codebook_size {meta['codec']['codebook_size']} does not fit uint16")
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: it was changed or cut short") from error
+    return meta
+
+
+def _require_types(values: Any, types: Mapping[str, type]) -> None:
+    """Raise ValueError unless `values` is a map with these types; numbers must be above 0."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{values!r} stands where a map of {', '.join(types)} belongs")
+    for key, kind in types.items():
+        if key not in values:
+            raise ValueError(f"lacks {key!r}")
+        if type(values[key]) is not kind or (kind is int and not 0 < values[key] < 2**63):
+            raise ValueError(f"{key} is {values[key]!r}")

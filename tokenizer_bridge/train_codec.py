@@ -34,8 +34,8 @@ flags.DEFINE_string("config", str(DEMO_CONFIG), "YAML with the codec's sizes.")
 flags.DEFINE_integer("steps", CodecTrainingConfig.steps, "Updates in all.", lower_bound=1)
 flags.DEFINE_integer("batch_size", CodecTrainingConfig.batch_size, "Crops a step.", lower_bound=1)
 flags.DEFINE_float("crop_s", CodecTrainingConfig.crop_s, "Length of a crop.", lower_bound=0.2)
-flags.DEFINE_float("learning_rate", CodecTrainingConfig.learning_rate, "Peak learning rate.")
-flags.DEFINE_integer("seed", CodecTrainingConfig.seed, "Decides crops, dropout and initial values.")
+flags.DEFINE_float("learning_rate", CodecTrainingConfig.learning_rate, "Peak.", lower_bound=0.0)
+flags.DEFINE_integer("seed", CodecTrainingConfig.seed, "Of crops, dropout, initial values.", 0)
 flags.DEFINE_float("held_out", 0.12, "Share of the tracks kept for validation.", 0.0, 0.9)
 flags.DEFINE_integer("validate_every", 500, "Steps between validations and saves.", lower_bound=1)
 flags.DEFINE_integer("threads", 0, "PyTorch threads; 0 for all cores.", lower_bound=0)
@@ -63,15 +63,11 @@ def main(argv: list[str]) -> None:
         "held_out": [track.id for track in held_tracks],
     }
     state = output / "state.pt"
-    if state.exists() and json.loads((output / "tracks.json").read_text()) != listing:
+    if state.exists() and _read_listing(output / "tracks.json") != listing:
         raise UserError(
             f"{output} was trained on other tracks than {FLAGS.input} holds (its tracks.json): "
             "use the same music or another --output"
         )
-    write_json_atomically(output / "tracks.json", listing)
-    if Path(FLAGS.config).resolve() != (output / "config.yaml").resolve():
-        shutil.copyfile(FLAGS.config, output / "config.yaml")
-
     loaded = [
         load_int16(track, network.sample_rate, min_seconds=2 * config.crop_s)
         for track in tqdm([*train_tracks, *held_tracks], desc="reading", unit="track")
@@ -81,6 +77,10 @@ def main(argv: list[str]) -> None:
     trainer = CodecTrainer(network, config, tracks)
     if state.exists():
         trainer.restore(state)
+    # Only now is it known that what lies here may be gone on with.
+    write_json_atomically(output / "tracks.json", listing)
+    with atomic_file(output / "config.yaml") as partial:
+        shutil.copyfile(FLAGS.config, partial)
     _train(trainer, held, output)
     print(f"codec written to {output}; use it with --codec_dir={output}")
 
@@ -95,7 +95,11 @@ def _train(trainer: CodecTrainer, held: list[np.ndarray], output: Path) -> None:
         sums: dict[str, float] = {}
         since, start = trainer.step, time.monotonic()
         while trainer.step < steps:
-            for key, value in trainer.train_step().items():
+            try:
+                terms = trainer.train_step()
+            except FloatingPointError as error:
+                raise UserError(f"{error}: try a lower --learning_rate") from error
+            for key, value in terms.items():
                 sums[key] = sums.get(key, 0.0) + value
             progress.update()
             if trainer.step % FLAGS.validate_every and trainer.step < steps:
@@ -115,11 +119,20 @@ def _train(trainer: CodecTrainer, held: list[np.ndarray], output: Path) -> None:
             )
 
 
+def _read_listing(path: Path) -> dict | None:
+    """tracks.json, or None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def _drop_log_after(path: Path, step: int) -> None:
-    """Rows beyond the restored state will be written again."""
+    """Rows beyond the restored state will be written again; one that a kill cut short, too."""
     if not path.exists():
         return
-    rows = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+    lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
+    rows = [line for line in lines if json.loads(line)["step"] <= step]
     with atomic_file(path) as partial:
         partial.write_text("".join(row + "\n" for row in rows))
 

@@ -32,13 +32,19 @@ _SYNC_EVERY_S = 1.0  # only a crash of the machine, not of the process, loses wh
 def settings_agree(directory: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings of a new run, or check that they are those of the run to be resumed.
 
-    Raises UserError naming the first setting that differs.
+    Raises UserError naming the first setting that differs, or the file if it cannot be read.
     """
     path = directory / "settings.json"
     directory.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         write_json_atomically(path, settings)
-    require_equal(directory, json.loads(path.read_text(encoding="utf-8")), settings)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: remove {directory} to start afresh")
+    require_equal(directory, found, settings)
 
 
 def require_equal(where: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

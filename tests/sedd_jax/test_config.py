@@ -60,6 +60,9 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
         ({"mesh__fsdp": -1}, "one of them may be -1"),
         ({"mesh__fsdp": 0}, "config.mesh"),
         ({"optim__learning_rate": float("nan")}, "config.optim.learning_rate is nan"),
+        ({"training__batch_size": 10**12}, "config.training.batch_size is 1000000000000"),
+        ({"optim__learning_rate": float("inf")}, "config.optim.learning_rate is inf"),
+        ({"noise__sigma_max": float("nan")}, "config.noise.sigma_max is nan"),
     ],
 )
 def test_impossible_values_are_refused_in_one_line(overrides, message):

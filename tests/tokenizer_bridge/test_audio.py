@@ -137,6 +137,20 @@ def test_samples_that_are_not_finite(tmp_path, bad):
     assert "not finite" in reason(tmp_path / "x.wav")
 
 
+def test_samples_that_are_not_scaled(tmp_path):
+    soundfile.write(tmp_path / "x.wav", 32767 * sine(1.0, 24000), 24000, subtype="FLOAT")
+    assert reason(tmp_path / "x.wav").startswith("samples are not scaled to ±1 (peak 9.83e+03)")
+
+
+@pytest.mark.parametrize("rate", [1, 5, 2**31 - 1])
+def test_a_sample_rate_that_no_file_has(tmp_path, rate):
+    soundfile.write(tmp_path / "x.wav", sine(1.0, 24000), 24000)
+    header = bytearray((tmp_path / "x.wav").read_bytes())
+    header[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "x.wav").write_bytes(header)
+    assert reason(tmp_path / "x.wav") == f"a sample rate of {rate} Hz: the header is damaged"
+
+
 @pytest.mark.parametrize(("suffix", "subtype"), [
     ("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("opus", "OPUS"),
     ("mp3", "MPEG_LAYER_III"), ("aiff", "PCM_16"), ("au", "PCM_16"), ("w64", "PCM_16"),

@@ -1,13 +1,15 @@
 """Codec training: it learns, it is a function of the seed, and it goes on as if never stopped."""
 
+import copy
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from tests.tokenizer_bridge.tiny_codec import NETWORKS
+from tests.tokenizer_bridge.tiny_codec import NETWORKS, write_yaml
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources import folder
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
@@ -61,6 +63,62 @@ def test_a_state_of_other_settings_is_refused(tmp_path):
     other = CodecTrainer(TINY, dataclasses.replace(SETTINGS, batch_size=3), [music()])
     with pytest.raises(UserError, match="batch_size=2, not 3"):
         other.restore(tmp_path / "state.pt")
+    whole = (tmp_path / "state.pt").read_bytes()
+    (tmp_path / "state.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="state.pt: damaged"):
+        run.restore(tmp_path / "state.pt")
+
+
+@pytest.fixture
+def songs(tmp_path):
+    for i in range(2):
+        (tmp_path / "songs").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / f"songs/{i}.wav", music(1.0, i), 24_000)
+    return tmp_path / "songs"
+
+
+def train(run_door, songs, tmp_path, *more):
+    if not (tmp_path / "codec.yaml").exists():
+        write_yaml(tmp_path / "codec.yaml")
+    return run_door(
+        "tokenizer_bridge.train_codec", f"--input={songs}", f"--output={tmp_path / 'run'}",
+        f"--config={tmp_path / 'codec.yaml'}", "--steps=2", "--batch_size=1", "--crop_s=0.4",
+        "--validate_every=1", *more,
+    )  # fmt: skip
+
+
+def test_a_refused_run_leaves_the_codec_as_it_was(songs, tmp_path, run_door):
+    outcome = train(run_door, songs, tmp_path)
+    assert outcome.code == 0, outcome.err
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    networks = copy.deepcopy(NETWORKS)
+    networks["backbone"]["init_args"]["num_layers"] += 1
+    write_yaml(tmp_path / "other.yaml", networks)
+    for flag, text in (
+        (f"--config={tmp_path / 'other.yaml'}", "was trained with num_layers="),
+        ("--seed=-1", "seed"),
+        ("--learning_rate=-1", "learning_rate"),
+        ("--crop_s=nan", "--crop_s=nan: a finite number"),
+    ):
+        outcome = train(run_door, songs, tmp_path, flag)
+        assert outcome.code == 1 and text in outcome.err and "Traceback" not in outcome.err
+        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_log_that_a_kill_cut_short_is_gone_on_with(songs, tmp_path, run_door):
+    assert train(run_door, songs, tmp_path).code == 0
+    log = tmp_path / "run/log.jsonl"
+    rows = log.read_text().splitlines()
+    log.write_text(rows[0] + "\n" + rows[1][:20])
+    outcome = train(run_door, songs, tmp_path, "--steps=3")
+    assert outcome.code == 0, outcome.err
+    assert [json.loads(row)["step"] for row in log.read_text().splitlines()] == [1, 3]
+
+
+def test_a_run_that_blows_up_says_so(songs, tmp_path, run_door):
+    outcome = train(run_door, songs, tmp_path, "--learning_rate=1e30")
+    assert outcome.code == 1 and "Traceback" not in outcome.err
+    assert "try a lower --learning_rate" in outcome.err
 
 
 def test_the_encoder_starts_with_outputs_of_unit_variance():

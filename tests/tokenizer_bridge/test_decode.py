@@ -125,16 +125,31 @@ def test_the_door(tokens, codec_dir, tmp_path, run_door):
     np.testing.assert_allclose(audio, exact.clip(-1, 1), atol=1e-3)
     assert ("beyond full scale" in outcome.out) == (np.abs(exact).max() > 1)
 
-    (output / "seed0_1.wav").write_bytes(b"mine")
+    (output / "seed0_0.wav").unlink()
+    written = (output / "seed0_1.wav").stat().st_mtime_ns
     outcome = run_door(DECODE, *arguments)
-    assert outcome.code == 0 and "3 files existed and were kept" in outcome.out
-    assert (output / "seed0_1.wav").read_bytes() == b"mine"
-    assert run_door(DECODE, *arguments, "--overwrite").code == 0
-    assert soundfile.info(output / "seed0_1.wav").frames == 3000 * HOP
+    assert outcome.code == 0 and "1 files written" in outcome.out
+    assert "2 files existed and were kept" in outcome.out
+    assert (output / "seed0_1.wav").stat().st_mtime_ns == written
 
     outcome = run_door(DECODE, *flags(tokens, tmp_path / "flacs", codec_dir, "--format=flac"))
     assert outcome.code == 0 and "3 files written" in outcome.out
     assert soundfile.info(tmp_path / "flacs/seed0_0.flac").format == "FLAC"
+
+
+def test_files_of_something_else_are_not_taken_for_done(tokens, codec_dir, tmp_path, run_door):
+    output = tmp_path / "wavs"
+    arguments = flags(tokens, output, codec_dir)
+    assert run_door(DECODE, *arguments).code == 0
+    assert_one_line_error(run_door(DECODE, *arguments, "--overlap_s=0.1"), "these windows")
+    np.save(tmp_path / "seed0_1.npy", random_codes(3000, 7))
+    other = flags(tmp_path / "seed0_1.npy", output, codec_dir, "--codec=toy")
+    assert_one_line_error(run_door(DECODE, *other), "seed0_1.wav exists and was not decoded from")
+    (output / "seed0_1.wav").write_bytes(b"mine")
+    assert_one_line_error(run_door(DECODE, *arguments), "seed0_1.wav exists and was not decoded")
+    assert (output / "seed0_1.wav").read_bytes() == b"mine"
+    assert run_door(DECODE, *arguments, "--overwrite").code == 0
+    assert soundfile.info(output / "seed0_1.wav").frames == 3000 * HOP
 
 
 def test_npy(codec_dir, tmp_path, run_door):
@@ -171,6 +186,9 @@ def test_npy_that_cannot_be_decoded(codec_dir, tmp_path, run_door):
     refused("token -1", "--codec=toy")
     np.save(path, np.array([0.5]))
     refused("whole numbers", "--codec=toy")
+    with open(path, "wb") as file:
+        np.savez(file, codes=np.array([3, 4]))
+    refused("an archive of arrays", "--codec=toy")
     np.save(path, np.zeros((2, 0), int))
     refused("are needed, not (2, 0)", "--codec=toy")
 

@@ -247,6 +247,16 @@ def test_resuming_with_another_number_of_shards(codec, songs, tmp_path):
     assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
 
 
+def test_workers_that_finish_at_the_same_time_all_find_the_dataset(codec, songs, tmp_path):
+    job = make_job(songs, tmp_path / "out")
+    first = run_shard(job, codec, 0, 1)
+    second = assemble(job)  # of a worker that came too late: the logs are gone
+    assert second is not None and second.splits == first.splits
+    (job.output / "dataset.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        assemble(job)
+
+
 def test_a_shard_belongs_to_one_process(tmp_path):
     with WorkLog(tmp_path / "x.log") as log:
         log.append(b"\x81\xa2id\xa1a")  # msgpack of {"id": "a"}
@@ -273,6 +283,13 @@ def test_other_settings_are_refused(codec, songs, tmp_path):
         )
         with pytest.raises(UserError, match="another codec"):
             run_shard(changed, codec, 0, 2)
+        if not whole:
+            settings = (job.unfinished / "settings.json").read_text()
+            for damaged in ("", "[1]"):
+                (job.unfinished / "settings.json").write_text(damaged)
+                with pytest.raises(UserError, match="settings.json is damaged: remove"):
+                    run_shard(job, codec, 0, 2)
+            (job.unfinished / "settings.json").write_text(settings)
 
 
 def test_killed_and_resumed(songs, codec_dir, tmp_path, run_door):
@@ -383,6 +400,9 @@ def test_flags_that_make_no_sense(songs, codec_dir, tmp_path, run_door):
     for flag, text in (
         ("--shard=2/2", "--shard=2/2: must be i/n"),
         ("--overlap_s=0.9", "--window_s=1 --overlap_s=0.9"),
+        ("--window_s=nan", "--window_s=nan: a finite number is needed"),
+        ("--output=", "--output is empty"),
+        ("--device=teapot", "--device=teapot cannot be used: Expected one of cpu"),
         ("stray", "unexpected argument 'stray'"),
     ):
         outcome = run_door(ENCODE, *flags(songs, tmp_path / "out", codec_dir), flag)

@@ -51,8 +51,9 @@ def test_links(tmp_path):
     (tmp_path / "in/b").symlink_to(tmp_path / "outside")
     (tmp_path / "in/twice.wav").symlink_to(tmp_path / "in/a/x.wav")
     (tmp_path / "in/broken.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "in/self.wav").symlink_to(tmp_path / "in/self.wav")
     ids = [track.id for track in folder.tracks(tmp_path / "in")]
-    assert ids == ["a/x.wav", "a/y.wav", "b/z.wav", "broken.wav"]
+    assert ids == ["a/x.wav", "a/y.wav", "b/z.wav", "broken.wav", "self.wav"]
 
 
 def test_a_name_that_is_no_text(tmp_path):

@@ -139,6 +139,10 @@ def test_yaml_is_read_as_published_and_as_bare_networks(tmp_path):
         ("backbone", "dim", 33, "33"),
         ("feature_extractor", "num_quantizers", 2, "num_quantizers is 2"),
         ("feature_extractor", "vq_bins", None, "vq_bins"),
+        ("feature_extractor", "vq_bins", 2**17, "codebook_size 131072 is above 65536"),
+        ("feature_extractor", "vq_bins", "many", "codebook_size is 'many'"),
+        ("feature_extractor", "dowmsamples", [8, 0], "strides is 0"),
+        ("backbone", "num_layers", -1, "num_layers is -1"),
     ],
 )
 def test_yaml_of_another_network_is_one_line(tmp_path, network, size, value, message):

@@ -1,6 +1,8 @@
 """The token dataset: what is written is read back, and nothing damaged passes for whole."""
 
+import functools
 import json
+import operator
 import pickle
 import resource
 import subprocess
@@ -116,9 +118,35 @@ def test_dataset_json_must_be_understood(path):
     edit_json(path, lambda meta: meta["splits"]["train"]["lengths"].pop())
     assert "9 lengths for 10 records" in refusal(lambda: TokenDataset(path))
     edit_json(path, lambda meta: meta["codec"].pop("hop_length"))
-    assert "dataset.json lacks 'hop_length'" in refusal(lambda: TokenDataset(path))
+    assert "dataset.json: lacks 'hop_length'" in refusal(lambda: TokenDataset(path))
     (path / "dataset.json").write_text((path / "dataset.json").read_text()[:50])
     assert "dataset.json is not JSON" in refusal(lambda: TokenDataset(path))
+
+
+def places(tree, above=()):
+    """Keys that lead to each entry of nested maps and lists, the maps and lists themselves too."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        yield (*above, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*above, key))
+
+
+def test_nothing_in_dataset_json_can_be_of_another_kind(path):
+    whole = (path / "dataset.json").read_text()
+    for *above, key in places(json.loads(whole)):
+        if above == ["origin"] or key == "format_version":
+            continue  # what is in `origin` is the writer's business; versions have their own test
+        for other in (None, "../x", -1, 0.5, [], {}, True, 10**30):
+            meta = json.loads(whole)
+            node = functools.reduce(operator.getitem, above, meta)
+            same_kind = type(node[key]) is type(other)
+            node[key] = other
+            (path / "dataset.json").write_text(json.dumps(meta))
+            try:
+                TokenDataset(path).verify()
+            except UserError:
+                continue
+            assert same_kind, f"{above} {key} = {other!r} went unnoticed"
 
 
 def test_missing_and_truncated_shards(path):

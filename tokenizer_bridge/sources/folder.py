@@ -49,7 +49,7 @@ def _audio_files(folder: Path, ancestors: frozenset[str]) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if os.path.isdir(entry.path):  # entry.is_dir() raises for a link to itself
             yield from _audio_files(Path(entry.path), ancestors | {real})
         elif Path(entry.name).suffix[1:].lower() in READABLE | UNREADABLE:
             yield Path(entry.path)

@@ -43,14 +43,19 @@ def load_codec_files(
     """The codec of a published YAML and weights pair, in eval mode; and the tensors skipped.
 
     Raises UserError when a file is missing, cut short, would run code, or when its names and shapes
-    are not those that the YAML describes.
+    are not those that the YAML describes, or when the device cannot be used.
     """
     config = WavTokenizerConfig.from_yaml(yaml_path)
     weights = read_weights(weights_path)
     codec = WavTokenizer(config)
     _check_tensors(codec.state_dict(), weights.tensors, yaml_path, weights_path)
     codec.load_state_dict(weights.tensors)  # copies, which widens fp16 to fp32
-    return codec.to(device).eval(), weights.num_skipped
+    try:
+        codec.to(device)
+    except (RuntimeError, AssertionError) as error:  # which of them depends on PyTorch's build
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device={device} cannot be used: {reason}") from error
+    return codec.eval(), weights.num_skipped
 
 
 def read_weights(path: str | os.PathLike) -> CodecWeights:

@@ -1,6 +1,6 @@
 """Sizes of a WavTokenizer, as its published YAML states them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import yaml
 
 from tokenizer_bridge.errors import UserError
 
+MAX_CODEBOOK_SIZE = 2**16  # token datasets hold uint16
 SAMPLE_RATE = 24_000  # Hz; every published WavTokenizer works at this rate
 
 
@@ -34,6 +35,14 @@ class WavTokenizerConfig:
     sample_rate: int = SAMPLE_RATE  # Hz
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            sizes = getattr(self, field.name)
+            for size in sizes if field.name == "strides" else [sizes]:
+                optional = field.name == "adanorm_num_embeddings" and size is None
+                if not optional and (type(size) is not int or size < 1):
+                    raise ValueError(f"{field.name} is {size!r}; a whole number above 0 is needed")
+        if self.codebook_size > MAX_CODEBOOK_SIZE:
+            raise ValueError(f"codebook_size {self.codebook_size} is above {MAX_CODEBOOK_SIZE}")
         if self.n_fft < self.hop_length:
             raise ValueError(f"n_fft {self.n_fft} is shorter than the hop {self.hop_length}")
         if self.backbone_dim % 32:

@@ -1,6 +1,7 @@
 """Codec training: one deterministic step, and everything needed to go on after a stop."""
 
 import math
+import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -196,9 +197,12 @@ class CodecTrainer:
         """Continues from `save`; the number of steps may differ, and with it the learning rate.
 
         Raises:
-          UserError: the state belongs to another configuration.
+          UserError: the state belongs to another configuration, or is damaged.
         """
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, weights_only=True)
+        except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+            raise UserError(f"{path}: damaged; remove it to train from the start") from error
         for name, given in (
             ("training", asdict(self.config)),
             ("network", asdict(self.model.config)),
