@@ -48,6 +48,8 @@ def main(argv: list[str]) -> None:
             figures["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
             print(json.dumps(figures))
         return
+    if FLAGS.output:
+        Path(FLAGS.output).parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
     report = {part: in_process_of_its_own(part) for part in FLAGS.parts}
     if "train" in report and "data" in report:
         ratio = report["data"]["tokens/s"] / report["train"]["tokens/s"]

@@ -2,8 +2,8 @@
 # Sourced by the other scripts: a virtual environment with everything in requirements.txt.
 # VENV names its folder (default: .venv beside the project); PYTHON the interpreter to build it with.
 
-project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-VENV=${VENV:-$project/.venv}
+project=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=$(realpath -m -- "${VENV:-$project/.venv}") # scripts change directory
 
 fail() {
   echo "error: $*" >&2

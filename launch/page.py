@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     generated = TokenDataset(FLAGS.generated)
     codec, info = registry.load_codec(tokens.codec["name"], codec_dir=FLAGS.codec_dir)
     order = code_order(codec)
-    split = "validation" if tokens.num_records("validation") else "train"
+    split = "validation" if "validation" in tokens.splits else "train"
     page = {
         "title": f"New music from {Path(FLAGS.input).resolve().name}",
         "pieces": [new_piece(r, Path(FLAGS.wavs), order) for r in generated.records("generated")],

@@ -10,13 +10,13 @@ set -euo pipefail
 music=${1:-}
 if [ -n "$music" ]; then
   [ -d "$music" ] || { echo "error: $music: no such folder" >&2; exit 1; }
-  music=$(cd "$music" && pwd)
+  music=$(realpath -s -- "$music")
 fi
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$project"
 
-run=${RUN:-runs/$(if [ -n "$music" ]; then basename "$music"; else echo quickstart; fi)}
+run=${RUN:-runs/$(if [ -n "$music" ]; then basename -- "$music"; else echo quickstart; fi)}
 music=${music:-tokenizer_bridge/assets/clips}
 mkdir -p "$run"
 
@@ -29,7 +29,9 @@ say "2/6 train"
 "$PY" -m sedd_jax.train --config=configs/quickstart.py --config.data.path="$run/tokens" \
   --workdir="$run/model"
 say "3/6 measure on held-out music"
-"$PY" -m sedd_jax.evaluate --workdir="$run/model" --split=validation
+split=validation # a single track is not split
+compgen -G "$run/tokens/validation-*" > /dev/null || split=train
+"$PY" -m sedd_jax.evaluate --workdir="$run/model" --split="$split"
 say "4/6 sample"
 "$PY" -m sedd_jax.sample --workdir="$run/model" --num_samples=8 --output="$run/new"
 say "5/6 decode"

@@ -177,11 +177,11 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"config.{key} is {values[key]!r}; it can be {', '.join(choices)}")
     for key, (low, high) in RANGES.items():
         value = values[key]
-        if high is None and isinstance(value, int):
-            high = 2**31 - 1  # beyond it arrays of counters and indices overflow
         if not (value >= low and (high is None or value <= high)):
             bound = f"at least {low}" if high is None else f"between {low} and {high}"
             raise UserError(f"config.{key} is {value}; it must be {bound}")
+        if isinstance(value, int) and value >= 2**32:  # no counter or seed holds it
+            raise UserError(f"config.{key} is {value}; it must be below 2**32")
 
     model, training, noise = config.model, config.training, config.noise
     if model.width % model.num_heads or (model.width // model.num_heads) % 2:

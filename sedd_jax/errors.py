@@ -45,7 +45,7 @@ def _refusal(error: Exception) -> str:
         if not frame.filename.startswith(("<frozen", *libraries)):  # then it is the config file
             what = f"{type(error).__name__}: {one_line(error)}"
             return f"{frame.filename}, line {frame.lineno}: {what}"
-    if "get_config" in str(error):
+    if "has no attribute 'get_config'" in str(error):
         return "--config: the file has no get_config(), as configs/music_small.py has one"
     if isinstance(error, AttributeError | KeyError):  # ml_collections: an override of no known key
         name = re.search(r"\w+", str(error))

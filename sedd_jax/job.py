@@ -15,7 +15,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.run import Run, build
 from sedd_jax.state import TrainState
 from tokenizer_bridge.files import write_json_atomically
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.records import DATASET_FILE, TokenDataset
 
 TRAIN_SPLIT = "train"
 
@@ -84,6 +84,8 @@ def prepare(config: ConfigDict, workdir: Path) -> Job:
     config_lib.check(config)
     if not config.data.path:
         raise UserError("config.data.path is empty: --config.data.path=TOKENS, a token dataset")
+    if (workdir / DATASET_FILE).exists():
+        raise UserError(f"{workdir} holds a token dataset: use another --workdir")
     dataset = TokenDataset(config.data.path)
     config = config.copy_and_resolve_references()
     config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere

@@ -8,6 +8,7 @@ to audio, in a process of its own: python -m tokenizer_bridge.decode --input=NEW
 """
 
 import dataclasses
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,11 @@ def main(argv: list[str]) -> int:
     del argv
     if CODEC_DIR.value and not WAVS.value:
         raise UserError("--codec_dir is for --wavs, which is missing")
+    if WAVS.value and importlib.util.find_spec("torch") is None:
+        raise UserError(
+            "--wavs needs PyTorch, which is not installed here: sample without it, then run "
+            "tokenizer_bridge.decode where it is"
+        )
     use_compilation_cache()
     run, params, step = load_run(WORKDIR.value, STEP.value)
     defaults = run.config.sampling

@@ -33,6 +33,8 @@ flags.DEFINE_string("output", None, "JSON file for the figures.")
 
 def main(argv: list[str]) -> None:
     del argv
+    if FLAGS.output:
+        Path(FLAGS.output).parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
     codec, info = registry.load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir)
     clips = read_clips(FLAGS.input, info.sample_rate, FLAGS.clip_s, FLAGS.clips_per_track)
     untrained = untrained_like(codec, clips)

@@ -54,7 +54,7 @@ StateDict = Mapping[str, np.ndarray]
 def to_params(state_dict: StateDict) -> dict:
     """Published state dict (arrays by name) → nested dict of fp32 arrays, blocks stacked (N, …).
 
-    Raises UserError naming an array that is missing, unknown or of the wrong shape.
+    Raises UserError naming an array that is missing, unknown, of the wrong shape or not finite.
     """
     weights = {name: w for name, w in state_dict.items() if not name.endswith(BUFFER)}
     num_blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
@@ -80,11 +80,17 @@ def _take(weights: dict[str, np.ndarray], name: str, path: tuple[str, ...]) -> n
     """The weight of that name, taken out of `weights`, as fp32 in our layout."""
     if name not in weights:
         raise UserError(f"the weights hold no {name}")
-    weight = np.asarray(weights.pop(name)).astype(np.float32)
+    try:
+        weight = np.asarray(weights.pop(name)).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} holds no numbers") from error
+    if not np.isfinite(weight).all():
+        raise UserError(f"{name} holds values that are not finite")
+    wrong_rank = weight.ndim != (2 if path[-1] in ("kernel", "embedding") else 1)
+    if wrong_rank or (path == QKV and weight.shape[0] != 3 * weight.shape[1]):
+        raise UserError(f"{name} has shape {weight.shape}: not that of the published network")
     if path[-1] != "kernel":
         return weight
-    if weight.ndim != 2 or (path == QKV and weight.shape[0] != 3 * weight.shape[1]):
-        raise UserError(f"{name} has shape {weight.shape}: not that of the published network")
     kernel = np.ascontiguousarray(weight.T)
     return kernel.reshape(kernel.shape[0], 3, -1) if path == QKV else kernel
 

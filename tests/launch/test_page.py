@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -58,6 +59,17 @@ def test_the_page_holds_everything_itself(finished_run, codec_dir, run_door):
     assert not re.findall(r"(?:src|href)=\"(?!data:)", html)
     assert "1.234" in html and "sample_1" in html and "validation.wav" in html
     assert "train.wav" not in html  # held-out music is shown, where there is some
+
+
+def test_without_validation_music_the_trained_on_is_shown(finished_run, codec_dir, run_door):
+    shutil.rmtree(finished_run / "tokens")
+    _, info = load_codec("toy", codec_dir=codec_dir)
+    with TokenDatasetWriter(finished_run / "tokens", vars(info)) as writer:
+        tokens = np.arange(3000, dtype=np.uint16) % 16
+        writer.write("train", Record(id="train.wav", tokens=tokens, duration_s=1.0))
+    outcome = run_door("launch.page", *arguments(finished_run, codec_dir))
+    assert outcome.code == 0, outcome.err
+    assert "train.wav" in (finished_run / "run" / "index.html").read_text()
 
 
 def test_a_missing_piece_is_named(finished_run, codec_dir, run_door):

@@ -64,6 +64,15 @@ def test_interrupted_then_finished_equals_undisturbed(workdir, tmp_path):
 def test_mistakes_are_one_line(workdir, tmp_path):
     line = error_line(run(command(tmp_path, tmp_path / "new", "--num_samples=1")))
     assert "holds no trained run" in line
+    program = (
+        "import sys, runpy, importlib.util as util\n"
+        "found = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'torch' else found(name, *rest)\n"
+        "runpy.run_module('sedd_jax.sample', run_name='__main__')"
+    )
+    without_torch = [sys.executable, "-c", program, *command(workdir, tmp_path / "new")[3:]]
+    line = error_line(run([*without_torch, "--num_samples=1", f"--wavs={tmp_path}"]))
+    assert "--wavs needs PyTorch" in line and not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     line = error_line(run(command(workdir, tmp_path / "file", "--num_samples=1")))
     assert "cannot write to --output" in line

@@ -46,6 +46,8 @@ def test_bad_data_is_refused(tokens, tmp_path):
     assert "config.data.path is empty" in refuse(toy_config(), workdir)
     missing = toy_config(data__path=str(tmp_path / "none"))
     assert "none is not a directory" in refuse(missing, workdir, records_errors.UserError)
+    good = toy_config(data__path=str(tokens))
+    assert "holds a token dataset: use another --workdir" in refuse(good, tokens)
     (tmp_path / "empty").mkdir()
     empty = toy_config(data__path=str(tmp_path / "empty"))
     assert "not a whole token dataset" in refuse(empty, workdir, records_errors.UserError)

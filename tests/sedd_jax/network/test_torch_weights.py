@@ -141,6 +141,13 @@ def test_other_files_get_one_clear_line(published, tmp_path):
     missing = {name: w for name, w in weights.items() if name != "blocks.1.mlp.2.bias"}
     np.savez(tmp_path / "missing.npz", **missing)
     np.savez(tmp_path / "more.npz", **weights, lm_head=np.ones(3))
+    embedding = weights["vocab_embed.embedding"]
+    for name, other in (
+        ("rank", embedding.ravel()),
+        ("nan", embedding * np.nan),
+        ("text", np.full(embedding.shape, "a")),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **{**weights, "vocab_embed.embedding": other})
     checkpoint = published_checkpoint(weights, shift=0.0)
     del checkpoint["ema"]["shadow_params"][3]
     torch.save(checkpoint, tmp_path / "ema.pth")
@@ -153,6 +160,9 @@ def test_other_files_get_one_clear_line(published, tmp_path):
         "list.pth": "holds a list where a state dict belongs",
         "missing.npz": "hold no blocks.1.mlp.2.bias",
         "more.npz": "lm_head is no weight",
+        "rank.npz": "vocab_embed.embedding has shape",
+        "nan.npz": "vocab_embed.embedding holds values that are not finite",
+        "text.npz": "vocab_embed.embedding holds no numbers",
         "ema.pth": "the EMA holds 29 arrays for 30 parameters",
     }
     for name, message in messages.items():
