@@ -13,6 +13,8 @@ def test_stratified_t_has_one_time_in_every_stratum():
     stratum_B = np.floor((np.sort(t_B) - 1e-3) / (1 - 1e-3) * 64 - 1e-4)
     assert len(np.unique(stratum_B)) == 64
     assert t_B.min() >= 1e-3 and t_B.max() <= 1
+    late_B = stratified_t(jax.random.key(3), 64, eps=0.5)
+    np.testing.assert_allclose(late_B, 0.5 + 0.5 * (t_B - 1e-3) / (1 - 1e-3), atol=1e-6)
     # Rows must not differ in how noisy they are on average.
     times = jnp.stack([stratified_t(jax.random.key(i), 4) for i in range(400)])
     np.testing.assert_allclose(times.mean(0), 0.5, atol=0.06)

@@ -181,6 +181,46 @@ def test_denoising_leaves_no_mask_even_where_the_scores_are_tiny():
         np.testing.assert_array_equal(denoise(known_BxL, level), known_BxL)
 
 
+@pytest.mark.parametrize("name", sampler.SAMPLERS)
+def test_steps_run_evenly_from_one_to_eps_each_with_a_key_of_its_own(name, monkeypatch):
+    noise, eps, length = LogLinear(), 0.2, 5
+    sigmas, removed, key_data = [], [], []
+
+    class Spy(Absorbing):
+        def euler_law(self, x_BxL, score_sum_BxL, dsigma_B):
+            removed.append(float(dsigma_B[0]))
+            return super().euler_law(x_BxL, score_sum_BxL, dsigma_B)
+
+        def sample_limit(self, key_B, length):
+            key_data.append(tuple(jax.random.key_data(key_B)[0].tolist()))
+            return super().sample_limit(key_B, length)
+
+    def log_score_fn(x_BxL, sigma_B):
+        sigmas.append(float(sigma_B[0]))
+        return jnp.zeros((*x_BxL.shape, 4))
+
+    def draw(self, key_B):
+        key_data.append(tuple(jax.random.key_data(key_B)[0].tolist()))
+        return self.x_BxL
+
+    monkeypatch.setattr(ReverseStep, "draw", draw)
+    graph, key_1 = Spy(3), keys(1)
+    with jax.disable_jit():  # so that a scan shows its values
+        x_1xL = sampler.start(graph, key_1, length)
+        for first in (0, 2):
+            x_1xL = sampler.sample_chunk(
+                name, graph, noise, log_score_fn, key_1, x_1xL,
+                first=jnp.int32(first), num=2, steps=4, eps=eps,
+            )  # fmt: skip
+        sampler.denoise_step(graph, noise, log_score_fn, key_1, x_1xL, steps=4, eps=eps)
+    t = np.array([1.0, 0.8, 0.6, 0.4, eps])
+    sigma, dsigma = noise(t)
+    np.testing.assert_allclose(sigmas, sigma, rtol=1e-5)
+    left = 0.2 * dsigma[:-1] if name == "euler" else jnp.expm1(sigma[:-1] - sigma[1:])
+    np.testing.assert_allclose(removed, left, rtol=1e-4)
+    assert len(set(key_data)) == len(key_data) == 6
+
+
 def test_unknown_sampler_is_refused():
     with pytest.raises(ValueError, match="sampling.sampler"):
         sampler.step("heun", GRAPHS[0], LogLinear(), None, keys(1), jnp.zeros((1, 3)), 0.5, 0.1)
