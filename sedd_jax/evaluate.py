@@ -78,6 +78,7 @@ def main(argv: list[str]) -> None:
         "num_tokens_left_over": windows.num_left_over,
         "num_tracks_skipped": windows.num_skipped,
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
+        "model_bits_by_t": likelihood.bits_by_t(bound, length),
         # Paired by track, so its error is smaller than the two figures' own would suggest.
         "above_model": {
             name: estimate(bits_W - model_W, windows)

@@ -33,6 +33,8 @@ def test_report(workdir):
     assert bits["model"]["mean"] > np.log2(NUM_CODES)  # a random network knows less than nothing
     assert bits["uniform"] == {"mean": np.log2(NUM_CODES), "standard_error": 0.0}
     assert above["bigram"]["mean"] == pytest.approx(bits["bigram"]["mean"] - bits["model"]["mean"])
+    assert set(report["model_bits_by_t"]) <= {f"{i / 10:.1f}-{(i + 1) / 10:.1f}" for i in range(10)}
+    assert sum(report["model_bits_by_t"].values()) > 0
     for name in ("score model (bound)", "bigram", "unigram", "uniform"):
         assert name in result.stdout
 

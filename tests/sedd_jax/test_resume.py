@@ -7,8 +7,10 @@ import time
 
 import jax
 import numpy as np
+import pytest
 
 from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.metrics import read_lines
 from sedd_jax.run import build, checkpoint_dir
 from tests.sedd_jax.toy import (
     CODEC,
@@ -78,3 +80,13 @@ def test_killed_three_times_the_final_state_is_bit_equal(tmp_path):
     lines, expected_lines = metrics(killed), metrics(undisturbed)
     assert [line["step"] for line in lines] == [line["step"] for line in expected_lines]
     assert [line["loss"] for line in lines] == [line["loss"] for line in expected_lines]
+
+    # The account of time goes back to the first start, and no second is counted twice.
+    account = lines[-1]
+    kinds = {k: v for k, v in account.items() if k.startswith("wall_seconds/")}
+    total = kinds.pop("wall_seconds/total")
+    assert sum(kinds.values()) == pytest.approx(total, abs=0.1)
+    assert 0 < account["goodput"] < 1 and kinds["wall_seconds/down"] > 0
+    records = read_lines(killed / "goodput.jsonl")
+    reported = next(record for record in records if record["step"] == NUM_STEPS)
+    assert total == pytest.approx(reported["time"]["wall"] - records[0]["time"]["wall"], abs=0.5)
