@@ -10,7 +10,7 @@ from sedd_jax import hardware
     [
         ("TPU v4", 275), ("TPU v5 lite", 197), ("TPU v5", 459), ("TPU v5p", 459),
         ("TPU v6 lite", 918), ("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA A100 80GB PCIe", 312),
-        ("NVIDIA H100 80GB HBM3", 989.4), ("NVIDIA H100 PCIe", 756.4), ("NVIDIA H200", 989.4),
+        ("NVIDIA H100 80GB HBM3", 989), ("NVIDIA H100 PCIe", 756.4), ("NVIDIA H200", 989),
         ("NVIDIA H200 NVL", 835.5), ("NVIDIA B200", 2250),
     ],
 )  # fmt: skip
