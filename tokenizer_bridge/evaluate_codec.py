@@ -63,12 +63,13 @@ def read_clips(directory: str, sample_rate: int, clip_s: float, per_track: int) 
     """
     length = round(clip_s * sample_rate)
     clips, too_short = [], []
-    for track in tqdm(folder.tracks(directory), desc="reading", unit="track", leave=False):
-        samples = load_int16(track, sample_rate, min_seconds=0.0)
-        count = min(per_track, len(samples) // length)
-        starts = np.linspace(0, len(samples) - length, count).astype(int)
-        clips += [samples[i : i + length] for i in starts]
-        too_short += [track.id] if count == 0 else []
+    with tqdm(folder.tracks(directory), desc="reading", unit="track", leave=False) as bar:
+        for track in bar:
+            samples = load_int16(track, sample_rate, min_seconds=0.0)
+            count = min(per_track, len(samples) // length)
+            starts = np.linspace(0, len(samples) - length, count).astype(int)
+            clips += [samples[i : i + length] for i in starts]
+            too_short += [track.id] if count == 0 else []
     if len(clips) < 2:
         raise UserError(f"{directory}: needs at least two clips of {clip_s:g} s")
     if too_short:

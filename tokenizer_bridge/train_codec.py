@@ -68,10 +68,10 @@ def main(argv: list[str]) -> None:
             f"{output} was trained on other tracks than {FLAGS.input} holds (its tracks.json): "
             "use the same music or another --output"
         )
-    loaded = [
-        load_int16(track, network.sample_rate, min_seconds=2 * config.crop_s)
-        for track in tqdm([*train_tracks, *held_tracks], desc="reading", unit="track")
-    ]
+    with tqdm([*train_tracks, *held_tracks], desc="reading", unit="track") as bar:
+        loaded = [
+            load_int16(track, network.sample_rate, min_seconds=2 * config.crop_s) for track in bar
+        ]
     tracks, held = loaded[: len(train_tracks)], loaded[len(train_tracks) :]
 
     trainer = CodecTrainer(network, config, tracks)

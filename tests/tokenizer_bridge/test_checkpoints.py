@@ -185,6 +185,14 @@ def test_names_and_shapes_must_be_those_of_the_yaml(tmp_path, yaml_path):
         assert part in str(caught.value)
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path, yaml_path):
+    tensors = dict(make_codec().state_dict())
+    tensors["head.out.bias"] = torch.full_like(tensors["head.out.bias"], torch.nan)
+    safetensors.torch.save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="head.out.bias holds values that are not finite"):
+        checkpoints.load_codec_files(yaml_path, tmp_path / "x.safetensors")
+
+
 def test_a_file_without_codec_weights_says_so(tmp_path, yaml_path):
     for content in [{"model": {"weight": torch.zeros(2)}}, [1, 2], {"state_dict": 3}]:
         torch.save(content, tmp_path / "x.ckpt")

@@ -99,6 +99,7 @@ def test_a_refused_run_leaves_the_codec_as_it_was(songs, tmp_path, run_door):
         ("--seed=-1", "seed"),
         ("--learning_rate=-1", "learning_rate"),
         ("--crop_s=nan", "--crop_s=nan: a finite number"),
+        ("--crop_s=3", "\nerror: "),  # on a line of its own, after the progress bar
     ):
         outcome = train(run_door, songs, tmp_path, flag)
         assert outcome.code == 1 and text in outcome.err and "Traceback" not in outcome.err

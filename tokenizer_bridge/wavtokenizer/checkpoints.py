@@ -190,6 +190,11 @@ def _check_tensors(
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
+    problems += [
+        f"{name} holds values that are not finite"
+        for name, tensor in found.items()
+        if name in expected and not torch.isfinite(tensor).all()
+    ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
