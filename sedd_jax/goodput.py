@@ -106,7 +106,10 @@ class _History:
         """Seconds by kind, in all `total`."""
         line = self.last
         productive = self.kept + line.productive
-        spent = self.spent + Counter(line.spent)
+        spent = {
+            kind: self.spent[kind] + line.spent.get(kind, 0.0)
+            for kind in dict.fromkeys((*self.spent, *line.spent))
+        }
         down = max(self.down, 0.0)
         lost = self.computed - self.kept
         other = self.alive - productive - lost - sum(spent.values())

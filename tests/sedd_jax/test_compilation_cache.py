@@ -52,10 +52,12 @@ def test_an_empty_place_turns_it_off(home, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bucket_is_left_to_jax(home):
+def test_a_bucket_is_left_to_jax(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     jax.config.update("jax_compilation_cache_dir", "gs://bucket/compiled")
     use_compilation_cache()
     assert jax.config.jax_compilation_cache_dir == "gs://bucket/compiled"
+    assert not list(tmp_path.iterdir())
 
 
 def read_only(home, monkeypatch):
