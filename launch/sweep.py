@@ -10,7 +10,7 @@ The config file has a sweep() beside its get_config(), which yields the override
     --slurm=FILE    writes a SLURM array script for the runs that are not finished;
                     what follows -- are options of sbatch
     --gke=FILE      writes a JobSet for each of them; what follows -- are flags of launch.gke_jobset
-    --report        makes table and plot from what there is
+    --report        makes table and plot from what there is, of --metric=NAME
 
 The same command goes on where an earlier one was: finished runs are not repeated, the others
 resume. Ctrl-C or SIGTERM lets the runs under way save first. DIR gets results.csv and METRIC.png.

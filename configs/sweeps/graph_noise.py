@@ -6,10 +6,11 @@
 Trains the paper's small model 4 times for 20,000 steps: a job for a cluster (`--slurm`, `--gke`),
 each run on 8 GPUs or TPU chips. On a CPU take a smaller model by name,
 `--config=configs/sweeps/graph_noise.py:quickstart`: 4 times a few minutes on 2 cores.
-What to expect: bounds of different processes on the same tokens, in bits per token, so they can be
-compared. Absorbing with log-linear noise is the paper's choice for music and should win; uniform is
-published with geometric noise. Absorbing with geometric noise is legal but odd: with
-sigma from 1e-4 to 20, half of the training time sees under 5% of the tokens masked.
+What to expect: bounds of four processes on the same tokens, in bits per token, so they compare.
+Absorbing with log-linear noise is the paper's choice for music and should be lowest; uniform is
+published with geometric noise. Absorbing with geometric noise is legal but odd: with sigma from
+1e-4 to 20, half of the training time sees under 5% of the tokens masked. Uniform starts high, in
+tens or hundreds of bits, for a fresh network knows nothing of how little is noise at small sigma.
 """
 
 from collections.abc import Iterator

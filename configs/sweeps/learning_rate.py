@@ -6,8 +6,9 @@
 Trains the paper's small model 12 times for 20,000 steps: a job for a cluster (`--slurm`, `--gke`),
 each run on 8 GPUs or TPU chips. On a CPU take a smaller model by name,
 `--config=configs/sweeps/learning_rate.py:quickstart`: 12 times a few minutes on 2 cores.
-What to expect: bits per token over the learning rate, one line per warm-up. The lines part where
-the learning rate grows too large for a short warm-up: choose the left edge of what still trains.
+What to expect: a heat map of validation bits per token. Where the learning rate is too large, a
+longer warm-up helps first and nothing helps later; choose a cell beside the best one, away from
+that edge. A run that blows up stops by itself, is reported and leaves its cell out: lines instead.
 """
 
 from collections.abc import Iterator

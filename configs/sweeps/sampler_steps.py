@@ -5,10 +5,10 @@
 
 RUN is the folder of a trained run. 32 samples a set: minutes a set on one GPU or TPU chip. On a CPU
 take `--config=configs/sweeps/sampler_steps.py:tiny`, 12 sets of 4 samples with up to 64 steps.
-What to expect: `bigram_bits_per_token` falls towards the figure of real tracks (the dotted line) as
-steps are added, and stops improving long before seconds per sample stop growing; the analytic
-sampler gets there with fewer steps. Below the dotted line samples repeat themselves: compare
-`entropy_bits` (`--metric=entropy_bits --report`).
+What to expect: seconds per sample grow in proportion to the steps. `bigram_bits_per_token` should
+near that of real tracks (the dotted line) as steps are added; the interesting place is where more
+steps no longer change it. Below the dotted line is no better: samples that repeat themselves are
+there, and show in `--report --metric=entropy_bits`.
 """
 
 from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from launch.sweeping.report import Row
+from launch.sweeping.report import REAL, Row
 from tokenizer_bridge.files import atomic_file
 
 SEED_KEYS = ("seed",)  # averaged over: no axis of interest
@@ -52,6 +52,11 @@ def make_figure(rows: Sequence[Row], metric: str) -> Figure | None:
         _heat_map(figure, ax, axes, cells, metric)
     else:
         _lines(ax, axes, cells, metric)
+        known = [row.reference[metric] for row in rows if metric in row.reference]
+        if known:
+            ax.axhline(np.mean(known), color="grey", linestyle=":", label=REAL)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False, fontsize="small")
     return figure
 
 
@@ -118,12 +123,10 @@ def _lines(ax, axes: Axes, cells: Cells, metric: str) -> None:
         low = mean - [min(by_x[x]) for x in found]
         high = [max(by_x[x]) for x in found] - mean
         bars = [low, high] if any(len(by_x[x]) > 1 for x in found) else None
-        ax.errorbar(places, mean, bars, label=label, marker="o", capsize=3, linewidth=1.2)
+        ax.errorbar(places, mean, bars, label=label or None, marker="o", capsize=3, linewidth=1.2)
     if not numeric:
         ax.set_xticks(range(len(x_values)), [str(value) for value in x_values])
     elif is_log_spaced(x_values):
         ax.set_xscale("log")
     ax.set(xlabel=x_key, ylabel=metric)
     ax.grid(alpha=0.3)
-    if len(keys) > 1:
-        ax.legend(frameon=False, fontsize="small")

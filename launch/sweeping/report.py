@@ -2,8 +2,9 @@
 
 import csv
 import math
+import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,22 @@ from sedd_jax.config import flatten
 from sedd_jax.errors import UserError
 from tokenizer_bridge.files import atomic_file
 
+REAL = "real tracks"
 PICKS = ("last", "min", "max")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A run and what it has to show. metrics: NaN where a value was recorded as not finite."""
+    """A run and what it has to show.
+
+    metrics: NaN where a value was recorded as not finite; reference: those of real data.
+    """
 
     run: SweepRun
     state: str  # finished; unfinished, step 40 of 100; failed; not started
     keys: dict[str, Any]  # swept key → value
     metrics: dict[str, float]
+    reference: dict[str, float] = field(default_factory=dict)
 
 
 def make_rows(runs: Sequence[SweepRun], door: Door, pick: str) -> list[Row]:
@@ -44,6 +50,7 @@ def make_rows(runs: Sequence[SweepRun], door: Door, pick: str) -> list[Row]:
                     name: _pick([line[name] for line in history if name in line], pick)
                     for name in names
                 },
+                door.reference(run),
             )
         )
     return rows
@@ -88,6 +95,9 @@ def table(rows: Sequence[Row], metric: str, pick: str) -> str:
         [*(str(value) for value in row.keys.values()), _number(row.metrics.get(metric)), row.state]
         for row in rows
     ]
+    known = [row.reference[metric] for row in rows if metric in row.reference]
+    if known:
+        lines.append([*("" for _ in rows[0].keys), _number(statistics.fmean(known)), REAL])
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     return "\n".join(_aligned(cells, widths) for cells in [head, *lines])
 

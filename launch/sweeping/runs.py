@@ -68,6 +68,9 @@ class Door(Protocol):
     def history(self, run: SweepRun) -> list[dict[str, float | None]]:
         """What it measured, oldest first; None for a value that is not finite."""
 
+    def reference(self, run: SweepRun) -> dict[str, float]:
+        """The same metrics of real data, where there are any to be had."""
+
 
 @dataclass(frozen=True)
 class SweepFile:
@@ -85,9 +88,11 @@ class SweepFile:
 def read_sweep(path: str) -> SweepFile:
     """What follows a colon in `path` is given to sweep(), as it is to get_config().
 
-    Raises UserError when there is no sweep(), or it yields nothing or no dicts.
+    Raises UserError when there is no such file, no sweep() in it, or it yields nothing or no dicts.
     """
     file, *arguments = path.split(":", 1)
+    if not Path(file).is_file():
+        raise UserError(f"--config={file}: no such file")
     namespace = runpy.run_path(file)
     if "sweep" not in namespace:
         raise UserError(f"{file} defines no sweep(): see configs/sweeps/")

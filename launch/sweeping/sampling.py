@@ -93,10 +93,17 @@ class Sampling:
         return Progress(True, f"{origin['num_samples']:,} samples")
 
     def history(self, run: SweepRun) -> list[dict[str, float | None]]:
+        measures = self._measures(run, "measures")
+        return [measures] if measures else []
+
+    def reference(self, run: SweepRun) -> dict[str, float]:
+        return self._measures(run, "real")
+
+    def _measures(self, run: SweepRun, of: str) -> dict[str, float | None]:
         merged: dict[str, float | None] = {}
         for name in MEASURES:
-            merged |= read_measures(run.directory / name).get("measures", {})
-        return [merged] if merged else []
+            merged |= read_measures(run.directory / name).get(of, {})
+        return merged
 
 
 @functools.cache

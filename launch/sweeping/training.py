@@ -77,6 +77,9 @@ class Training:
         path = run.directory / METRICS_FILE
         return read_lines(path) if path.exists() else []
 
+    def reference(self, run: SweepRun) -> dict[str, float]:
+        return {}
+
 
 @functools.cache
 def _fingerprint(dataset: str) -> str:

@@ -101,8 +101,10 @@ def test_the_door_refuses_in_one_line_and_leaves_nothing(tokens, tmp_path):
 
 
 def test_a_file_without_a_sweep_is_refused():
-    with pytest.raises(UserError, match="configs/demo.py defines no sweep()"):
+    with pytest.raises(UserError, match="configs/demo.py defines no sweep"):
         read_sweep("configs/demo.py")
+    with pytest.raises(UserError, match="--config=configs/none.py: no such file"):
+        read_sweep("configs/none.py:demo")
 
 
 # ---- runs

@@ -104,6 +104,14 @@ def test_words_and_single_keys_are_axes_too():
     assert seeds.lines[0].get_xydata().tolist() == [[0, 1], [1, 2], [2, 3]]
 
 
+def test_real_data_is_a_line_to_compare_with():
+    keys = [{"steps": steps} for steps in (8, 16)]
+    rows = [Row(None, "finished", key, {"bits": 9.0}, {"bits": 7.0}) for key in keys]
+    ax = make_figure(rows, "bits").axes[0]
+    assert ax.lines[-1].get_ydata() == [7.0, 7.0] and ax.lines[-1].get_label() == "real tracks"
+    assert table(rows, "bits", "last").splitlines()[-1].split() == ["7", "real", "tracks"]
+
+
 def test_runs_without_a_value_are_left_out():
     assert make_figure(rows_of([({"a": 1}, math.nan)]), "bits") is None
     points = [({"a": 1}, 1.0), ({"a": 2}, math.nan), ({"a": 3}, 3.0)]
