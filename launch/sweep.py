@@ -150,13 +150,15 @@ def show_results(runs: Sequence[SweepRun], door: Door, workdir: Path) -> None:
     """Prints the table, and writes it and the plot, of whatever runs there are."""
     metric = METRIC.value or door.default_metric
     rows = report.make_rows(runs, door, PICK.value)
-    report.check_metric(rows, metric)
     print(report.table(rows, metric, PICK.value))
     workdir.mkdir(parents=True, exist_ok=True)
     report.write_csv(workdir / "results.csv", rows)
-    written = write_plot(workdir / f"{metric}.png", rows, metric)
-    print(f"{workdir / 'results.csv'}")
-    print(workdir / f"{metric}.png" if written else f"no plot: no run has a {metric} yet")
+    print(workdir / "results.csv")
+    plot = workdir / f"{metric.replace('/', '_')}.png"
+    if write_plot(plot, rows, metric):
+        print(plot)
+    else:
+        print(f"no plot: no run has recorded {metric}; recorded are {report.known_metrics(rows)}")
 
 
 if __name__ == "__main__":

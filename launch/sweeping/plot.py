@@ -13,6 +13,7 @@ from tokenizer_bridge.files import atomic_file
 SEED_KEYS = ("seed",)  # averaged over: no axis of interest
 Axes = dict[str, list[Any]]  # key → its values, as they are drawn
 Cells = dict[tuple[Any, ...], list[float]]  # one value for each of Axes → the metric, by seed
+MAX_TICKS = 10  # so many values are written below a logarithmic axis; more would run together
 MIN_HEAT = 3  # values along each side; fewer are easier to read as lines
 
 
@@ -99,7 +100,7 @@ def _heat_map(
     middle = (grid_YxX.min() + grid_YxX.max()) / 2
     for (row, column), value in np.ndenumerate(grid_YxX):
         colour = "white" if value < middle else "black"
-        ax.text(column, row, f"{value:.4g}", ha="center", va="center", color=colour)
+        ax.text(column, row, f"{value:.5g}", ha="center", va="center", color=colour)
     ax.set_xticks(range(len(x_values)), [f"{value:g}" for value in x_values])
     ax.set_yticks(range(len(y_values)), [f"{value:g}" for value in y_values])
     ax.set(xlabel=x_key, ylabel=y_key)
@@ -128,5 +129,8 @@ def _lines(ax, axes: Axes, cells: Cells, metric: str) -> None:
         ax.set_xticks(range(len(x_values)), [str(value) for value in x_values])
     elif is_log_spaced(x_values):
         ax.set_xscale("log")
+        if len(x_values) <= MAX_TICKS:
+            ax.set_xticks(x_values, [f"{value:g}" for value in x_values])
+            ax.minorticks_off()
     ax.set(xlabel=x_key, ylabel=metric)
     ax.grid(alpha=0.3)

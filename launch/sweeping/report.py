@@ -11,7 +11,6 @@ from typing import Any
 from launch.sweeping.jobs import last_line
 from launch.sweeping.runs import Door, SweepRun, swept_keys
 from sedd_jax.config import flatten
-from sedd_jax.errors import UserError
 from tokenizer_bridge.files import atomic_file
 
 REAL = "real tracks"
@@ -71,11 +70,9 @@ def _pick(values: Sequence[float | None], pick: str) -> float:
     return min(finite) if pick == "min" else max(finite)
 
 
-def check_metric(rows: Sequence[Row], metric: str) -> None:
-    """Raises UserError when runs have recorded metrics, but none of them this one."""
-    known = sorted({name for row in rows for name in row.metrics})
-    if known and metric not in known:
-        raise UserError(f"--metric={metric}: no run recorded it; there are {', '.join(known)}")
+def known_metrics(rows: Sequence[Row]) -> str:
+    """What --metric can be, for people."""
+    return ", ".join(sorted({name for row in rows for name in row.metrics})) or "none yet"
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

@@ -7,9 +7,8 @@ import math
 import pytest
 
 from configs.sweeps.grid import product
-from launch.sweeping.plot import is_log_spaced, make_figure
-from launch.sweeping.report import Row, check_metric, make_rows, table, write_csv
-from sedd_jax.errors import UserError
+from launch.sweeping.plot import is_log_spaced, make_figure, write_plot
+from launch.sweeping.report import Row, known_metrics, make_rows, table, write_csv
 from tests.launch.sweeping.toy import DOOR, toy_runs
 
 METRIC = "validation_bits_per_token"
@@ -54,11 +53,12 @@ def test_the_csv_has_every_metric_of_every_run(recorded, tmp_path):
     assert [row["optim.learning_rate"] for row in rows] == ["0.001", "0.01", "0.1"]
 
 
-def test_a_metric_that_nobody_recorded_is_refused_with_those_there_are(recorded):
+def test_a_metric_that_nobody_recorded_has_an_empty_column_and_no_plot(recorded, tmp_path):
     rows = make_rows(recorded, DOOR, "last")
-    with pytest.raises(UserError, match=f"--metric=bits.*there are loss, {METRIC}"):
-        check_metric(rows, "bits")
-    check_metric(rows[2:], "bits")  # nothing recorded yet: nothing to compare with
+    assert [line.split()[1] for line in table(rows, "bits", "last").splitlines()[1:]] == ["–"] * 3
+    assert not write_plot(tmp_path / "bits.png", rows, "bits")
+    assert not (tmp_path / "bits.png").exists()
+    assert known_metrics(rows) == f"loss, {METRIC}" and known_metrics(rows[2:]) == "none yet"
 
 
 # ---- plots
