@@ -131,7 +131,10 @@ def run_all(
     runs: Sequence[SweepRun], door: Door, num_jobs: int
 ) -> tuple[list[Outcome], int | None]:
     seldom = 0.1 if sys.stderr.isatty() else 10.0
-    with tqdm(total=len(runs), unit="run", dynamic_ncols=True, mininterval=seldom) as bar:
+    bar = tqdm(
+        total=len(runs), unit="run", dynamic_ncols=True, mininterval=seldom, disable=not runs
+    )
+    with bar:
 
         def on_poll(running: Sequence[SweepRun]) -> None:
             if running:

@@ -44,4 +44,5 @@ def _job_set(name: str, run: SweepRun, door: Training, options: Sequence[str]) -
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [""]
         raise UserError(f"launch.gke_jobset: {one_line(Exception(lines[-1]))}")
-    return f"# {run.name}\n{done.stdout}"
+    manifest = done.stdout[done.stdout.index("apiVersion:") :]  # without the command above it
+    return f"# {run.name}\n{manifest}"
