@@ -19,6 +19,15 @@ from sedd_jax.errors import UserError, one_line
 # h100.txtpb: XLA's own description of an H100 SXM (openxla/xla, Apache-2.0).
 LAUNCH = Path(__file__).parents[1]
 GPU_TARGETS = LAUNCH / "gpu_targets"
+# Without these libtpu asks a metadata server where it is, complains that it is nowhere, and lets
+# one process in at a time.
+NO_TPU_HERE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_STDERR_LOG_LEVEL": "3",
+}
 KNOWN = (
     "v5e:AxB and v6e:AxB (2x2, 2x4, 4x4 … 16x16), v5p:AxBxC (2x2x1, 2x2x2 … 16x16x24), "
     "h100:HOSTSxGPUS"
@@ -108,10 +117,8 @@ def _use_launch_settings(platform: str) -> None:
 
 def _tpu_devices(name: str, num_slices: int) -> Sequence[jax.Device]:
     _use_launch_settings("tpu")
-    # Without them libtpu asks a metadata server where it is, and lets one process in at a time.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
+    for variable, value in NO_TPU_HERE.items():
+        os.environ.setdefault(variable, value)
     slices = {"num_slices": num_slices} if num_slices > 1 else {}
     return topologies.get_topology_desc(platform="tpu", topology_name=name, **slices).devices
 

@@ -10,6 +10,7 @@ from configs import music_small
 from launch.aot import compiled, cost, search, show, topology
 from launch.aot.collectives import collectives
 from launch.aot.hlo import parse
+from launch.aot.roofline import analyse
 from sedd_jax import mesh as mesh_lib
 from sedd_jax.errors import UserError
 from sedd_jax.metrics import train_flops_per_token
@@ -71,17 +72,45 @@ def test_a_tpu_slice():
     assert "fits" in show.full("small", report)
 
 
+@pytest.fixture(scope="module")
+def gpu_program():
+    """The train step on four hosts of two H100, (data, fsdp, tensor) = (2, 2, 2)."""
+    target = topology.describe("h100:4x2")
+    run = compiled.make_run(small_config(data=2, fsdp=2, tensor=2), target, CODES)
+    return run, target, compile_train_step(run).as_text()
+
+
 @needs("jax_plugins.xla_cuda13")
-def test_gpus_of_two_hosts():
-    report = compile_for("h100:2x2", small_config(data=1, fsdp=2, tensor=2))
-    assert report.fits and report.num_devices == 4
-    assert not report.roofline.unknown_kernels
-    networks = {(row.axes, row.network) for row in report.roofline.traffic}
-    # A host is a pair along `tensor`, so that all of fsdp's traffic crosses between hosts.
+def test_gpus_of_several_hosts(gpu_program):
+    run, target, text = gpu_program
+    roofline = analyse(text, target, run.mesh)
+    assert not roofline.unknown_kernels and "__cudnn$fmha" in text
+    networks = {(row.axes, row.network) for row in roofline.traffic}
+    # A host is a pair along `tensor`, so that all else crosses between hosts.
     assert (("tensor",), "NVLink") in networks and (("tensor",), "IB") not in networks
     assert (("fsdp",), "IB") in networks and (("fsdp",), "NVLink") not in networks
-    model = report.model_flops / 4
-    assert model <= report.roofline.flops <= 1.5 * model
+    model = train_flops_per_token(run.network) * 16 * 128 / 8
+    assert model <= roofline.flops <= 1.5 * model
+
+
+@needs("jax_plugins.xla_cuda13")
+def test_what_devices_exchange_is_what_the_design_says(gpu_program):
+    run, _, text = gpu_program
+    shape = dict(run.mesh.shape)
+    found = [(c, c.axes(shape)) for c in collectives(parse(text), 8)]
+    gathers = [(c, axes) for c, axes in found if c.kind == "all-gather"]
+    assert {axes for _, axes in gathers} == {("fsdp",), ("tensor",)}
+    # Over fsdp weights are gathered, those of a block in every pass and the others once, …
+    network = run.network
+    block = network.width * 12 * network.width + network.cond_dim * 6 * network.width
+    weights = sum(c.times * c.num_bytes * 2 for c, axes in gathers if axes == ("fsdp",))
+    both_ends = 2 * network.vocab_size * network.width
+    assert weights <= 4 * (2 * network.num_blocks * block + 2 * both_ends)
+    # … over tensor activations in the compute dtype, a device's rows of them and no weights, …
+    activations = (16 // 4) * network.length * network.width * 2
+    assert {c.num_bytes * 2 for c, axes in gathers if axes == ("tensor",)} == {activations}
+    # … and over data sums alone.
+    assert all(c.kind == "all-reduce" for c, axes in found if "data" in axes)
 
 
 @needs("jax_plugins.xla_cuda13")
@@ -114,22 +143,6 @@ def test_a_missing_compiler_is_named(name, extra, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     with pytest.raises(UserError, match=f"pip install -r launch/requirements-{extra}.txt"):
         topology.describe(name)
-
-
-def test_what_devices_exchange_is_what_the_design_says():
-    _, module, run = program(8, small_config(data=2, fsdp=2, tensor=2))
-    shape = dict(run.mesh.shape)
-    found = [(c, c.axes(shape)) for c in collectives(module, 8)]
-    gathers = [(c, axes) for c, axes in found if c.kind == "all-gather"]
-    assert {axes for _, axes in gathers} == {("fsdp",), ("tensor",)}
-    # Over fsdp weights are gathered, no activations, which are the largest arrays here …
-    rows, length = 16 // 4, run.config.model.length
-    activations = rows * length * run.config.model.width * 4
-    weights = run.network.width * 4 * run.network.width * 4 // 2  # the MLP's, a device's share
-    assert max(c.num_bytes * 2 for c, axes in gathers if axes == ("fsdp",)) <= weights
-    # … over tensor activations are, no weights; and what is exchanged over data is summed.
-    assert {c.num_bytes * 2 for c, axes in gathers if axes == ("tensor",)} <= {activations}
-    assert all(c.kind == "all-reduce" for c, axes in found if "data" in axes)
 
 
 def test_data_parallelism_does_not_grow_a_device():
