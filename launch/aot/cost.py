@@ -21,7 +21,6 @@ IDLE_CALLS = ("AllocateBuffer", "ConcatBitcast")
 SLICES = ("dynamic-slice", "slice", "gather")
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _DIM_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
-_PALLAS_FLOPS = re.compile(r'"cost_estimate":\s*\{[^}]*"flops":\s*"?(\d+)')
 
 
 def _int_list(attributes: str, key: str) -> list[int]:
@@ -80,15 +79,17 @@ def _convolution_flops(computation: Computation, convolution: Instruction) -> in
 
 
 def _kernel_flops(computation: Computation, call: Instruction) -> int | None:
-    """Of a custom call: cuDNN's attention by its shapes, Pallas kernels by their own estimate."""
+    """Of attention kernels, by their shapes: cuDNN's and Pallas' splash attention."""
+    arrays = [shapes[0].dims for shapes in computation.operand_shapes(call)]
+    arrays = [dims for dims in arrays if len(dims) == 4]
+    # Forward q kᵀ and the sum of v; backward the first anew and the gradients of four factors.
     if "__cudnn$fmha" in call.attributes:
-        q_BxLxHxK, k_BxMxHxK = (computation[name].shapes[0].dims for name in call.operands[:2])
-        product = 2 * math.prod(q_BxLxHxK) * k_BxMxHxK[1]
-        # Forward q kᵀ and the sum of v; backward the first anew and the gradients of four factors.
-        return (5 if "Backward" in call.attributes else 2) * product
-    if found := _PALLAS_FLOPS.search(call.attributes):
-        return int(found[1])
-    return None
+        products, keys = 5 if "Backward" in call.attributes else 2, arrays[1][1]  # (B, M, H, K)
+    elif "splash_mha" in call.op_name:
+        products, keys = 5 if "splash_mha_dkv" in call.op_name else 2, arrays[1][2]  # (B, H, M, K)
+    else:
+        return None
+    return products * 2 * math.prod(arrays[0]) * keys
 
 
 def unknown_kernel(computation: Computation, instruction: Instruction) -> str | None:
@@ -144,6 +145,9 @@ class Traffic:
             return sum(operands[1:]) + operands[-1]
         if opcode == "copy-start":  # (destination, source, context)
             return operands[0] + self._bytes(instruction.shapes[:1])
+        if opcode == "slice-start":  # ((source), destination, context)
+            read = instruction.shapes[1].num_bytes if operands[0] else 0
+            return read + self._bytes(instruction.shapes[1:2])
         results = self._bytes(instruction.shapes)
         if opcode in SLICES:
             return min(results, operands[0]) + results + sum(operands[1:])

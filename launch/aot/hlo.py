@@ -135,15 +135,23 @@ class Module:
         if found := _TRIP_COUNT.search(loop.attributes):
             return int(found[1])
         condition = self.computations[loop.called("condition")]
-        if condition.root.opcode != "compare" or "direction=LT" not in condition.root.attributes:
+        compare, operands = condition.root, [condition[name] for name in condition.root.operands]
+        if compare.opcode == "fusion":
+            fused = self.fused(compare)
+            compare, outside = fused.root, operands
+            operands = [fused[name] for name in compare.operands]
+            operands = [outside[int(x.literal)] if x.opcode == "parameter" else x for x in operands]
+        if compare.opcode != "compare" or "direction=LT" not in compare.attributes:
             return None
-        index, limit = (condition[name] for name in condition.root.operands)
+        index, limit = operands
         if index.opcode != "get-tuple-element" or limit.opcode != "constant":
             return None
         start = computation[loop.operands[0]]
         if start.opcode == "tuple":
             number = int(re.search(r"index=(\d+)", index.attributes)[1])
             start = computation[start.operands[number]]
+        while start.opcode == "copy":
+            start = computation[start.operands[0]]
         first = int(start.literal) if start.opcode == "constant" else 0
         return int(limit.literal) - first
 
@@ -200,18 +208,28 @@ def _parse_instruction(name: str, text: str) -> Instruction:
 def parse(text: str) -> Module:
     """Raises ValueError for a text that is no compiled program."""
     computations, entry = {}, None
-    name, instructions, root = None, [], None
+    name, lines = None, []
     for line in text.splitlines():
         if name is None:
             if found := _COMPUTATION.match(line):
-                name, instructions, root = found[2], [], None
+                name, lines = found[2], []
                 entry = name if found[1] else entry
-        elif line.startswith("}"):
-            computations[name] = Computation(name, instructions, root or instructions[-1])
+        elif line == "}" or line.startswith("}, execution_thread"):
+            computations[name] = _parse_computation(name, lines)
             name = None
-        elif found := _INSTRUCTION.match(line):
-            instructions.append(_parse_instruction(found[2], found[3]))
-            root = instructions[-1] if found[1] else root
+        elif _INSTRUCTION.match(line):
+            lines.append(line)
+        else:  # the metadata of a Pallas kernel holds line ends
+            lines[-1] += line
     if entry is None:
         raise ValueError("the text holds no ENTRY computation")
     return Module(computations, entry)
+
+
+def _parse_computation(name: str, lines: list[str]) -> Computation:
+    instructions, root = [], None
+    for line in lines:
+        is_root, *parts = _INSTRUCTION.match(line).groups()
+        instructions.append(_parse_instruction(*parts))
+        root = instructions[-1] if is_root else root
+    return Computation(name, instructions, root or instructions[-1])
