@@ -23,6 +23,7 @@ _MESH_GROUPS = re.compile(
     rf"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\({_IOTA}\))? \{{([^}}]*)\}}"
 )
 _LISTED_GROUPS = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
+_MEGASCALE = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _PAIRS = re.compile(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}")
 
 
@@ -108,8 +109,18 @@ def is_collective(opcode: str) -> bool:
     return opcode.removesuffix("-start").removesuffix("-done") in KINDS
 
 
-def collectives(module: Module, num_partitions: int) -> list[Collective]:
-    """All that a step executes between more than one device, each once with how often it runs."""
+def _across_slices(slice_N: np.ndarray) -> np.ndarray:
+    """Groups of the devices that stand at the same place in their slices."""
+    return np.stack([np.flatnonzero(slice_N == number) for number in np.unique(slice_N)], axis=1)
+
+
+def collectives(
+    module: Module, num_partitions: int, slice_N: np.ndarray | None = None
+) -> list[Collective]:
+    """All that a step executes between more than one device, each once with how often it runs.
+
+    slice_N: which TPU slice a partition is in; None: all in one.
+    """
     found, seen = [], set()
     for computation, instruction, times in module.executed():
         parts = [(computation, instruction)]
@@ -117,7 +128,15 @@ def collectives(module: Module, num_partitions: int) -> list[Collective]:
             parts = module.inside(instruction)
         for inner, part in parts:
             kind = part.opcode.removesuffix("-start")
-            if kind not in KINDS:
+            # Between slices TPUs exchange through their hosts, which do the rest of it.
+            if kind == "send" and (between := _MEGASCALE.search(part.attributes)):
+                payload = inner[part.operands[0]].shapes
+                num_bytes = sum(shape.num_bytes for shape in payload)
+                kind = between[1].lower().replace("_", "-")
+                kind = kind if kind in KINDS else "collective-permute"
+                groups = _across_slices(slice_N)
+                found.append(Collective(kind, num_bytes, groups, times, part.op_name))
+            if kind not in KINDS or part.opcode == "send":
                 continue
             # TPUs spread an asynchronous collective over the fusions that run meanwhile; all of
             # them hold it.

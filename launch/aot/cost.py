@@ -16,8 +16,10 @@ FREE = frozenset(
     "while call conditional opt-barrier domain add-dependency "
     "async-start async-update async-done copy-done slice-done send send-done recv recv-done".split()
 )
-# Custom calls by which TPUs get memory and name it anew.
-IDLE_CALLS = ("AllocateBuffer", "ConcatBitcast")
+# Custom calls by which TPUs get memory, name it anew, and learn where they are.
+IDLE_CALLS = ("AllocateBuffer", "ConcatBitcast", "SliceId")
+# They move data only.
+COPYING_CALLS = ("ZeroCrop",)
 SLICES = ("dynamic-slice", "slice", "gather")
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _DIM_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
@@ -79,14 +81,19 @@ def _convolution_flops(computation: Computation, convolution: Instruction) -> in
 
 
 def _kernel_flops(computation: Computation, call: Instruction) -> int | None:
-    """Of attention kernels, by their shapes: cuDNN's and Pallas' splash attention."""
-    arrays = [shapes[0].dims for shapes in computation.operand_shapes(call)]
-    arrays = [dims for dims in arrays if len(dims) == 4]
+    """Of cuBLAS' products and of attention kernels, cuDNN's and Pallas' splash, by their shapes."""
+    if "__cublas$" in call.attributes:
+        found = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', call.attributes)
+        (lhs,) = computation[call.operands[0]].shapes
+        contracted = [lhs.dims[int(dim)] for dim in re.findall(r"\d+", found[1])]
+        return 2 * call.shapes[0].size * math.prod(contracted)
+    arrays = [shapes[0] for shapes in computation.operand_shapes(call)]
+    arrays = [shape.dims for shape in arrays if "f" in shape.dtype and len(shape.dims) >= 3]
     # Forward q kᵀ and the sum of v; backward the first anew and the gradients of four factors.
     if "__cudnn$fmha" in call.attributes:
-        products, keys = 5 if "Backward" in call.attributes else 2, arrays[1][1]  # (B, M, H, K)
+        products, keys = 5 if "Backward" in call.attributes else 2, arrays[1][-3]  # (B, M, H, K)
     elif "splash_mha" in call.op_name:
-        products, keys = 5 if "splash_mha_dkv" in call.op_name else 2, arrays[1][2]  # (B, H, M, K)
+        products, keys = 5 if "splash_mha_dkv" in call.op_name else 2, arrays[1][-2]  # (…, M, K)
     else:
         return None
     return products * 2 * math.prod(arrays[0]) * keys
@@ -97,7 +104,7 @@ def unknown_kernel(computation: Computation, instruction: Instruction) -> str | 
     if instruction.opcode != "custom-call":
         return None
     target = re.search(r'custom_call_target="([^"]*)"', instruction.attributes)[1]
-    if target in IDLE_CALLS or _kernel_flops(computation, instruction) is not None:
+    if target in IDLE_CALLS + COPYING_CALLS or _kernel_flops(computation, instruction) is not None:
         return None
     return target
 

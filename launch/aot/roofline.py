@@ -70,12 +70,15 @@ class Roofline:
 
 
 class Links:
-    """What collectives have to run over: the devices of a mesh, by partition number."""
+    """What collectives have to run over: the devices of a mesh, by partition number.
+
+    block_N: the slice, or host of GPUs, that each is in.
+    """
 
     def __init__(self, topology: Topology, mesh: Mesh):
         self._chip = topology.chip
         devices = list(mesh.devices.flat)
-        self._block_N = np.array([topology.block(device) for device in devices])
+        self.block_N = np.array([topology.block(device) for device in devices])
         self._coordinates_NxC = np.array([device.coords for device in devices])
         self._extent_C = np.ptp(self._coordinates_NxC, axis=0) + 1
 
@@ -84,7 +87,7 @@ class Links:
         chip = self._chip
         if not chip.wraps_at:
             return chip.port_rate
-        inside = group[self._block_N[group] == self._block_N[group[0]]]
+        inside = group[self.block_N[group] == self.block_N[group[0]]]
         span_C = np.ptp(self._coordinates_NxC[inside], axis=0) + 1
         ports = 0
         for span, extent in zip(span_C, self._extent_C, strict=True):
@@ -95,7 +98,7 @@ class Links:
     def traffic(self, collective: Collective, mesh_shape: dict[str, int]) -> list[Traffic]:
         """Over the inner network, the outer one, or both."""
         chip, size = self._chip, collective.groups.shape[1]
-        num_blocks = max(len(np.unique(self._block_N[group])) for group in collective.groups)
+        num_blocks = max(len(np.unique(self.block_N[group])) for group in collective.groups)
         group = collective.groups[0]
         inner = size // num_blocks
         payload, kind = collective.num_bytes, collective.kind
@@ -169,7 +172,7 @@ def analyse(program: str, topology: Topology, mesh: Mesh) -> Roofline:
     links, shape = Links(topology, mesh), dict(mesh.shape)
     rows = [
         row
-        for collective in collectives(module, mesh.size)
+        for collective in collectives(module, mesh.size, links.block_N)
         for row in links.traffic(collective, shape)
     ]
     num_unknown_loops, unknown_kernels = _unknown(module)
