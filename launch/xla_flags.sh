@@ -24,7 +24,6 @@ case ${1:-} in
     xla=(
       --xla_gpu_enable_latency_hiding_scheduler=true
       --xla_gpu_enable_pipelined_all_gather=true
-      --xla_gpu_enable_pipelined_reduce_scatter=true
       --xla_gpu_enable_pipelined_all_reduce=true
       --xla_gpu_enable_while_loop_double_buffering=true
       --xla_gpu_all_gather_combine_threshold_bytes=134217728
