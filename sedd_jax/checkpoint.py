@@ -8,68 +8,36 @@ A checkpoint is a directory named by its step with three items:
 
 Orbax writes it under a temporary name and renames it when it is whole, so a crash leaves no half
 checkpoint behind. What a disk does to it afterwards, the checksums find.
+
+With several processes, each writes and reads the parts that its devices hold, in one directory
+that all share. All of them must call what is public here, and all take the same turn: one that
+cannot read its part makes the checkpoint a damaged one for all.
 """
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import logging as std_logging
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from sedd_jax.agreement import any_process, from_first, is_first
+from sedd_jax.checkpoint_meta import LAYOUT_VERSION, Meta, checksums, digest
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.mesh import path_name
+from sedd_jax.quiet_orbax import quiet_orbax
 from sedd_jax.state import Params, TrainState
 
-LAYOUT_VERSION = 1
+SAVE_TIMEOUT_S = 600  # after which processes no longer wait for one that could not write its part
 T = TypeVar("T")
 
 
 class DamagedCheckpoint(Exception):
     """A checkpoint that cannot be read back as it was written; its text says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Meta:
-    """What a checkpoint says about itself. dataset: identity of the training data."""
-
-    step: int
-    config: Mapping[str, Any]
-    codec: Mapping[str, Any]
-    dataset: str
-    checksums: Mapping[str, int] = dataclasses.field(default_factory=dict)  # filled by `save`
-    layout_version: int = LAYOUT_VERSION
-
-
-@jax.jit
-def _checksums(tree) -> list[jax.Array]:
-    """A 32-bit wrap-around sum of the words of every leaf.
-
-    Any flipped bit changes it, and it does not depend on how the leaf is sharded.
-    """
-    return [
-        jnp.sum(jax.lax.bitcast_convert_type(leaf, jnp.uint32), dtype=jnp.uint32)
-        for leaf in jax.tree.leaves(tree)
-    ]
-
-
-def checksums(tree) -> dict[str, int]:
-    """Path → checksum of every array of 4-byte elements in a pytree."""
-    names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-    return dict(zip(names, map(int, jax.device_get(_checksums(tree))), strict=True))
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _as_items(state: TrainState) -> dict[str, Any]:
@@ -79,28 +47,6 @@ def _as_items(state: TrainState) -> dict[str, Any]:
         if field.name != "ema_params"
     }
     return {"train": train, "ema_params": state.ema_params}
-
-
-def _not_of_orbax(record: std_logging.LogRecord) -> bool:
-    return "orbax" not in record.pathname
-
-
-def _quiet_orbax() -> None:
-    """Silences pages of traceback about errors that Orbax also raises: its log, and what is left
-    of the other reads or writes when one has failed."""
-    logging.get_absl_logger().addFilter(_not_of_orbax)
-    usual = sys.unraisablehook
-    if getattr(usual, "quiets_orbax", False):
-        return
-
-    def hook(unraisable) -> None:
-        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
-        dropped = code is not None and "orbax" in code.co_filename
-        if not dropped and str(unraisable.exc_value) != "Event loop is closed":
-            usual(unraisable)
-
-    hook.quiets_orbax = True
-    sys.unraisablehook = hook
 
 
 def _reason(error: Exception) -> str:
@@ -126,21 +72,32 @@ class Checkpoints:
     ):
         self.directory = Path(directory).absolute()
         self._read_only = read_only
-        _quiet_orbax()
-        options = ocp.CheckpointManagerOptions(
+        quiet_orbax()
+        self._options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep_last,
             keep_period=keep_every or None,
             read_only=read_only,
             create=not read_only,
+            cleanup_tmp_directories=not read_only,
+            async_options=ocp.AsyncOptions(timeout_secs=SAVE_TIMEOUT_S),
         )
-        handlers = {
+        self._handlers = {
             "train": ocp.StandardCheckpointHandler(),
             "ema_params": ocp.StandardCheckpointHandler(),
             "meta": ocp.JsonCheckpointHandler(),
         }
-        self._manager = ocp.CheckpointManager(
-            self.directory, options=options, item_handlers=handlers
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
+            self.directory, options=self._options, item_handlers=self._handlers
         )
+
+    def reopen(self) -> None:
+        """Forgets a save that failed and removes what it left, so that there can be another."""
+        with contextlib.suppress(Exception):  # the failure, once more
+            self._manager.close()
+        self._manager = self._open()
 
     @property
     def steps(self) -> list[int]:
@@ -156,7 +113,7 @@ class Checkpoints:
         meta = dataclasses.replace(meta, checksums=checksums(items))
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
         values = dataclasses.asdict(meta)
-        args["meta"] = ocp.args.JsonSave(values | {"digest": _digest(values)})
+        args["meta"] = ocp.args.JsonSave(values | {"digest": digest(values)})
         self.check()
         with self._save_errors():
             self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
@@ -172,14 +129,25 @@ class Checkpoints:
             self._manager.wait_until_finished()
         self.check()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no whole checkpoint."""
+        return self._newest_but([]) is None
+
+    def _newest_but(self, damaged: Sequence[int]) -> int | None:
+        """The newest step that process 0 sees: a shared disk may show it later to another."""
+        left = [step for step in self.steps if step not in damaged]
+        newest = from_first(left[-1] if left else -1)
+        return None if newest < 0 else newest
+
     def newest(self, read: Callable[[int], T]) -> T:
         """`read(step)` of the newest checkpoint that it can read.
 
         A damaged one is reported and, unless read_only, moved aside, so that its step can be
         saved anew. Raises UserError when there is none, or none whole.
         """
-        damaged = []
-        for step in reversed(self.steps):
+        damaged: list[int] = []
+        while (step := self._newest_but(damaged)) is not None:
             try:
                 return read(step)
             except DamagedCheckpoint as error:
@@ -203,15 +171,19 @@ class Checkpoints:
 
     def read_meta(self, step: int) -> Meta:
         """Raises DamagedCheckpoint, and UserError for a layout that this program does not know."""
-        values = self._read(step, "meta", ocp.args.JsonRestore())
-        if not isinstance(values, dict) or values.pop("digest", None) != _digest(values):
-            raise DamagedCheckpoint(f"{self.directory / str(step)}/meta is damaged: wrong digest")
+        values = self._read(step, "meta", self._read_meta)
         if values["layout_version"] != LAYOUT_VERSION:
             raise UserError(
                 f"{self.directory / str(step)} has layout {values['layout_version']}, this program "
                 f"reads {LAYOUT_VERSION}: use the version that wrote it"
             )
         return Meta(**values)
+
+    def _read_meta(self, where: Path) -> dict[str, Any]:
+        values = self._handlers["meta"].restore(where, args=ocp.args.JsonRestore())
+        if not isinstance(values, dict) or values.pop("digest", None) != digest(values):
+            raise ValueError("wrong digest")
+        return values
 
     def restore(self, meta: Meta, shapes: TrainState) -> TrainState:
         """The train state of a checkpoint, placed as `shapes` (with shardings) say.
@@ -227,7 +199,7 @@ class Checkpoints:
 
     def _restore(self, meta: Meta, item: str, shapes):
         where = self.directory / str(meta.step) / item
-        stored = self._stored_shapes(meta.step, item)
+        stored = self._read(meta.step, item, self._stored_shapes)
         wanted = {
             path_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype))
             for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
@@ -239,35 +211,42 @@ class Checkpoints:
                     f"{where} does not fit the config: {name} is {_describe(stored.get(name))} "
                     f"there, {_describe(wanted.get(name))} here"
                 )
-        tree = self._read(meta.step, item, ocp.args.StandardRestore(shapes))
+        restore = ocp.args.StandardRestore(shapes)
+        tree = self._read(
+            meta.step, item, lambda where: self._handlers[item].restore(where, args=restore)
+        )
         for name, checksum in checksums({item: tree}).items():
             if checksum != meta.checksums.get(name):
                 raise DamagedCheckpoint(f"{where} is damaged: the checksum of {name} is wrong")
         return tree
 
-    def _stored_shapes(self, step: int, item: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        try:
-            tree = self._manager.item_metadata(step)[item].tree
-        except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
-            raise self._damaged(step, item, error) from error
+    def _stored_shapes(self, where: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        tree = self._handlers["train"].metadata(where).tree
         return {
             path_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype))
             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         }
 
-    def _read(self, step: int, item: str, args):
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-        except Exception as error:  # as above: no narrower class covers them
-            raise self._damaged(step, item, error) from error
+    def _read(self, step: int, item: str, read: Callable[[Path], T]) -> T:
+        """What `read` makes of an item, which no process has when one of them fails.
 
-    def _damaged(self, step: int, item: str, error: Exception) -> DamagedCheckpoint:
+        Past the CheckpointManager, within which the others would wait for the one that failed.
+        """
         where = self.directory / str(step) / item
-        return DamagedCheckpoint(f"{where} is damaged: {_reason(error)}")
+        result, reason = None, ""
+        try:
+            result = read(where)
+        except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
+            reason = _reason(error)
+        if any_process(bool(reason)):
+            raise DamagedCheckpoint(f"{where} is damaged: {reason or 'another process says so'}")
+        return result
 
     def _move_aside(self, step: int) -> None:
         place = self.directory / str(step)
-        place.rename(place.with_name(f"damaged-{step}"))
+        if is_first():
+            place.rename(place.with_name(f"damaged-{step}"))
+        any_process(False)  # waits for it
         self._manager.reload()
 
     @contextlib.contextmanager
@@ -287,9 +266,12 @@ class Checkpoints:
     def __exit__(self, error_type, error, traceback) -> None:
         if error_type is None:
             self.wait()
-        # An error is on its way already: that of a save in the background must not replace it.
-        with contextlib.nullcontext() if error_type is None else contextlib.suppress(Exception):
             self._manager.close()
+        elif jax.process_count() == 1:
+            # An error is on its way already: that of a save in the background must not replace it.
+            with contextlib.suppress(Exception):
+                self._manager.close()
+        # Else the others may never come to where closing would wait for them.
 
 
 def _describe(shape_and_dtype: tuple[tuple[int, ...], np.dtype] | None) -> str:

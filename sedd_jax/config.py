@@ -54,7 +54,13 @@ SCHEMA = {
         "log_every": int,
     },
     "evaluation": {"every": int, "num_batches": int},  # every 0: never
-    "checkpoint": {"every": int, "keep_last": int, "keep_every": int},  # keep_every 0: none kept
+    "checkpoint": {
+        "every": int,
+        "keep_last": int,
+        "keep_every": int,  # 0: none kept
+        "retries": int,  # of a save that failed, before the run gives up
+        "retry_wait": float,  # seconds to the first of them, twice as many to each further one
+    },
     "sampling": {"sampler": str, "steps": int, "batch_size": int},
     "metrics": {"peak_tflops": float},  # of a device, for MFU; 0: of a device that is known
     "profile": {"start_step": int, "num_steps": int},  # start_step -1: no trace
@@ -102,6 +108,8 @@ RANGES = {
     "checkpoint.every": (1, None),
     "checkpoint.keep_last": (1, None),
     "checkpoint.keep_every": (0, None),
+    "checkpoint.retries": (0, None),
+    "checkpoint.retry_wait": (0.0, None),
     "sampling.steps": (1, None),
     "sampling.batch_size": (1, None),
     "metrics.peak_tflops": (0.0, None),
@@ -111,6 +119,8 @@ RANGES = {
 
 # Keys that configs saved by earlier versions lack, and the value that stands for what those did.
 ADDED_LATER = {
+    "checkpoint.retries": 6,
+    "checkpoint.retry_wait": 10.0,
     "metrics.peak_tflops": 0.0,
     "profile.start_step": -1,
     "profile.num_steps": 5,

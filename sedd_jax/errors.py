@@ -58,29 +58,37 @@ def _refusal(error: Exception) -> str:
     return one_line(UserError(text.rpartition("failure to load: ")[2]))
 
 
-def run_door(main: Callable[[list[str]], int | None]) -> None:
-    """absl's app.run around main: UserError → `error: …` on stderr, exit 1; Ctrl-C → exit 130.
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """Exit code and line of an error that the user can do something about; None for any other.
 
     A refusal of the token dataset's own, a full disk, too little memory and a file or directory
     that cannot be used count as mistakes of the user's.
     """
+    if isinstance(error, UserError | records_errors.UserError):
+        return 1, str(error)
+    if isinstance(error, OSError | RuntimeError | MemoryError):
+        if records_errors.is_disk_full(error):
+            return 1, f"nothing more can be written: {one_line(error)}"
+        if records_errors.is_out_of_memory(error):
+            return 1, f"not enough memory: {one_line(error)}"
+        if getattr(error, "filename", None):
+            return 1, f"{error.filename2 or error.filename}: {error.strerror}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "stopped by Ctrl-C"
+    return None
+
+
+def run_door(main: Callable[[list[str]], int | None]) -> None:
+    """absl's app.run around main: UserError → `error: …` on stderr, exit 1; Ctrl-C → exit 130."""
     # Under absl it would tell of every accelerator that is not there.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     try:
         app.run(main, flags_parser=_parse_flags)
-    except (UserError, records_errors.UserError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (OSError, RuntimeError, MemoryError) as error:
-        if records_errors.is_disk_full(error):
-            text = f"nothing more can be written: {one_line(error)}"
-        elif records_errors.is_out_of_memory(error):
-            text = f"not enough memory: {one_line(error)}"
-        elif getattr(error, "filename", None):
-            text = f"{error.filename2 or error.filename}: {error.strerror}"
-        else:
+    except (Exception, KeyboardInterrupt) as error:
+        explained = explain(error)
+        if explained is None:
             raise
-        print(f"error: {text}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code, line = explained
+        if not isinstance(error, KeyboardInterrupt):
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(code)

@@ -5,6 +5,7 @@
 Prints a table and writes RUN/evaluation_SPLIT_STEP.json. The model's figure is an upper bound
 (sedd_jax/likelihood.py); the baselines are exact, are fitted on the split `train` of the same data
 (sedd_jax/baselines.py) and predict exactly the same tokens, the first of each window by unigram.
+Several processes (sedd_jax/distributed.py) measure together.
 """
 
 import dataclasses
@@ -16,7 +17,9 @@ from absl import flags
 from tqdm import tqdm
 
 from sedd_jax import baselines, likelihood
+from sedd_jax.agreement import is_first
 from sedd_jax.compilation_cache import use_compilation_cache
+from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.run import load_run
 from tokenizer_bridge.files import write_json_atomically
@@ -36,17 +39,22 @@ BATCH_SIZE = flags.DEFINE_integer(
 
 def main(argv: list[str]) -> None:
     del argv
-    use_compilation_cache()
+    with joined():
+        use_compilation_cache()
+        evaluate()
+
+
+def evaluate() -> None:
+    """Measures, and, as process 0, reports."""
     run, params, step = load_run(WORKDIR.value, STEP.value)
     dataset = TokenDataset(DATA_PATH.value or run.config.data.path)
     dataset.require_codec(run.codec)
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
     windows = likelihood.cut_windows(dataset, SPLIT.value, length)
-    train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
-    unigram, bigram = baselines.fit(train_tracks, num_codes)
-
     num_windows = len(windows.track_W)
-    with tqdm(total=num_windows, unit="window", desc="bound", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=num_windows, unit="window", desc="bound", dynamic_ncols=True, disable=not is_first()
+    ) as bar:
         bound = likelihood.split_bound(
             run,
             params,
@@ -57,6 +65,10 @@ def main(argv: list[str]) -> None:
         )
     if not np.isfinite(bound.nats_W).all():
         raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier --step")
+    if not is_first():
+        return
+    train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
+    unigram, bigram = baselines.fit(train_tracks, num_codes)
     model_W = bound.nats_W / math.log(2)
     bits = {
         "model": model_W,

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from sedd_jax import mesh as mesh_lib
-from sedd_jax.checkpoint import checksums
+from sedd_jax.checkpoint_meta import checksums
 from sedd_jax.diffusion import sampler
 from sedd_jax.errors import UserError
 from sedd_jax.run import Run, Stream
@@ -111,9 +111,19 @@ def make_programs(run: Run, name: str, steps: int, length: int) -> Programs:
 
 def sample_keys(run: Run, seed: int, index_B: np.ndarray) -> jax.Array:
     """The keys of samples, (B,), on the run's mesh; index_B < 2**32."""
-    key = jax.random.fold_in(jax.random.key(seed), Stream.SAMPLE)
-    key_B = jax.vmap(functools.partial(jax.random.fold_in, key))(index_B.astype(np.uint32))
-    return jax.device_put(key_B, mesh_lib.batch_sharding(run.mesh))
+    return _key_program(run)(index_B.astype(np.uint32), seed=seed)
+
+
+@functools.lru_cache(maxsize=8)
+def _key_program(run: Run) -> Callable:
+    @functools.partial(
+        jax.jit, static_argnames="seed", out_shardings=mesh_lib.batch_sharding(run.mesh)
+    )
+    def keys(index_B, seed):
+        key = jax.random.fold_in(jax.random.key(seed), Stream.SAMPLE)
+        return jax.vmap(functools.partial(jax.random.fold_in, key))(index_B)
+
+    return keys
 
 
 def generate(

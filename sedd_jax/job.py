@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from sedd_jax import config as config_lib
 from sedd_jax import data as data_lib
 from sedd_jax import mesh as mesh_lib
-from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoint_meta import Meta
 from sedd_jax.errors import UserError
 from sedd_jax.run import Run, build
 from sedd_jax.state import TrainState
@@ -35,7 +36,7 @@ class Job:
 
         Raises UserError when the directory holds a run of another config or other data.
         """
-        if not checkpoints.steps:
+        if checkpoints.is_empty:
             return self.run.fresh_state()
 
         def read(step: int) -> TrainState:

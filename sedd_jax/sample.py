@@ -5,6 +5,7 @@
 Sample i depends on --seed and i alone: neither on the batch size nor on the devices. A job that was
 stopped goes on where it was when the same command is given again. --wavs also decodes the samples
 to audio, in a process of its own: python -m tokenizer_bridge.decode --input=NEW --output=WAVS.
+Several processes (sedd_jax/distributed.py) make each batch together; process 0 writes.
 """
 
 import dataclasses
@@ -13,11 +14,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from sedd_jax.agreement import array_from_first, is_first
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.generate import Pace, Sampling, fingerprint, generate
 from sedd_jax.run import Run, load_run
@@ -53,7 +57,13 @@ def main(argv: list[str]) -> int:
             "--wavs needs PyTorch, which is not installed here: sample without it, then run "
             "tokenizer_bridge.decode where it is"
         )
-    use_compilation_cache()
+    with joined():
+        use_compilation_cache()
+        return sample()
+
+
+def sample() -> int:
+    """Makes what the flags ask for; returns the exit code."""
     run, params, step = load_run(WORKDIR.value, STEP.value)
     defaults = run.config.sampling
     sampling = Sampling(
@@ -67,32 +77,47 @@ def main(argv: list[str]) -> int:
         "checkpoint_step": step,
         "checkpoint_fingerprint": fingerprint(params),
     }
-    store = SampleStore(OUTPUT.value, settings, run.codec)
-    if store.is_whole:
-        print(f"{store.path} already holds these samples")
-    else:
-        try:
-            make_samples(run, params, sampling, store, BATCH_SIZE.value or defaults.batch_size)
-        except KeyboardInterrupt:
+    store = SampleStore(OUTPUT.value, settings, run.codec) if is_first() else None
+    batch_size = BATCH_SIZE.value or defaults.batch_size
+    try:
+        make_samples(run, params, sampling, store, NUM_SAMPLES.value, batch_size)
+    except KeyboardInterrupt:
+        if store:
             print(f"stopped with {len(store.missing())} samples missing; the same command goes on")
-            raise
-        print(f"{store.num_samples} samples of {sampling.length} tokens in {store.path}")
+        raise
+    if store is None:
+        return 0
+    print(f"{store.num_samples} samples of {sampling.length} tokens in {store.path}")
     return decode(store.path, WAVS.value, CODEC_DIR.value) if WAVS.value else 0
 
 
-def make_samples(run: Run, params, sampling: Sampling, store: SampleStore, batch_size: int) -> None:
-    """Makes and stores what the store still misses, with a progress bar."""
-    missing_N = store.missing()
+def make_samples(
+    run: Run,
+    params,
+    sampling: Sampling,
+    store: SampleStore | None,
+    num_samples: int,
+    batch_size: int,
+) -> None:
+    """Makes and stores what the store still misses, with a progress bar; no store: for another
+    process that has one."""
+    is_missing_N = np.zeros(num_samples, bool)
+    if store and store.is_whole:
+        print(f"{store.path} already holds these samples")
+    elif store:
+        is_missing_N[store.missing()] = True
+    missing_N = np.nonzero(array_from_first(is_missing_N))[0]
     pace = Pace()
-    done = store.num_samples - len(missing_N)
-    if done:
+    done = num_samples - len(missing_N)
+    if 0 < done < num_samples and store:
         print(f"going on after {done} finished samples")
     with tqdm(
-        total=store.num_samples * sampling.evaluations,
+        total=num_samples * sampling.evaluations,
         initial=done * sampling.evaluations,
         unit="sample-step",
         desc="sampling",
         dynamic_ncols=True,
+        disable=store is None or store.is_whole,
     ) as bar:
 
         def on_steps(num_sample_steps: int) -> None:
@@ -102,9 +127,11 @@ def make_samples(run: Run, params, sampling: Sampling, store: SampleStore, batch
         for indices_b, tokens_bxL in generate(
             run, params, sampling, missing_N, batch_size=batch_size, on_steps=on_steps
         ):
-            store.save(indices_b, tokens_bxL)
-    seconds = pace.seconds_per_step
-    store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
+            if store:
+                store.save(indices_b, tokens_bxL)
+    if store and not store.is_whole:
+        seconds = pace.seconds_per_step
+        store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
 
 
 def decode(tokens: Path, wavs: str, codec_dir: str | None) -> int:

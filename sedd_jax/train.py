@@ -10,12 +10,20 @@ Where training starts, by priority:
 
 A resumed run computes bit for bit what it would have computed undisturbed on the same devices.
 Its config may differ from the saved one only where that does not change what is computed
-(FREE_ON_RESUME in sedd_jax/config.py). Ctrl-C or SIGTERM saves a checkpoint after the present step.
+(FREE_ON_RESUME in sedd_jax/config.py). Ctrl-C or SIGTERM, at any of the processes, stops all with a
+checkpoint of the same step. A save that fails is tried again (sedd_jax/saving.py).
 
 WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
 and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`.
-Exit codes: 0 trained to config.training.num_steps; 1 an error, a run that blew up among them;
-128 + n saved and stopped by signal n.
+Several processes: sedd_jax/distributed.py. Exit codes, and whether a launcher starts the run again:
+
+    0         trained to config.training.num_steps                            no
+    1         an error that a restart does not mend: in the config or the     no
+              data, a disk that stays full, a run that blew up
+    75        another process was lost, or not all of them joined             yes
+    130, 143  stopped by Ctrl-C, by SIGTERM, and saved                        143: yes
+    134, …    128 + n: killed by signal n; SIGABRT also where JAX found       yes
+              that a process was lost
 """
 
 import sys
@@ -27,12 +35,15 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from sedd_jax import config as config_lib
+from sedd_jax.agreement import Agreement, is_first, wait_for_all
 from sedd_jax.checkpoint import Checkpoints
 from sedd_jax.compilation_cache import use_compilation_cache
+from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.goodput import Moment
 from sedd_jax.job import Job, prepare
 from sedd_jax.run import checkpoint_dir
+from sedd_jax.saving import Saver
 from sedd_jax.state import TrainState
 from sedd_jax.step import compile_train_step
 from sedd_jax.stop import StopRequest
@@ -43,9 +54,6 @@ VALIDATION_SPLIT = "validation"
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if missing.")
-DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the other hosts of the job (jax.distributed.initialize)."
-)
 
 
 def describe(job: Job, state: TrainState) -> str:
@@ -62,6 +70,12 @@ def describe(job: Job, state: TrainState) -> str:
     )
 
 
+def say(text: str) -> None:
+    """Prints it, once for all processes."""
+    if is_first():
+        print(text, flush=True)
+
+
 def progress_bar(num_steps: int, step: int) -> tqdm:
     """Of process 0; seldom drawn where it goes to a file."""
     return tqdm(
@@ -70,7 +84,7 @@ def progress_bar(num_steps: int, step: int) -> tqdm:
         unit="step",
         dynamic_ncols=True,
         mininterval=0.1 if sys.stderr.isatty() else 10.0,
-        disable=jax.process_index() != 0,
+        disable=not is_first(),
     )
 
 
@@ -87,34 +101,32 @@ def train(config: ConfigDict, workdir: Path) -> int:
         keep_last=config.checkpoint.keep_last,
         keep_every=config.checkpoint.keep_every,
     )
+    saver = Saver(
+        checkpoints, retries=config.checkpoint.retries, retry_wait=config.checkpoint.retry_wait
+    )
     with checkpoints, StopRequest() as stop:
         state = job.start(checkpoints)
         step, num_steps = int(state.step), config.training.num_steps
         if step >= num_steps:
-            print(f"{workdir} is trained to step {step:,} already")
+            say(f"{workdir} is trained to step {step:,} already")
             return 0
-        job.describe_in_workdir()
-        print(config_lib.to_json(config) + describe(job, state), flush=True)
-
-        def save() -> None:
-            with watch.aside("checkpoint"):
-                if step not in checkpoints.steps:
-                    checkpoints.save(state, job.meta(step))
-
-        def wait_for_checkpoint() -> None:
-            with watch.aside("checkpoint"):
-                checkpoints.wait()
+        if is_first():
+            job.describe_in_workdir()
+        say(config_lib.to_json(config) + describe(job, state))
 
         def is_due(every: int) -> bool:
             return bool(every) and (step % every == 0 or step == num_steps)
 
         watch = Watch(run, workdir, step, began)
-        print("compiling…", flush=True)
+        say("compiling…")
         with watch.aside("compile"):
             train_step = compile_train_step(run)
+            wait_for_all()
         batches = job.batches(step)
+        agreement = Agreement()
+        stopped_by = 0
         with watch, progress_bar(num_steps, step) as bar:
-            while step < num_steps:
+            while step < num_steps and not stopped_by:
                 if said := watch.trace():
                     bar.write(said)
                 with watch.waiting():
@@ -128,7 +140,6 @@ def train(config: ConfigDict, workdir: Path) -> int:
 
                 if is_due(config.training.log_every):
                     watch.report()
-                    checkpoints.check()
                 if validation and is_due(config.evaluation.every):
                     with watch.aside("validation"):
                         measured = validation.measure(state.ema_params)
@@ -136,22 +147,25 @@ def train(config: ConfigDict, workdir: Path) -> int:
                     bits = measured.bits_per_token.mean
                     bar.write(f"step {step:,}: validation {bits:.4f} bits per token")
                 if watch.consecutive_skips >= config.training.max_consecutive_skips:
-                    save()
-                    wait_for_checkpoint()
+                    with watch.aside("checkpoint"):
+                        saver.finish(state, job.meta(step))
                     raise UserError(
                         f"stopped at step {step}: loss or gradient was not finite for "
                         f"{watch.consecutive_skips} steps in a row; the last good parameters are "
                         f"in {checkpoints.directory / str(step)}"
                     )
-                if is_due(config.checkpoint.every) or stop.signal_number:
-                    save()
-                if stop.signal_number:
-                    wait_for_checkpoint()
-                    print(f"stopped at step {step:,}; the same command goes on from there")
-                    return 128 + stop.signal_number
-            wait_for_checkpoint()
-            watch.finish()
-    print(f"trained to step {step:,}: {workdir}")
+                stopped_by, *needs = agreement.largest(stop.signal_number, *saver.needs())
+                if saver.is_time(needs, is_due(config.checkpoint.every)) and step < num_steps:
+                    with watch.aside("checkpoint"):
+                        saver.save(state, job.meta(step))
+            with watch.aside("checkpoint"):
+                saver.finish(state, job.meta(step))
+            if step == num_steps:
+                watch.finish()
+    if step < num_steps:
+        say(f"stopped at step {step:,}; the same command goes on from there")
+        return 128 + stopped_by
+    say(f"trained to step {step:,}: {workdir}")
     return 0
 
 
@@ -159,10 +173,9 @@ def main(argv: list[str]) -> int:
     del argv
     if CONFIG.value is None or WORKDIR.value is None:
         raise UserError("--config=configs/….py and --workdir=DIR are both needed")
-    if DISTRIBUTED.value:
-        jax.distributed.initialize()
-    use_compilation_cache()
-    return train(CONFIG.value, Path(WORKDIR.value))
+    with joined():
+        use_compilation_cache()
+        return train(CONFIG.value, Path(WORKDIR.value))
 
 
 if __name__ == "__main__":

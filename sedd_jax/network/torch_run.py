@@ -12,7 +12,8 @@ import yaml
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
-from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoint_meta import Meta
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.network.torch_weights import Weights
 from sedd_jax.run import build, checkpoint_dir

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from sedd_jax import checkpoint as checkpoint_lib
-from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax import checkpoint_meta
+from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoint_meta import Meta
 from sedd_jax.errors import UserError
 from sedd_jax.state import init_state
 from tests.sedd_jax.toy import toy_config
@@ -145,13 +147,13 @@ def test_wrong_numbers_that_read_well_are_found(saved):
 
 def test_checksum_sees_every_bit():
     tree = {"x": jnp.zeros((7,)), "n": jnp.zeros((), jnp.int32)}
-    base = checkpoint_lib.checksums(tree)
+    base = checkpoint_meta.checksums(tree)
     assert set(base) == {"x", "n"}
     for bit in (0, 31):
         word = np.zeros(7, np.uint32)
         word[3] = 1 << bit
-        assert checkpoint_lib.checksums(tree | {"x": jnp.asarray(word.view(np.float32))}) != base
-    assert checkpoint_lib.checksums(tree | {"n": jnp.int32(1)}) != base
+        assert checkpoint_meta.checksums(tree | {"x": jnp.asarray(word.view(np.float32))}) != base
+    assert checkpoint_meta.checksums(tree | {"n": jnp.int32(1)}) != base
 
 
 def test_no_checkpoint_and_none_whole_are_said(directory, tmp_path):

@@ -210,10 +210,14 @@ def test_a_full_disk_ends_the_run_and_earlier_checkpoints_stay_whole(tokens, tmp
     workdir = tmp_path / "run"
     assert run(train_command(tokens, workdir, training__num_steps=10)).returncode == 0
 
-    command = train_command(tokens, workdir, training__num_steps=30)
+    command = train_command(
+        tokens, workdir, training__num_steps=30, checkpoint__retries=1, checkpoint__retry_wait=0.1
+    )
     # At most 20 kB a file, where a copy of the parameters takes 30.
-    line = error_line(run(["bash", "-c", 'ulimit -f 20; exec "$@"', "-", *command]))
-    assert f"saved in {checkpoint_dir(workdir)}: File too large; the earlier ones are whole" in line
+    result = run(["bash", "-c", 'ulimit -f 20; exec "$@"', "-", *command])
+    failure = f"saved in {checkpoint_dir(workdir)}: File too large; the earlier ones are whole"
+    assert failure in error_line(result)
+    assert f"{failure}; next attempt in 0.1 s, 1 left" in result.stderr
     assert load_run(workdir)[2] == 10
     assert run(command).returncode == 0
     assert load_run(workdir)[2] == 30

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from sedd_jax import mesh as mesh_lib
-from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoint_meta import Meta
 from sedd_jax.run import Run, build, checkpoint_dir
 from sedd_jax.state import Params, init_state
 from tests.sedd_jax.toy import CODEC, toy_config

@@ -1,0 +1,72 @@
+"""What the processes of a job agree on, so that each takes the same turn at the same step."""
+
+import jax
+import numpy as np
+from jax._src import distributed as jax_distributed  # its barrier has no public name
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+FOREVER_MS = 2**31 - 1  # 24 days
+
+
+def is_first() -> bool:
+    """Whether this is process 0, which prints and writes for all."""
+    return jax.process_index() == 0
+
+
+def wait_for_all() -> None:
+    """Returns when all processes have come here.
+
+    Before the first run of a program, because compiling may take one much longer than another:
+    gloo gives up after 30 s when a process is not there to make a connection.
+    """
+    if jax.process_count() > 1:
+        jax_distributed.global_state.client.wait_at_barrier("sedd_jax/all", FOREVER_MS)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set on any process; all must call it, and wait for each other."""
+    return flag if jax.process_count() == 1 else bool(_gather(flag).any())
+
+
+def from_first(value: int) -> int:
+    """The value, below 2**31, that process 0 has; all must call it, and wait for each other."""
+    return value if jax.process_count() == 1 else int(_gather(value)[0])
+
+
+def array_from_first(values: np.ndarray) -> np.ndarray:
+    """As `from_first`, of arrays of the same shape."""
+    return values if jax.process_count() == 1 else _gather(values)[0]
+
+
+def _gather(values: int | np.ndarray) -> np.ndarray:
+    wait_for_all()
+    return multihost_utils.process_allgather(np.asarray(values, np.int32))
+
+
+class Agreement:
+    """The largest of what the processes say each step, without waiting for each other.
+
+    Several processes get to know it a step later, as they get to know the step's metrics. All must
+    ask after every step, with the same number of values, each at least 0.
+    """
+
+    def __init__(self):
+        devices = np.array(jax.devices())
+        mesh = Mesh(devices, ("all",))
+        self._each = NamedSharding(mesh, PartitionSpec("all"))
+        whole = NamedSharding(mesh, PartitionSpec())
+        self._max = jax.jit(lambda said_DxK: said_DxK.max(axis=0), out_shardings=whole)
+        self._in_flight: jax.Array | None = None  # of the last step (K,)
+
+    def largest(self, *values: int) -> list[int]:
+        """The largest of each value over all processes: as of now for one, of last time for more
+        than one (at first 0)."""
+        if jax.process_count() == 1:
+            return list(values)
+        agreed = [0] * len(values) if self._in_flight is None else np.asarray(self._in_flight)
+        row_1xK = np.array([values], np.int32)
+        shape = (self._each.mesh.size, len(values))
+        said_DxK = jax.make_array_from_callback(shape, self._each, lambda index: row_1xK)
+        self._in_flight = self._max(said_DxK)
+        return [int(value) for value in agreed]

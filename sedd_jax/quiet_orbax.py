@@ -1,0 +1,28 @@
+"""Orbax without its pages of traceback about errors that it also raises."""
+
+import logging as std_logging
+import sys
+
+from absl import logging
+
+
+def _not_of_orbax(record: std_logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+def quiet_orbax() -> None:
+    """Silences pages of traceback about errors that Orbax also raises: its log, and what is left
+    of the other reads or writes when one has failed."""
+    logging.get_absl_logger().addFilter(_not_of_orbax)
+    usual = sys.unraisablehook
+    if getattr(usual, "quiets_orbax", False):
+        return
+
+    def hook(unraisable) -> None:
+        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+        dropped = code is not None and "orbax" in code.co_filename
+        if not dropped and str(unraisable.exc_value) != "Event loop is closed":
+            usual(unraisable)
+
+    hook.quiets_orbax = True
+    sys.unraisablehook = hook

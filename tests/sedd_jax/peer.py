@@ -1,0 +1,79 @@
+"""A process of a small job, for tests of what its processes do to each other.
+
+python -m tests.sedd_jax.peer --task=TASK --coordinator=… --num_processes=… --process_id=…
+"""
+
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+
+from sedd_jax.agreement import Agreement, any_process, from_first, is_first
+from sedd_jax.distributed import joined
+from sedd_jax.errors import UserError, run_door
+
+TASK = flags.DEFINE_string("task", None, "Which of the functions below to run.", required=True)
+ARGUMENT = flags.DEFINE_string("argument", None, "What the task needs to know.")
+
+
+def agree() -> None:
+    """Each process says its own number; what they agree on is a call old."""
+    agreement, me = Agreement(), jax.process_index()
+    heard = [agreement.largest(step, 10 * me) for step in range(3)]
+    print("heard", heard, any_process(me == 1), from_first(7 + me), flush=True)
+
+
+def compute() -> None:
+    """Steps with a collective each, for ever."""
+    ready()
+    while True:
+        any_process(False)
+        time.sleep(0.01)
+
+
+def idle() -> None:
+    """Nothing that another process takes part in, for ever."""
+    ready()
+    time.sleep(1000)
+
+
+def mistake() -> None:
+    """A mistake that process 1 alone finds out about, while the others wait for it."""
+    if jax.process_index() == 1:
+        raise UserError("record 7 is damaged")
+    any_process(False)
+
+
+def slow_end() -> None:
+    """Process 0 has more to do than the others."""
+    if is_first():
+        time.sleep(6)
+
+
+def ready() -> None:
+    any_process(False)
+    Path(ARGUMENT.value, f"ready-{jax.process_index()}").touch()
+
+
+def read_epoch() -> None:
+    """This host's rows of every batch of an epoch; writes the windows' first tokens."""
+    from sedd_jax import data, mesh
+    from tokenizer_bridge.records import TokenDataset
+
+    dataset = TokenDataset(Path(ARGUMENT.value) / "tokens")
+    sharding = mesh.batch_sharding(mesh.make_mesh({"data": -1, "fsdp": 1, "tensor": 1}))
+    rows_R = mesh.host_rows(sharding, 8)
+    batches = data.training_batches(dataset, "train", length=8, batch_size=8, seed=0, rows_R=rows_R)
+    first_SxR = np.stack([next(batches)[:, 0] for _ in range(3)])
+    np.save(Path(ARGUMENT.value) / f"read-{jax.process_index()}.npy", first_SxR)
+
+
+def main(argv: list[str]) -> None:
+    with joined():
+        globals()[TASK.value]()
+
+
+if __name__ == "__main__":
+    run_door(main)
