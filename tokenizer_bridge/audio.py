@@ -213,14 +213,14 @@ def _checked(block_TxC: np.ndarray) -> np.ndarray:
 
 
 def _check_length(file: soundfile.SoundFile, frames: int) -> None:
-    """Refuse a file too short to be music, or shorter by over 1 % and 1 s than it announces.
+    """Refuse a file too short to be music, or shorter than it announces.
 
-    The tolerance is for MP3s without an index, whose length is an estimate.
+    MP3s may be so by 1 % or 1 s: without an index their length is an estimate.
     """
     if frames == 0:
         raise AudioError("holds no samples")
-    missing = file.frames - frames
-    if missing > max(0.01 * file.frames, file.samplerate):
+    tolerance = max(0.01 * file.frames, file.samplerate) if file.format == "MP3" else 0
+    if file.frames - frames > tolerance:
         raise AudioError(
             f"cut short: {file.frames / file.samplerate:.1f} s announced, "
             f"{frames / file.samplerate:.1f} s found"

@@ -199,3 +199,12 @@ def test_a_disk_that_fills_leaves_nothing(tmp_path):
     assert is_disk_full(caught.value)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_ogg_page_that_the_reader_drops_is_missed(tmp_path):
+    path = tmp_path / "song.ogg"
+    soundfile.write(path, 0.1 * noise(24_000 * 8), 24_000)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert "cut short: 8.0 s announced" in reason(path)
