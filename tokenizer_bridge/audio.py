@@ -60,7 +60,12 @@ def stream_mono(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
         resampler = StreamResampler(file.samplerate, sample_rate)
         frames, peak = 0, 0.0
         while len(block_TxC := _read_block(file)):
+            wanted = min(_BLOCK_FRAMES, file.frames - frames)
             frames += len(block_TxC)
+            if len(block_TxC) < wanted and file.format != "MP3":
+                # What comes next would be out of place: libsndfile goes on as if nothing was lost.
+                place_s = frames / file.samplerate
+                raise AudioError(f"damaged: a part is missing near {place_s:.1f} s")
             peak = max(peak, float(np.abs(block_TxC).max()))
             if peak > OVERLOAD_PEAK:
                 raise AudioError(f"samples are not scaled to ±1 (peak {peak:.3g})")
