@@ -1,9 +1,11 @@
 """Programs compiled for devices that are not there: what they need, and what they exchange."""
 
+import functools
 import importlib.util
 import json
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from configs import music_small
@@ -15,7 +17,7 @@ from sedd_jax import mesh as mesh_lib
 from sedd_jax.errors import UserError
 from sedd_jax.metrics import train_flops_per_token
 from sedd_jax.run import build
-from sedd_jax.step import compile_train_step
+from sedd_jax.step import compile_train_step, jit_train_step
 
 CODES = 64
 
@@ -43,15 +45,23 @@ def compile_for(name, config, num_slices=1, sample=False):
     return compiled.report(compiled.make_run(config, target, CODES), target, sample=sample)
 
 
-def program(num_devices, config):
-    """(compiled train step, its text as a module, its run) on simulated CPU devices."""
-    mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices])
+@functools.cache
+def program(data, fsdp):
+    """(compiled train step, its run) on data × fsdp simulated CPU devices, two rows on each."""
+    config = small_config(data=data, fsdp=fsdp)
+    config.model.width = 128
+    config.model.attention = "xla"
+    config.training.batch_size = 2 * data * fsdp
+    mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[: data * fsdp])
     run = build(config, {"codebook_size": CODES}, mesh)
-    step = compile_train_step(run)
-    return step, parse(step.as_text()), run
+    shape, rows = (config.training.batch_size, config.model.length), mesh_lib.batch_sharding(mesh)
+    batch = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=rows)
+    lowered = jit_train_step(run).lower(run.state_shapes(), batch)
+    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0}), run
 
 
-def flops_per_device(module):
+def flops_per_device(compiled_step):
+    module = parse(compiled_step.as_text())
     return sum(times * cost.flops(module, c, i) for c, i, times in module.executed())
 
 
@@ -146,36 +156,28 @@ def test_a_missing_compiler_is_named(name, extra, monkeypatch):
 
 
 def test_data_parallelism_does_not_grow_a_device():
-    flops, sizes = [], []
-    for num_devices in (1, 8):
-        config = small_config()
-        config.model.attention = "xla"
-        config.training.batch_size = 2 * num_devices
-        step, module, _ = program(num_devices, config)
-        memory = step.memory_analysis()
-        flops.append(flops_per_device(module))
-        sizes.append(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
-    assert flops[1] == flops[0]
+    one, eight = (program(data, 1)[0] for data in (1, 8))
+    assert flops_per_device(eight) == flops_per_device(one)
+    memory = [step.memory_analysis() for step in (one, eight)]
+    sizes = [m.argument_size_in_bytes + m.temp_size_in_bytes for m in memory]
     assert sizes[1] <= 1.05 * sizes[0]
 
 
 def test_flops_are_those_of_the_formula():
-    config = small_config()
-    config.model.update(attention="xla", length=256, width=128)
-    config.training.batch_size = 2
-    _, module, run = program(1, config)
-    model = train_flops_per_token(run.network) * 2 * 256
+    step, run = program(1, 1)
+    model = train_flops_per_token(run.network) * 2 * run.network.length
     # Above it: what attention computes anew, and the condition's layers.
-    assert 1.0 <= flops_per_device(module) / model <= 1.25
+    assert 1.0 <= flops_per_device(step) / model <= 1.5
 
 
 def test_fsdp_divides_the_state():
-    """As the compiled program says: its arguments are the train state and the batch."""
-    sizes = [
-        program(n, small_config(data=1, fsdp=n))[0].memory_analysis().argument_size_in_bytes
-        for n in (1, 8)
-    ]
-    assert 1 / 8 <= sizes[1] / sizes[0] <= 1.1 / 8
+    """As the compiled programs say: their arguments are the train state and two rows of tokens."""
+    (one, _), (eight, run) = program(1, 1), program(1, 8)
+    leaves = jax.tree.leaves(run.state_shapes())
+    split = sum(4 * x.size for x in leaves if "fsdp" in jax.tree.leaves(tuple(x.sharding.spec)))
+    whole, part = (step.memory_analysis().argument_size_in_bytes for step in (one, eight))
+    assert split > 0.9 * whole
+    assert whole - part == pytest.approx(split * 7 / 8, rel=1e-3)
 
 
 def test_the_search_skips_what_can_only_be_slower(monkeypatch):
