@@ -161,3 +161,81 @@ def test_convolutions_that_are_matrix_products(lhs, rhs, out, attributes, expect
     module = parse(text)
     main = module.computations["main"]
     assert cost.flops(module, main, main.root) == expected
+
+
+# What TPUs do: a gather spread over two fusions that run meanwhile, a reduce-scatter in a fusion, a
+# Pallas kernel whose metadata holds line ends, a sum between slices through the hosts.
+TPU_PROGRAM = """\
+HloModule jit_step, is_scheduled=true, num_partitions=4
+
+%async_collective_fusion.1 (w: bf16[64,8]) -> bf16[128,8] {
+  %w = bf16[64,8]{1,0} parameter(0)
+  ROOT %gather.1 = bf16[128,8]{1,0} all-gather(%w), channel_id=7, \
+replica_groups=mesh['axis_0'=1,'axis_1'=2] {'axis_1'}, dimensions={0}
+}
+
+%async_collective_fusion.2 (w.2: bf16[64,8]) -> bf16[128,8] {
+  %w.2 = bf16[64,8]{1,0} parameter(0)
+  ROOT %gather.2 = bf16[128,8]{1,0} all-gather(%w.2), channel_id=7, \
+replica_groups=mesh['axis_0'=1,'axis_1'=2] {'axis_1'}, dimensions={0}
+}
+
+%all-reduce-scatter (g: f32[128,8]) -> f32[64,8] {
+  %g = f32[128,8]{1,0} parameter(0)
+  %all-reduce.1 = f32[128,8]{1,0} all-reduce(%g), channel_id=8, replica_groups={{0,1}}, to_apply=%s
+  %at = s32[] constant(0)
+  ROOT %part = f32[64,8]{1,0} dynamic-slice(%all-reduce.1, %at, %at), dynamic_slice_sizes={64,8}
+}
+
+ENTRY %main (w.3: bf16[64,8], g.3: f32[128,8], q: bf16[2,6,256,64]) -> f32[64,8] {
+  %w.3 = bf16[64,8]{1,0} parameter(0)
+  %g.3 = f32[128,8]{1,0} parameter(1)
+  %q = bf16[2,6,256,64]{3,2,1,0} parameter(2)
+  %mask = s8[1,2,2]{2,1,0} constant({...})
+  %fusion.1 = bf16[128,8]{1,0} fusion(%w.3), kind=kCustom, calls=%async_collective_fusion.1
+  %fusion.2 = bf16[128,8]{1,0} fusion(%w.3), kind=kCustom, calls=%async_collective_fusion.2
+  %o = bf16[2,6,256,64]{3,2,1,0} custom-call(%mask, %q, %q, %q), \
+custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+"xprof_metadata":"{\\"block_q\\": 128}"
+}}, metadata={op_name="jit(step)/splash_mha_fwd_residuals/pallas_call"}
+  %scattered = f32[64,8]{1,0} fusion(%g.3), kind=kCustom, calls=%all-reduce-scatter
+  %token = token[] after-all()
+  %send = (f32[64,8]{1,0}, u32[], token[]) send(%scattered, %token), channel_id=9, \
+is_host_transfer=true, frontend_attributes={_xla_megascale_transfer_type="ALL_REDUCE"}
+  %early = (bf16[128,8]{1,0:S(1)}, bf16[128,8]{1,0}, u32[]{:S(2)}) copy-start(%fusion.1)
+  %some = ((f32[128,8]{1,0}), f32[32,8]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%g.3)
+  ROOT %done = f32[64,8]{1,0} copy(%scattered)
+}
+"""
+
+
+def test_collectives_of_tpus():
+    slice_N = np.array([0, 0, 1, 1])
+    found = collectives(parse(TPU_PROGRAM), num_partitions=4, slice_N=slice_N)
+    assert [(c.kind, c.num_bytes) for c in found] == [
+        ("all-gather", 64 * 8 * 2),
+        ("reduce-scatter", 128 * 8 * 4),
+        ("all-reduce", 64 * 8 * 4),
+    ]
+    shape = {"data": 2, "fsdp": 2, "tensor": 1}
+    assert [c.axes(shape) for c in found] == [("fsdp",), ("fsdp",), ("data",)]
+
+
+def test_prefetches_into_a_scratchpad_are_read_once():
+    module = parse(TPU_PROGRAM)
+    main = module.computations["main"]
+    traffic = cost.Traffic(module, lambda shape: shape.space == 0)
+    assert traffic.of(main, main["early"]) == 128 * 8 * 2
+    assert traffic.of(main, main["some"]) == 32 * 8 * 4
+
+
+def test_attention_kernels_are_counted_by_shape():
+    module = parse(TPU_PROGRAM)
+    main = module.computations["main"]
+    assert cost.flops(module, main, main["o"]) == 4 * 2 * 6 * 256 * 256 * 64
+    text = TPU_PROGRAM.replace("splash_mha_fwd_residuals", "splash_mha_dkv")
+    backward = parse(text)
+    main = backward.computations["main"]
+    assert cost.flops(backward, main, main["o"]) == 10 * 2 * 6 * 256 * 256 * 64
+    unknown = parse(TPU_PROGRAM.replace("splash", "other")).computations["main"]
+    assert cost.unknown_kernel(unknown, unknown["o"]) == "tpu_custom_call"
