@@ -1,6 +1,10 @@
 """A training job: a run, its data and its directory, checked before anything is compiled."""
 
+import contextlib
 import dataclasses
+import fcntl
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +82,38 @@ class Job:
         """Writes config.json and codec.json."""
         config_lib.save(self.run.config, self.workdir / "config.json")
         write_json_atomically(self.workdir / "codec.json", self.dataset.codec)
+
+
+@contextlib.contextmanager
+def sole_trainer(workdir: Path, patience_s: float = 60.0) -> Iterator[None]:
+    """Holds a directory against a second training in it, as long as this process lives.
+
+    patience_s: how long an earlier one may take to die. Where the disk knows no locks it holds
+    nothing. Raises UserError when another one is at work.
+    """
+    directory = os.open(workdir, os.O_RDONLY)
+    deadline = time.monotonic() + patience_s
+    try:
+        while not _lock(directory):
+            if time.monotonic() >= deadline:
+                raise UserError(
+                    f"{workdir}: another process is training there; stop it or use another "
+                    "--workdir"
+                )
+            time.sleep(0.2)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # not on this disk
+    return True
 
 
 def prepare(config: ConfigDict, workdir: Path) -> Job:

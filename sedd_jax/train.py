@@ -26,6 +26,7 @@ Several processes: sedd_jax/distributed.py. Exit codes, and whether a launcher s
               that a process was lost
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -41,13 +42,13 @@ from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.goodput import Moment
-from sedd_jax.job import Job, prepare
+from sedd_jax.job import Job, prepare, sole_trainer
 from sedd_jax.run import checkpoint_dir
 from sedd_jax.saving import Saver
 from sedd_jax.state import TrainState
 from sedd_jax.step import compile_train_step
 from sedd_jax.stop import StopRequest
-from sedd_jax.validation import make_validation
+from sedd_jax.validation import Validation, make_validation
 from sedd_jax.watch import Watch
 
 VALIDATION_SPLIT = "validation"
@@ -92,10 +93,15 @@ def train(config: ConfigDict, workdir: Path) -> int:
     """Trains to config.training.num_steps; returns the exit code. Raises UserError."""
     began = Moment.now()
     job = prepare(config, workdir)
-    run, config = job.run, job.run.config
-    validation = make_validation(run, job.dataset, VALIDATION_SPLIT)
-
+    validation = make_validation(job.run, job.dataset, VALIDATION_SPLIT)
     workdir.mkdir(parents=True, exist_ok=True)
+    with sole_trainer(workdir) if is_first() else contextlib.nullcontext():
+        return train_job(job, validation, began)
+
+
+def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
+    """The rest of `train`, for a job that is known to be possible; it began at `began`."""
+    run, config, workdir = job.run, job.run.config, job.workdir
     checkpoints = Checkpoints(
         checkpoint_dir(workdir),
         keep_last=config.checkpoint.keep_last,
