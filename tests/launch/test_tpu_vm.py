@@ -1,8 +1,10 @@
 """launch/tpu_vm.sh against a gcloud that keeps its TPUs as folders here and runs the commands."""
 
 import os
+import signal
 import subprocess
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -72,18 +74,22 @@ def cloud(tmp_path: Path):
         (tools / name).write_text(textwrap.dedent(text).lstrip())
         (tools / name).chmod(0o755)
 
-    def run(plan: list[str], *flags: str) -> subprocess.CompletedProcess:
+    def start(plan: list[str], *flags: str) -> subprocess.Popen:
         (tmp_path / "plan").write_text("\n".join(plan) + "\n")
         command = ["bash", "launch/tpu_vm.sh", "--name=mine", "--zone=us-west4-a", "--poll_s=1"]
         command += ["--topology=v4:2x2x2", "--config=configs/music_small.py"]
         command += ['--data=/bucket/it\'s "mine"; $(touch x)', "--workdir=/bucket/run", *flags]
         path = f"{tools}:{os.environ['PATH']}"
         env = {**os.environ, "CLOUD": str(tmp_path), "PATH": path, "REAL_PATH": os.environ["PATH"]}
-        return subprocess.run(
-            command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=120
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=PROJECT, env=env, start_new_session=True, **pipes)
 
-    run.home = tmp_path
+    def run(plan: list[str], *flags: str) -> subprocess.CompletedProcess:
+        process = start(plan, *flags)
+        stdout, stderr = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    run.start, run.home = start, tmp_path
     return run
 
 
@@ -141,3 +147,20 @@ def test_restarts_are_limited(cloud):
 def test_without_create_a_missing_tpu_is_an_error(cloud):
     done = cloud(["exit 0"])
     assert (done.returncode, done.stderr) == (1, "error: there is no TPU mine; --create makes it\n")
+
+
+def test_training_outlives_the_launcher_and_is_found_again(cloud):
+    plan = ['until [ -e "$CLOUD/go" ]; do sleep 0.1; done']
+    first = cloud.start(plan, "--create")
+    deadline = time.monotonic() + 60
+    while lives(cloud.home) != [1, 1] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+
+    other = cloud(plan, "--workdir=/bucket/other")
+    assert other.returncode == 1
+    assert other.stderr.splitlines()[-1].startswith("error: another program runs on mine")
+    (cloud.home / "go").touch()
+    again = cloud(plan)
+    assert again.returncode == 0, again.stderr
