@@ -86,7 +86,11 @@ def cloud(tmp_path: Path):
 
     def run(plan: list[str], *flags: str) -> subprocess.CompletedProcess:
         process = start(plan, *flags)
-        stdout, stderr = process.communicate(timeout=120)
+        try:
+            stdout, stderr = process.communicate(timeout=120)
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     run.start, run.home = start, tmp_path
