@@ -46,7 +46,7 @@ def job(tmp_path: Path):
 @pytest.mark.parametrize("code", [75, 134, 137, 143])
 def test_a_job_that_was_preempted_or_crashed_goes_back_into_the_queue(job, code):
     process = job(TRAIN, f"exit {code}")
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == code
     assert "scontrol requeue 7" in job.notes()
 
@@ -54,21 +54,21 @@ def test_a_job_that_was_preempted_or_crashed_goes_back_into_the_queue(job, code)
 @pytest.mark.parametrize("code", [0, 1, 2, 127])
 def test_a_job_that_is_done_or_mistaken_ends(job, code):
     process = job(TRAIN, f"exit {code}")
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == code
     assert not any(note.startswith("scontrol") for note in job.notes())
 
 
 def test_restarts_are_limited(job):
     process = job(TRAIN, "exit 143", SLURM_RESTART_COUNT="3")
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 1
     assert stderr == "error: exit code 143; gave up after 3 restarts\n"
 
 
 def test_a_job_that_was_cancelled_does_not_come_back(job):
     process = job(TRAIN, "exit 143", STATE="COMPLETING")
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == 143
     assert not any(note.startswith("scontrol") for note in job.notes())
 
@@ -79,7 +79,7 @@ def test_the_warning_before_the_time_limit_lets_the_program_save(job, tmp_path):
     process = job(TRAIN, plan)
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert saved.exists()
     assert process.returncode == 143
     notes = job.notes()
@@ -89,7 +89,7 @@ def test_the_warning_before_the_time_limit_lets_the_program_save(job, tmp_path):
 def test_an_array_task_encodes_its_shard_and_requeues_itself_alone(job):
     task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
     process = job([*ENCODE, "--python=some/python"], "exit 143", **task)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == 143
     encode, *_, requeue, _ = job.notes()
     assert encode.endswith(

@@ -87,7 +87,7 @@ def cloud(tmp_path: Path):
     def run(plan: list[str], *flags: str) -> subprocess.CompletedProcess:
         process = start(plan, *flags)
         try:
-            stdout, stderr = process.communicate(timeout=120)
+            stdout, stderr = process.communicate(timeout=600)
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
