@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from launch.soak_lives import CHANGING, STEADY, Life, SoakError, SoakRun, Topology
+from launch.soak_lives import CHANGING, STEADY, Life, SoakError, SoakRun, Topology, Unprovoked
 from sedd_jax import config as config_lib
 from sedd_jax import mesh as mesh_lib
 from sedd_jax.checkpoint import Checkpoints
@@ -108,10 +108,15 @@ def soak(name: str, topologies: tuple[Topology, ...], kills: int, common: dict) 
     run = SoakRun(workdir / name / "run", tokens, workdir / "compiled")
     print(f"\n{name}: {kills} kills")
     print("life  topology       signal   victims      from  reached  saved  to end   exit codes")
-    lives = []
-    for number in range(1, kills + 1):
-        lives.append(run.live(rng.choice(topologies), rng))
-        show(number, lives[-1])
+    lives: list[Life] = []
+    unprovoked = 0
+    while len(lives) < kills:
+        try:
+            lives.append(run.live(rng.choice(topologies), rng))
+        except Unprovoked:
+            unprovoked += 1
+            continue
+        show(len(lives), lives[-1])
     num_steps = run.newest() + TAIL
     run.finish(topologies[0], num_steps)
     calm = SoakRun(workdir / f"{name}-undisturbed" / "run", tokens, workdir / "compiled")
@@ -119,6 +124,7 @@ def soak(name: str, topologies: tuple[Topology, ...], kills: int, common: dict) 
     state, expected = restore_all(run), restore_all(calm)
     return {
         "steps": num_steps,
+        "started again without a kill": unprovoked,
         "steps computed twice": sum(life.reached - life.saved for life in lives),
         "longest from kill to end of all [s]": max(life.seconds_to_end for life in lives),
         "state bit-equal": is_bit_equal(state, expected),

@@ -221,23 +221,28 @@ class _Peers:
     def _beat(self) -> None:
         """Shows that this process is alive; process 0 checks that the others are."""
         interval_s = min(PEER_TIMEOUT.value / 10, 5.0)
-        seen: dict[str, tuple[str, float]] = {}  # key: its last value, and when that was new
+        now = time.monotonic()
+        # process: its last beat, and when that was new
+        seen = {str(i): ("", now) for i in range(1, jax_distributed.global_state.num_processes)}
         beat = 0
         while not self._leaving.wait(interval_s):
             beat += 1
             with contextlib.suppress(jax.errors.JaxRuntimeError):  # `_follow` sees to it
-                self._client.key_value_set(f"{_ALIVE}{self._id}", str(beat), allow_overwrite=True)
                 if self._id == 0:
                     self._check(seen)
+                else:
+                    key = f"{_ALIVE}{self._id}"
+                    self._client.key_value_set(key, str(beat), allow_overwrite=True)
 
     def _check(self, seen: dict[str, tuple[str, float]]) -> None:
         now = time.monotonic()
-        for key, value in self._client.key_value_dir_get(_ALIVE):
-            if seen.get(key, ("", now))[0] != value:
-                seen[key] = (value, now)
-            elif now - seen[key][1] > PEER_TIMEOUT.value:
-                name = key.rpartition("/")[2]
-                message = f"process {name} was lost: not heard of for {PEER_TIMEOUT.value:.0f} s"
+        beats = {key.rpartition("/")[2]: b for key, b in self._client.key_value_dir_get(_ALIVE)}
+        for process, (beat, since) in seen.items():
+            if beats.get(process, "") != beat:
+                seen[process] = (beats[process], now)
+            elif now - since > PEER_TIMEOUT.value:
+                silence = f"not heard of for {PEER_TIMEOUT.value:g} s"
+                message = f"process {process} was lost: {silence}"
                 with contextlib.suppress(jax.errors.JaxRuntimeError):
                     self._client.key_value_set(_NEWS, json.dumps([self._id, LOST, message]))
                 self._end(LOST, message)

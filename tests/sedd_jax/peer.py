@@ -27,9 +27,11 @@ def agree() -> None:
 
 def compute() -> None:
     """Steps with a collective each, for ever."""
+    agreement = Agreement()
+    agreement.largest(0)
     ready()
     while True:
-        any_process(False)
+        agreement.largest(0)
         time.sleep(0.01)
 
 
