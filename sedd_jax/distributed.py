@@ -228,11 +228,9 @@ class _Peers:
         while not self._leaving.wait(interval_s):
             beat += 1
             with contextlib.suppress(jax.errors.JaxRuntimeError):  # `_follow` sees to it
+                self._client.key_value_set(f"{_ALIVE}{self._id}", str(beat), allow_overwrite=True)
                 if self._id == 0:
                     self._check(seen)
-                else:
-                    key = f"{_ALIVE}{self._id}"
-                    self._client.key_value_set(key, str(beat), allow_overwrite=True)
 
     def _check(self, seen: dict[str, tuple[str, float]]) -> None:
         now = time.monotonic()
