@@ -51,7 +51,9 @@ ensure_compilers() {
       > "$compilers/lib/python3.11/site-packages/base.pth"
     "$compilers/bin/python" -m pip install --quiet --disable-pip-version-check \
       "${requirements[@]/#/--requirement=}" || fail "pip could not install ${requirements[*]}"
-    cp --no-clobber --symbolic-link "$(cd "$VENV/bin" && pwd)"/* "$compilers/bin/"
+    # The tools of the first (ruff, shellcheck) by name, too; the second's own stay.
+    find "$(cd "$VENV/bin" && pwd)" -maxdepth 1 -not -type d -exec \
+      cp --no-clobber --symbolic-link --target-directory="$compilers/bin" {} +
     echo "$wanted" > "$stamp"
   fi
   PY=$compilers/bin/python
