@@ -8,6 +8,8 @@ import pytest
 
 from sedd_jax import likelihood
 from sedd_jax.diffusion.bound import bound_terms
+from sedd_jax.diffusion.graph import Absorbing
+from sedd_jax.diffusion.noise import LogLinear
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import SplitBound
 from sedd_jax.validation import Validation, levels_per_window, make_validation
@@ -63,6 +65,17 @@ def test_the_bins_weighted_average_to_the_integral_of_the_bound(dataset, measure
     weights, _ = np.histogram(t_S, bins=np.arange(11) / 10)
     average = np.average([measurement.bits_by_t[name] for name in BINS], weights=weights)
     assert average == pytest.approx(integral, rel=1e-5)
+
+
+def test_times_and_integrand_belong_together():
+    """A uniform guess of absorbed tokens costs log K / t for each: so a whole number of them."""
+    graph = Absorbing(32)
+    x0_BxL = jax.numpy.zeros((8, 16), jax.numpy.int32)
+    keys = jax.random.split(jax.random.key(0), 8)
+    bound = bound_terms(likelihood.uniform_guess(graph), graph, LogLinear(), x0_BxL, keys, num_t=3)
+    count_BxT = np.asarray(bound.integrand_BxT * bound.t_BxT) / math.log(32)
+    np.testing.assert_allclose(count_BxT, count_BxT.round(), atol=2e-3)
+    assert len(np.unique(count_BxT.round())) > 4
 
 
 def test_a_bin_is_the_mean_of_its_samples():
