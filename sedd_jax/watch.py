@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
+from absl import logging
 
 from sedd_jax import hardware
+from sedd_jax.errors import one_line
 from sedd_jax.goodput import Goodput, Moment
 from sedd_jax.metrics import Meter, MetricsWriter, train_flops_per_token
 from sedd_jax.profiler import ProfilerWindow
 from sedd_jax.run import Run
+from tokenizer_bridge.errors import is_disk_full
 
 
 class Watch:
@@ -79,14 +82,16 @@ class Watch:
 
     def write(self, values: Mapping[str, float]) -> None:
         """Writes other figures of the present step."""
-        self._writer.write(self._step, values)
+        with _going_on_when_full():
+            self._writer.write(self._step, values)
 
     def finish(self) -> None:
         """Stops the clock of a run that is trained to its end."""
         self._record(finished=True)
 
     def _record(self, finished: bool = False) -> None:
-        self._goodput.record(self._step, self._meter.productive_seconds, finished=finished)
+        with _going_on_when_full():
+            self._goodput.record(self._step, self._meter.productive_seconds, finished=finished)
 
     def __enter__(self) -> "Watch":
         return self
@@ -94,6 +99,17 @@ class Watch:
     def __exit__(self, *error) -> None:
         self._profiler.__exit__(*error)
         self._writer.__exit__(*error)
+
+
+@contextlib.contextmanager
+def _going_on_when_full() -> Iterator[None]:
+    """A full disk costs figures, not the run, whose checkpoints say whether it can go on."""
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        logging.warning("figures of this step are lost: %s", one_line(error))
 
 
 def _peak_flops_per_second(run: Run) -> float | None:

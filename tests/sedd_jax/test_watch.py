@@ -1,5 +1,8 @@
 """What a life of a run writes: by process 0 alone, with figures of the whole mesh."""
 
+import errno
+import os
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -70,3 +73,25 @@ def test_other_processes_write_nothing(tmp_path, monkeypatch):
     (tmp_path / "PROFILE").touch()
     live(tmp_path, run)
     assert [path.name for path in tmp_path.iterdir()] == ["PROFILE"]
+
+
+def test_a_full_disk_costs_figures_and_not_the_run(tmp_path, monkeypatch, caplog):
+    run, _ = make_run()
+    with Watch(run, tmp_path, 0, Moment.now()) as watch:
+
+        def fail(*args, **kwargs):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(watch._writer, "write", fail)
+        monkeypatch.setattr(watch._goodput, "record", fail)
+        number = errno.ENOSPC
+        watch.add(1, step_metrics())
+        watch.report()
+        assert set(caplog.messages) == {
+            "figures of this step are lost: [Errno 28] No space left on device"
+        }
+        number = errno.EIO
+        watch.add(2, step_metrics())
+        with pytest.raises(OSError, match="Input/output error"):
+            watch.report()
+        monkeypatch.undo()
