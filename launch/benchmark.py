@@ -62,6 +62,7 @@ def main(argv: list[str]) -> None:
 def in_process_of_its_own(part: str) -> dict[str, float]:
     command = [sys.executable, "-m", "launch.benchmark", *sys.argv[1:]]
     command += [f"--parts={part}", "--in_process"]
+    print(f"measuring {part}…", file=sys.stderr)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise UserError(f"the part {part!r} failed; its message is above")

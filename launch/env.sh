@@ -28,7 +28,7 @@ ensure_environment() {
   stamp=$VENV/.requirements.sha256
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     python=$(find_python)
-    echo "installing requirements.txt into $VENV (about 6 GB on disk)"
+    echo "installing requirements.txt into $VENV: about 6 GB on disk, some minutes without a word"
     "$python" -m venv "$VENV" || fail "could not make $VENV; on Debian: apt-get install python3-venv"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
       --requirement "$project/requirements.txt" || fail "pip could not install requirements.txt"

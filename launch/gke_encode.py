@@ -17,6 +17,7 @@ from launch import gke
 from launch.gke import FLAGS, Manifest
 from sedd_jax.errors import UserError
 
+flags.adopt_module_key_flags(gke)
 flags.DEFINE_integer("num_shards", None, "Into how many parts the work is cut.", lower_bound=1)
 flags.DEFINE_integer("parallelism", None, "Pods at a time; all of them by default.", lower_bound=1)
 flags.DEFINE_string("input", None, "Folder of audio files, below /bucket.")

@@ -22,6 +22,7 @@ from launch import gke, tpu_topology
 from launch.gke import FLAGS, Manifest
 from sedd_jax.errors import UserError
 
+flags.adopt_module_key_flags(gke)
 flags.DEFINE_string("topology", None, "TPU version and shape of a slice, e.g. v5e:4x4.")
 flags.DEFINE_integer("num_slices", 1, "Slices of that shape.", lower_bound=1)
 flags.DEFINE_integer("chips_per_host", None, "Of the node pool's machines; usually known.")

@@ -7,6 +7,10 @@
 # the same command goes on where it was stopped.
 set -euo pipefail
 [ $# -le 1 ] || { echo "usage: bash launch/quickstart.sh [FOLDER_OF_MUSIC]" >&2; exit 2; }
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+  exit
+fi
 music=${1:-}
 if [ -n "$music" ]; then
   [ -d "$music" ] || { echo "error: $music: no such folder" >&2; exit 1; }

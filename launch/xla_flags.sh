@@ -11,6 +11,10 @@ set -euo pipefail
 
 declare -a xla=() libtpu=() env=()
 case ${1:-} in
+  -h | --help)
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit
+    ;;
   tpu)
     libtpu=(
       --xla_tpu_enable_latency_hiding_scheduler=true

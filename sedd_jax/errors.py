@@ -84,6 +84,10 @@ def run_door(main: Callable[[list[str]], int | None]) -> None:
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     try:
         app.run(main, flags_parser=_parse_flags)
+    except SystemExit:
+        if records_errors.asks_for_help():
+            sys.exit(0)
+        raise
     except (Exception, KeyboardInterrupt) as error:
         explained = explain(error)
         if explained is None:

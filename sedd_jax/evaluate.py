@@ -16,10 +16,9 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from sedd_jax import baselines, likelihood
+from sedd_jax import baselines, distributed, likelihood
 from sedd_jax.agreement import is_first
 from sedd_jax.compilation_cache import use_compilation_cache
-from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.run import load_run
 from tokenizer_bridge.files import write_json_atomically
@@ -27,6 +26,7 @@ from tokenizer_bridge.records import TokenDataset
 
 TRAIN_SPLIT = "train"
 
+flags.adopt_module_key_flags(distributed)
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.", required=True)
 SPLIT = flags.DEFINE_string("split", "validation", "Split to evaluate on.")
 STEP = flags.DEFINE_integer("step", None, "Checkpoint; the newest by default.")
@@ -39,7 +39,7 @@ BATCH_SIZE = flags.DEFINE_integer(
 
 def main(argv: list[str]) -> None:
     del argv
-    with joined():
+    with distributed.joined():
         use_compilation_cache()
         evaluate()
 

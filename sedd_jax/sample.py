@@ -18,15 +18,16 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from sedd_jax import distributed
 from sedd_jax.agreement import array_from_first, is_first
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.diffusion.sampler import SAMPLERS
-from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.generate import Pace, Sampling, fingerprint, generate
 from sedd_jax.run import Run, load_run
 from sedd_jax.sample_store import SampleStore
 
+flags.adopt_module_key_flags(distributed)
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Token dataset to write.", required=True)
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "How many.", required=True, lower_bound=1)
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
             "--wavs needs PyTorch, which is not installed here: sample without it, then run "
             "tokenizer_bridge.decode where it is"
         )
-    with joined():
+    with distributed.joined():
         use_compilation_cache()
         return sample()
 

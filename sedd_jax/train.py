@@ -36,10 +36,10 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from sedd_jax import config as config_lib
+from sedd_jax import distributed
 from sedd_jax.agreement import Agreement, is_first, wait_for_all
 from sedd_jax.checkpoint import Checkpoints
 from sedd_jax.compilation_cache import use_compilation_cache
-from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.goodput import Moment
 from sedd_jax.job import Job, prepare, sole_trainer
@@ -53,6 +53,7 @@ from sedd_jax.watch import Watch
 
 VALIDATION_SPLIT = "validation"
 
+flags.adopt_module_key_flags(distributed)
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if missing.")
 
@@ -179,7 +180,7 @@ def main(argv: list[str]) -> int:
     del argv
     if CONFIG.value is None or WORKDIR.value is None:
         raise UserError("--config=configs/….py and --workdir=DIR are both needed")
-    with joined():
+    with distributed.joined():
         use_compilation_cache()
         return train(CONFIG.value, Path(WORKDIR.value))
 

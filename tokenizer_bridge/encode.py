@@ -36,6 +36,7 @@ from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.records import TokenDataset
 from tokenizer_bridge.sources import folder
+from tokenizer_bridge.splits import SPLITS
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 SOURCES = {"folder": folder.tracks}
@@ -117,6 +118,11 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
     hours = tokens * job.codec["hop_length"] / job.codec["sample_rate"] / 3600
     splits = ", ".join(f"{split} {len(length)}" for split, length in lengths.items())
     text = f"{job.output}: {hours:.2f} h of audio, {tokens:,} tokens; tracks: {splits}"
+    if missing := [split for split in SPLITS if split not in lengths]:
+        text += (
+            f"\nno {' and no '.join(missing)} split: too few artists or tracks to set one apart "
+            "(tokenizer_bridge/splits.py)"
+        )
     if failures := count_failures(job):
         text += (
             f"\n{failures} of {len(job.tracks)} files could not be used: the reasons are in "

@@ -35,6 +35,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def asks_for_help() -> bool:
+    """Whether the flags ask what flags there are: absl answers that, and exits with 1."""
+    return bool({"--help", "-help", "--helpshort", "--helpfull", "-?"} & set(sys.argv[1:]))
+
+
 def check_flags() -> None:
     """Refuse what absl lets pass: text that is empty and numbers that are not finite.
 
@@ -82,4 +87,9 @@ def run_door(main: Callable[[list[str]], int | None]) -> None:
                 raise
             return 1
 
-    app.run(guarded)
+    try:
+        app.run(guarded)
+    except SystemExit:
+        if asks_for_help():
+            sys.exit(0)
+        raise

@@ -300,8 +300,8 @@ def _read_dataset_json(directory: Path) -> dict[str, Any]:
         raise UserError(f"{directory} is not a directory: a token dataset is one")
     if not path.exists():
         raise UserError(
-            f"{directory} is not a whole token dataset, it has no {DATASET_FILE}: run the command "
-            "that makes it again to finish it"
+            f"{directory} is not a whole token dataset, it has no {DATASET_FILE}: encode music "
+            "into one, or run the command that makes it again to finish it"
         )
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
