@@ -189,7 +189,7 @@ class _Peers:
 
     def fail(self, error: BaseException) -> NoReturn:
         """Ends this process, and through the coordinator the others, because of an error."""
-        lost = next((e for e in _chain(error) if _tells_of_a_loss(e)), None)
+        lost = next((e for e in _chain(error) if tells_of_a_loss(e)), None)
         if lost:
             time.sleep(_GRACE_S)  # the one who caused it may say why: `_follow` then ends us
             code, message = LOST, f"another process was lost ({one_line(lost, limit=200)})"
@@ -260,6 +260,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _tells_of_a_loss(error: BaseException) -> bool:
-    signs = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Connection", "heartbeat", "barrier")
+def tells_of_a_loss(error: BaseException) -> bool:
+    """Whether an error means that another process is gone."""
+    # Where a dispatch meets the broken connection, JAX raises ValueError; else JaxRuntimeError.
+    if isinstance(error, ValueError | RuntimeError) and "Gloo" in str(error):
+        return True
+    signs = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "Connection", "heartbeat", "barrier")
     return isinstance(error, jax.errors.JaxRuntimeError) and any(s in str(error) for s in signs)

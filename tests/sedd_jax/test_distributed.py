@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -154,3 +155,17 @@ def test_an_epoch_is_read_exactly_once_over_all_hosts(tmp_path):
     read = [np.load(tmp_path / f"read-{i}.npy") for i in range(4)]
     assert {part.shape for part in read} == {(3, 2)}
     assert sorted(np.concatenate(read, axis=None)) == list(range(24))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_loss"),
+    [
+        (ValueError("UNKNOWN: Gloo all-reduce failed: … Connection reset by peer"), True),
+        (jax.errors.JaxRuntimeError("FAILED_PRECONDITION: Gloo all-reduce failed: …"), True),
+        (jax.errors.JaxRuntimeError("UNAVAILABLE: failed to connect"), True),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), False),
+        (ValueError("Connection of two arrays"), False),
+    ],
+)
+def test_a_broken_connection_tells_of_a_lost_process(error, is_loss):
+    assert distributed.tells_of_a_loss(error) == is_loss
