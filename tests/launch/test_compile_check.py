@@ -66,10 +66,16 @@ def flops_per_device(compiled_step):
 
 
 @needs("libtpu")
-def test_a_tpu_slice():
+def test_a_tpu_slice(monkeypatch):
+    programs = []
+    monkeypatch.setattr(
+        compiled, "analyse", lambda text, *more: programs.append(text) or analyse(text, *more)
+    )
     config = small_config(data=1, fsdp=2, tensor=2)
     config.training.accumulation = 2
     report = compile_for("v5e:2x2", config)
+    # Splash attention's kernels, forward and backward, are in the program.
+    assert programs[0].count('custom_call_target="tpu_custom_call"') >= 2
     assert report.fits and report.num_devices == 4
     assert report.roofline.num_unknown_loops == 0
     assert not report.roofline.unknown_kernels
@@ -121,6 +127,18 @@ def test_what_devices_exchange_is_what_the_design_says(gpu_program):
     assert moved == 6 * run.network.num_blocks * activations
     # … and over data sums alone.
     assert all(c.kind == "all-reduce" for c, axes in found if "data" in axes)
+
+
+@needs("jax_plugins.xla_cuda13")
+def test_the_loss_holds_one_array_of_scores():
+    """(B, L, V) in fp32, where its gradient takes its place, and little beside it."""
+    config = small_config(data=2)
+    config.model.update(num_blocks=1, width=128, length=1024)
+    target = topology.describe("h100:1x2")
+    run = compiled.make_run(config, target, 4096)
+    scores = (config.training.batch_size // 2) * config.model.length * run.network.vocab_size * 4
+    temporaries = compiled.report(run, target).memory.temporaries
+    assert scores < temporaries < 1.6 * scores
 
 
 @needs("jax_plugins.xla_cuda13")
