@@ -10,6 +10,7 @@ Several processes (sedd_jax/distributed.py) make each batch together; process 0 
 
 import dataclasses
 import importlib.util
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from sedd_jax.errors import UserError, run_door
 from sedd_jax.generate import Pace, Sampling, fingerprint, generate
 from sedd_jax.run import Run, load_run
 from sedd_jax.sample_store import SampleStore
+from sedd_jax.stop import StopRequest
 
 flags.adopt_module_key_flags(distributed)
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.", required=True)
@@ -80,12 +82,14 @@ def sample() -> int:
     }
     store = SampleStore(OUTPUT.value, settings, run.codec) if is_first() else None
     batch_size = BATCH_SIZE.value or defaults.batch_size
-    try:
-        make_samples(run, params, sampling, store, NUM_SAMPLES.value, batch_size)
-    except KeyboardInterrupt:
-        if store:
-            print(f"stopped with {len(store.missing())} samples missing; the same command goes on")
-        raise
+    with StopRequest() as stop:
+        try:
+            make_samples(run, params, sampling, store, NUM_SAMPLES.value, batch_size, stop)
+        except KeyboardInterrupt:
+            if store:
+                missing = len(store.missing())
+                print(f"stopped with {missing} samples missing; the same command goes on")
+            sys.exit(128 + (stop.signal_number or signal.SIGINT))
     if store is None:
         return 0
     print(f"{store.num_samples} samples of {sampling.length} tokens in {store.path}")
@@ -99,9 +103,10 @@ def make_samples(
     store: SampleStore | None,
     num_samples: int,
     batch_size: int,
+    stop: StopRequest,
 ) -> None:
     """Makes and stores what the store still misses, with a progress bar; no store: for another
-    process that has one."""
+    process that has one. Raises KeyboardInterrupt between two dispatches when it is to stop."""
     is_missing_N = np.zeros(num_samples, bool)
     if store and store.is_whole:
         print(f"{store.path} already holds these samples")
@@ -123,6 +128,8 @@ def make_samples(
 
         def on_steps(num_sample_steps: int) -> None:
             bar.update(num_sample_steps)
+            if stop.signal_number:
+                raise KeyboardInterrupt
             pace.add(num_sample_steps)
 
         for indices_b, tokens_bxL in generate(

@@ -139,7 +139,7 @@ def run_here(
             for job in running:
                 job.signal(signal.SIGKILL)
             raise
-    return outcomes, stop.signal_number
+    return outcomes, stop.signal_number or None
 
 
 def last_line(log: Path, start: int = 0) -> str:

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.metrics import train_flops_per_token
 from sedd_jax.run import build
 from sedd_jax.step import compile_train_step, jit_train_step
+from tests.sedd_jax.toy import run
 
 CODES = 64
 
@@ -142,20 +144,17 @@ def test_the_loss_holds_one_array_of_scores():
 
 
 @needs("jax_plugins.xla_cuda13")
-def test_the_sampler_and_a_gpu_that_is_too_small(run_door, tmp_path, monkeypatch):
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "1e-6")
+def test_the_sampler_and_a_gpu_that_is_too_small(tmp_path):
     config_file = tmp_path / "small.py"
     config_file.write_text("from tests.launch.test_compile_check import small_config as get_config")
-    outcome = run_door(
-        "launch.compile_check",
-        f"--config={config_file}",
-        "--topology=h100:1x2",
-        "--sample",
-        f"--codebook_size={CODES}",
+    command = [
+        sys.executable, "-m", "launch.compile_check", f"--config={config_file}",
+        "--topology=h100:1x2", "--sample", f"--codebook_size={CODES}",
         f"--output={tmp_path / 'figures.json'}",
-    )
-    assert outcome.code == 1, outcome.err
-    assert "DOES NOT FIT" in outcome.out and "sampler, 1 of 4 steps" in outcome.out
+    ]  # fmt: skip
+    outcome = run(command, XLA_PYTHON_CLIENT_MEM_FRACTION="1e-6")
+    assert outcome.returncode == 1, outcome.stderr
+    assert "DOES NOT FIT" in outcome.stdout and "sampler, 1 of 4 steps" in outcome.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert not figures["fits"] and figures["memory"]["available"] == 84_978
 

@@ -147,7 +147,14 @@ def test_one_process_writes(tmp_path):
 
 def test_flops_agree_with_the_compiler_on_the_matmuls():
     network = transformer.NetworkConfig(
-        vocab_size=257, length=128, width=64, num_blocks=1, num_heads=2, cond_dim=8, dropout=0.0
+        vocab_size=257,
+        length=128,
+        width=64,
+        num_blocks=1,
+        num_heads=2,
+        cond_dim=8,
+        dropout=0.0,
+        attention="xla",
     )
     params = transformer.init_params(network, jax.random.key(0))
     batch = 4
