@@ -36,12 +36,12 @@ case $verb in
   create) mkdir -p "$tpu/worker-0" "$tpu/worker-1"; echo READY > "$tpu/state" ;;
   delete) rm -r "$tpu" ;;
   scp)
-    for home in "$tpu"/worker-*; do cp "${names[0]}" "$home/${names[1]#*:}"; done ;;
+    for host in "$tpu"/worker-*; do cp "${names[0]}" "$host/${names[1]#*:}"; done ;;
   ssh)
     [ "$(cat "$tpu/state")" = READY ] || exit 255
-    for home in "$tpu"/worker-*; do
-      if [ "$worker" = all ] || [ "$worker" = "${home##*-}" ]; then
-        (cd "$home" && HOME=$home bash -c "$command")
+    for host in "$tpu"/worker-*; do
+      if [ "$worker" = all ] || [ "$worker" = "${host##*-}" ]; then
+        (cd "$host" && HOME=$host bash -c "$command")
       fi
     done ;;
 esac

@@ -32,8 +32,9 @@ def train(tokens, workdir, num_processes, num_steps, **overrides):
     results = gang.run(command, num_processes, XLA_FLAGS=FAST_COMPILE)
     for result in results:
         assert result.returncode == 0, result.stderr
-    for result in results[1:]:  # gloo itself tells of its connections
-        assert not [x for x in result.stdout.splitlines() if x and not x.startswith("[Gloo]")]
+    for text in ("parameters in", "from step", "compiling", "trained to"):
+        assert text in results[0].stdout
+        assert not [result.stdout for result in results[1:] if text in result.stdout]
     return results[0]
 
 
