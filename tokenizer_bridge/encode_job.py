@@ -177,7 +177,9 @@ def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
             f"none of the {len(job.tracks)} files could be used: the reasons are in "
             f"{job.output / FAILURES_FILE}"
         )
-    splits = assign_splits({track.id: track.artist for track in usable})
+    # A source gives splits to all of its tracks or to none.
+    official = {track.id: track.split for track in usable if track.split is not None}
+    splits = official or assign_splits({track.id: track.artist for track in usable})
     with TokenDatasetWriter(job.output, job.codec, job.settings) as writer:
         for track in usable:
             data = done.record(track.id)

@@ -1,33 +1,69 @@
-"""Where tracks come from. A source is a module with `tracks(input) -> list[Track]`."""
+"""Where tracks come from: a folder, or a published data set in its own layout.
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+A source is a module with `tracks(directory, …) -> list[Track]`, sorted by id.
+"""
+
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.sources import folder, mtg_jamendo, nlakh
+from tokenizer_bridge.sources.track import Track, fingerprint, subset
 
-@dataclass(frozen=True)
-class Track:
-    """One audio file to be encoded.
+__all__ = ["SOURCES", "Track", "detect", "fingerprint", "load", "subset"]
 
-    id: unique within the source and the same on every machine (no absolute path). artist: None if
-    unknown; splits never share one. tags: free text.
+SOURCES = ("folder", "mtg_jamendo", "nlakh")
+
+
+def detect(directory: str | os.PathLike) -> str:
+    """The name of the source whose layout a directory has; "folder" for any other.
+
+    Raises UserError if there is no such directory.
     """
+    root = Path(directory)
+    if not root.is_dir():
+        raise UserError(f"{directory}: no such folder")
+    if nlakh.is_layout_of(root):
+        return "nlakh"
+    return "mtg_jamendo" if mtg_jamendo.is_layout_of(root) else "folder"
 
-    id: str
-    path: Path
-    artist: str | None = None
-    tags: tuple[str, ...] = ()
 
+def load(
+    name: str,
+    directory: str | os.PathLike,
+    *,
+    num_tracks: int | None = None,
+    seed: int = 0,
+    metadata: str | os.PathLike | None = None,
+    split_files: Mapping[str, str | os.PathLike] | None = None,
+    bitrate: str = "auto",
+    checksums: str | os.PathLike | None = None,
+    tags: str = "none",
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Track]:
+    """The tracks of the source `name` (one of SOURCES) in a directory, sorted by id.
 
-def fingerprint(tracks: Sequence[Track]) -> str:
-    """SHA-256 of the tracks' ids, artists, tags and file sizes: has the input changed?
-
-    A file replaced by one of equal size goes unnoticed; reading hundreds of gigabytes to notice it
-    would cost more than encoding them.
+    num_tracks, seed: a subset, as `subset` chooses it; all tracks without. metadata, split_files,
+    bitrate, checksums: of MTG-Jamendo, see `mtg_jamendo.tracks`. tags: of folders, see
+    `folder.tracks`. tell: called with lines that people should see. Raises UserError for an option
+    that the source does not have, and for everything that makes the input unusable as a whole; a
+    file that is missing or damaged is seen when it is read.
     """
-    digest = hashlib.sha256()
-    for track in tracks:
-        size = track.path.stat().st_size if track.path.exists() else None
-        digest.update(repr((track.id, track.artist, track.tags, size)).encode())
-    return digest.hexdigest()
+    jamendo = {"metadata": metadata, "split_files": split_files, "checksums": checksums}
+    if name != "mtg_jamendo":
+        for option, value in (jamendo | {"bitrate": bitrate}).items():
+            if value not in (None, "auto"):
+                raise UserError(f"--{option}: only --source=mtg_jamendo has it, not {name}")
+    if name != "folder" and tags != "none":
+        raise UserError(f"--tags={tags}: only --source=folder has it, not {name}")
+    match name:
+        case "folder":
+            tracks = folder.tracks(directory, tags, tell)
+        case "mtg_jamendo":
+            tracks = mtg_jamendo.tracks(directory, **jamendo, bitrate=bitrate)
+        case "nlakh":
+            tracks = nlakh.tracks(directory)
+        case _:
+            raise UserError(f"source {name!r} is unknown: one of {', '.join(SOURCES)}")
+    return tracks if num_tracks is None else subset(tracks, num_tracks, seed)

@@ -5,20 +5,26 @@ file that lies directly in the folder has no known artist.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tokenizer_bridge.audio import READABLE, UNREADABLE
 from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.sources import Track
+from tokenizer_bridge.sources import tagging
+from tokenizer_bridge.sources.track import Track
 
 
-def tracks(folder: str | os.PathLike) -> list[Track]:
+def tracks(
+    folder: str | os.PathLike,
+    tags: str = "none",
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Track]:
     """The tracks of a folder, sorted by id: the path inside the folder, with slashes.
 
     Hidden files and folders are passed over. Links are followed; a file that can be reached in two
     ways is taken once, under the lesser id, lest it be in two splits. Whether a file holds usable
-    audio is seen when it is read. Raises UserError without any audio file, naming the folder.
+    audio is seen when it is read. tags, tell: where tags come from, see `tagging.tagged`. Raises
+    UserError without any audio file, naming the folder.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -34,7 +40,7 @@ def tracks(folder: str | os.PathLike) -> list[Track]:
         raise UserError(
             f"--input={folder}: no audio files in it (looked for .{' .'.join(sorted(READABLE))})"
         )
-    return sorted(found.values(), key=lambda track: track.id)
+    return tagging.tagged(sorted(found.values(), key=lambda track: track.id), tags, tell)
 
 
 def _audio_files(folder: Path, ancestors: frozenset[str]) -> Iterator[Path]:

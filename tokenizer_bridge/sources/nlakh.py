@@ -1,0 +1,78 @@
+"""Nlakh: short clips of one instrument (Nlakh-single) and of mixtures (Nlakh-multi).
+
+    Nlakh-single/train/001/0001.wav          a folder per instrument, a file per clip
+    Nlakh-multi/valid/000001/mix.wav         a folder per clip; its stems (124.wav …) are left out
+
+(Kim et al., "Show Me the Instruments", ICASSP 2023.) The official `valid` is the split
+"validation". Artists and tags are unknown.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.sources.track import Track
+
+_PARTS = ("Nlakh-single", "Nlakh-multi")
+_SPLITS = {"train": "train", "valid": "validation"}  # official name -> ours
+_MIX = "mix.wav"
+
+
+def is_layout_of(directory: Path) -> bool:
+    """Whether a directory is one of the two parts, by its name and splits, or holds one."""
+    return any(_has_split(part) and part.resolve().name in _PARTS for part in _parts(directory))
+
+
+def tracks(directory: str | os.PathLike) -> list[Track]:
+    """The clips of Nlakh-single or Nlakh-multi, or of both where `directory` holds both.
+
+    The id is the path inside `directory`. A folder of Nlakh-multi without mix.wav is a track whose
+    file is missing. Raises UserError if there is no clip at all.
+    """
+    root = Path(directory)
+    found = [
+        Track(path.relative_to(root).as_posix(), path, split=_SPLITS[split])
+        for part in _parts(root)
+        for split in _SPLITS
+        for path in _clips(part, split)
+    ]
+    if not found:
+        raise UserError(
+            f"--input={directory}: not Nlakh: it holds neither {' nor '.join(_PARTS)}, nor the "
+            "folders train and valid of one of them"
+        )
+    return sorted(found, key=lambda track: track.id)
+
+
+def _parts(directory: Path) -> list[Path]:
+    """The parts that a directory holds, or the directory itself."""
+    return [directory / name for name in _PARTS if (directory / name).is_dir()] or [directory]
+
+
+def _has_split(part: Path) -> bool:
+    return any((part / split).is_dir() for split in _SPLITS)
+
+
+def _clips(part: Path, split: str) -> Iterator[Path]:
+    if not (part / split).is_dir():
+        return
+    is_multi = _is_multi(part)
+    for folder in _folders(part / split):
+        if is_multi:
+            yield folder / _MIX
+        else:
+            yield from (path for path in folder.iterdir() if path.suffix == ".wav")
+
+
+def _is_multi(part: Path) -> bool:
+    """By the official name or, where somebody has renamed the folder, by a mixture in it."""
+    name = part.resolve().name
+    return name == _PARTS[1] or (
+        name != _PARTS[0]
+        and any((folder / _MIX).exists() for split in _SPLITS for folder in _folders(part / split))
+    )
+
+
+def _folders(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.is_dir()] if directory.is_dir() else []

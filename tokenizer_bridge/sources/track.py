@@ -1,0 +1,57 @@
+"""What a source gives: tracks. A subset of them, and whether they have changed."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizer_bridge.errors import UserError
+
+
+@dataclass(frozen=True)
+class Track:
+    """One audio file to be encoded.
+
+    id: unique within the source and the same on every machine (no absolute path). artist: None if
+    unknown; splits never share one. tags: free text. split: of the source's own choice (train,
+    validation or test); a source has it for all tracks or for none. file: the path inside the
+    source's folder, where the id is something else. sha256: what the file's must be, if known.
+    """
+
+    id: str
+    path: Path
+    artist: str | None = None
+    tags: tuple[str, ...] = ()
+    split: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+
+
+def fingerprint(tracks: Sequence[Track]) -> str:
+    """SHA-256 of what the tracks are and of their file sizes: has the input changed?
+
+    A file replaced by one of equal size goes unnoticed; reading hundreds of gigabytes to notice it
+    would cost more than encoding them.
+    """
+    digest = hashlib.sha256()
+    for track in tracks:
+        size = track.path.stat().st_size if track.path.exists() else None
+        known = tuple(value for value in (track.split, track.file, track.sha256) if value)
+        digest.update(repr((track.id, track.artist, track.tags, size, *known)).encode())
+    return digest.hexdigest()
+
+
+def subset(tracks: Sequence[Track], num_tracks: int, seed: int) -> list[Track]:
+    """`num_tracks` of the tracks, in their order: those with the lowest SHA-256 of seed and id.
+
+    So it depends neither on the order of the tracks nor on the other tracks' number, and fewer
+    tracks are a subset of more. Raises UserError if there are not that many.
+    """
+    if num_tracks > len(tracks):
+        raise UserError(f"--num_tracks={num_tracks}: the source has only {len(tracks)} tracks")
+
+    def key(track: Track) -> bytes:
+        return hashlib.sha256(f"{seed}/{track.id}".encode()).digest()
+
+    chosen = {track.id for track in sorted(tracks, key=key)[:num_tracks]}
+    return [track for track in tracks if track.id in chosen]
