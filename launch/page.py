@@ -14,10 +14,11 @@ import soundfile
 import torch
 from absl import flags
 
-from launch.pictures import pick, player, spectrogram, token_picture, training_curve
+from launch.pictures import pick, token_picture, training_curve
 from tokenizer_bridge import audio
 from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.pages.pictures import player, spectrogram
 from tokenizer_bridge.records import Record, TokenDataset
 from tokenizer_bridge.wavtokenizer import registry
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer

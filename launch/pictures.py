@@ -1,16 +1,12 @@
-"""Pictures and sounds as data URLs, for pages that are whole in themselves."""
+"""Pictures of a run as data URLs, for a page that is whole in itself."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import TypeVar
 
-import matplotlib
 import numpy as np
-import soundfile
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
+from tokenizer_bridge.pages.pictures import png
 
 T = TypeVar("T")
 
@@ -23,7 +19,8 @@ def pick(items: Sequence[T], count: int) -> list[T]:
 
 def training_curve(rows: list[dict], report: dict | None) -> str:
     """Loss in bits per token over steps, with the baselines as lines."""
-    fig, ax = plt.subplots(figsize=(8, 3.2))
+    fig = Figure(figsize=(8, 3.2))
+    ax = fig.subplots()
     curves = {
         "training": ("nats_per_token", np.log(2)),
         "validation": ("validation_bits_per_token", 1.0),
@@ -38,38 +35,13 @@ def training_curve(rows: list[dict], report: dict | None) -> str:
             ax.axhline(value, color="grey", linestyle=style, linewidth=1, label=key)
     ax.set(xlabel="step", ylabel="bits per token")
     ax.legend(frameon=False, ncols=4)
-    return picture(fig)
-
-
-def spectrogram(samples: np.ndarray, rate: int) -> str:
-    """dB magnitudes over time, up to half the sample rate."""
-    fig, ax = plt.subplots(figsize=(6, 1.9))
-    safe = np.pad(samples, (0, max(0, 1024 - len(samples))))
-    ax.specgram(safe + 1e-9, NFFT=1024, Fs=rate, noverlap=768, cmap="magma", vmin=-120, vmax=-30)
-    ax.set(xlabel="s", ylabel="Hz")
-    return picture(fig)
+    return png(fig)
 
 
 def token_picture(codes: np.ndarray, order: np.ndarray) -> str:
     """One dot a code: time to the right, its place on the codebook's main axis upwards."""
-    fig, ax = plt.subplots(figsize=(6, 1.2))
+    fig = Figure(figsize=(6, 1.2))
+    ax = fig.subplots()
     ax.scatter(np.arange(len(codes)), order[codes], s=1.2, c=order[codes], cmap="viridis")
     ax.set(xlim=(0, len(codes)), ylim=(0, len(order)), xlabel="token", ylabel="code", yticks=[])
-    return picture(fig)
-
-
-def picture(fig) -> str:
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
-    plt.close(fig)
-    return data_url(buffer.getvalue(), "image/png")
-
-
-def player(samples: np.ndarray, rate: int) -> str:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
-    return data_url(buffer.getvalue(), "audio/flac")
-
-
-def data_url(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return png(fig)

@@ -3,7 +3,7 @@
 import errno
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
@@ -54,17 +54,25 @@ def check_flags() -> None:
             raise UserError(f"--{name}={flag.value}: a finite number is needed")
 
 
-def run_door(main: Callable[[list[str]], int | None]) -> None:
+def run_door(main: Callable[[list[str]], int | None], positionals: Sequence[str] = ()) -> None:
     """Run `main` under absl; a UserError is one line on stderr and exit code 1.
 
     So are a full disk, too little memory and a file or directory that cannot be used. An interrupt
-    (Ctrl-C) exits with 130. Arguments that are no flags are refused.
+    (Ctrl-C) exits with 130. positionals: names of the arguments that are no flags; `main` gets
+    exactly so many behind the program's name. Others are refused.
     """
 
     def guarded(argv: list[str]) -> int:
         try:
-            if len(argv) > 1:
-                raise UserError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
+            if len(argv) <= len(positionals):
+                raise UserError(
+                    f"{positionals[len(argv) - 1]} is missing: it is given without a flag"
+                )
+            if len(argv) > 1 + len(positionals):
+                unexpected = argv[1 + len(positionals)]
+                raise UserError(
+                    f"unexpected argument {unexpected!r}: flags are written --name=value"
+                )
             check_flags()
             return main(argv) or 0
         except UserError as error:
