@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 import torchaudio
 
-from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.files import atomic_file, file_sha256
 
 # What soundfile reads, and what people take for music: the latter fail with a reason instead of
 # being passed over in silence.
@@ -48,15 +48,17 @@ def read(path: Path) -> tuple[np.ndarray, int]:
         return np.ascontiguousarray(samples_TxC.T), file.samplerate
 
 
-def stream_mono(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
+def stream_mono(path: Path, sample_rate: int, sha256: str | None = None) -> Iterator[np.ndarray]:
     """A file's channel mean at `sample_rate`, as consecutive (T,) float32 blocks.
 
     Joined, the blocks are the whole file's `resample(mix_down(…), …)`. Raises AudioError, at the
     latest after the last block, for a file that is missing, no audio, empty, cut short, shorter
     than MIN_DURATION_S, silent (no sample above SILENCE_PEAK), not finite, or at a level or rate
-    that no music has.
+    that no music has; and, before the first block, if sha256 is given and not the file's.
     """
     with _open(path) as file:
+        if sha256 is not None and file_sha256(path) != sha256:
+            raise AudioError("its SHA-256 is not the published one: damaged, or another version")
         resampler = StreamResampler(file.samplerate, sample_rate)
         frames, peak = 0, 0.0
         while len(block_TxC := _read_block(file)):

@@ -22,6 +22,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from tokenizer_bridge import source_flags
 from tokenizer_bridge.encode_job import (
     FAILURES_FILE,
     EncodeJob,
@@ -35,14 +36,10 @@ from tokenizer_bridge.encode_workers import CodecChoice, run_workers
 from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.records import TokenDataset
-from tokenizer_bridge.sources import folder
 from tokenizer_bridge.splits import SPLITS
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
-SOURCES = {"folder": folder.tracks}
-
-_SOURCE = flags.DEFINE_enum("source", "folder", sorted(SOURCES), "What --input is.")
-_INPUT = flags.DEFINE_string("input", None, "Folder of audio files.", required=True)
+flags.adopt_module_key_flags(source_flags)
 _CODEC = flags.DEFINE_string("codec", "demo", "Name of the codec.")
 _CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the token dataset.", required=True)
@@ -60,15 +57,16 @@ def main(argv: list[str]) -> None:
     del argv
     keep_freed_memory()
     shard_index, num_shards = parse_shard(_SHARD.value)
-    tracks = SOURCES[_SOURCE.value](_INPUT.value)
+    tracks = source_flags.load_tracks()
     codec, info = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
     job = EncodeJob(
         output=Path(_OUTPUT.value),
-        source=_SOURCE.value,
+        source=source_flags.source(),
         tracks=tuple(tracks),
         codec=vars(info),
         window_s=_WINDOW_S.value,
         overlap_s=_OVERLAP_S.value,
+        source_options=source_flags.given_options(),
     )
     if (dataset := begin(job)) is not None:
         print(f"whole already, nothing to do: {describe(job, dataset)}")

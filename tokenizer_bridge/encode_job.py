@@ -34,7 +34,8 @@ FAILURES_FILE = "failures.jsonl"
 class EncodeJob:
     """What is to be made of what: one token dataset.
 
-    codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds.
+    codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds. source_options: by
+    which the source chose the tracks (JSON values), for dataset.json.
     """
 
     output: Path
@@ -43,6 +44,7 @@ class EncodeJob:
     codec: Mapping[str, Any]
     window_s: float
     overlap_s: float
+    source_options: Mapping[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(init=False)  # what a resumed run must share
 
     def __post_init__(self):
@@ -53,6 +55,8 @@ class EncodeJob:
             "window_s": self.window_s,
             "overlap_s": self.overlap_s,
         }
+        if self.source_options:
+            settings["source_options"] = dict(self.source_options)
         object.__setattr__(self, "settings", settings)
 
     @property
@@ -158,7 +162,7 @@ def _payload(result: Encoded | Failure) -> bytes:
         duration_s=result.duration_s,
         artist=track.artist,
         tags=track.tags,
-        source={"file": track.id},
+        source={"file": track.file or track.id},
     ).to_bytes()
 
 

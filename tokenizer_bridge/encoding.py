@@ -149,7 +149,7 @@ def _read_track(
 
     def counted_blocks() -> Iterator[np.ndarray]:
         nonlocal num_samples
-        for block in stream_mono(track.path, sample_rate):
+        for block in stream_mono(track.path, sample_rate, track.sha256):
             num_samples += len(block)
             yield block
 

@@ -6,6 +6,7 @@ Beside the codec stand an untrained network of the same sizes, the recordings ag
 recordings (what chance gives), and the recordings against themselves (the ceiling).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,17 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge import codec_metrics as metrics
+from tokenizer_bridge import source_flags
 from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.files import write_json_atomically
-from tokenizer_bridge.sources import folder
+from tokenizer_bridge.sources import Track
 from tokenizer_bridge.wavtokenizer import registry
 from tokenizer_bridge.wavtokenizer.corpus import load_int16
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("input", None, "Folder of music.", required=True)
+flags.adopt_module_key_flags(source_flags)
 flags.DEFINE_string("codec", "demo", "Name of a known codec.")
 flags.DEFINE_string("codec_dir", None, "Folder with a codec's YAML and weights.")
 flags.DEFINE_float("clip_s", 10.0, "Length of a clip.", lower_bound=1.0)
@@ -36,7 +38,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.output:
         Path(FLAGS.output).parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
     codec, info = registry.load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir)
-    clips = read_clips(FLAGS.input, info.sample_rate, FLAGS.clip_s, FLAGS.clips_per_track)
+    tracks = source_flags.load_tracks()
+    clips = read_clips(tracks, info.sample_rate, FLAGS.clip_s, FLAGS.clips_per_track)
     untrained = untrained_like(codec, clips)
     rows = {
         info.name: measure(clips, *round_trip(codec, clips, info.name), codec),
@@ -55,7 +58,9 @@ def main(argv: list[str]) -> None:
         write_json_atomically(Path(FLAGS.output), report | {"rows": rows})
 
 
-def read_clips(directory: str, sample_rate: int, clip_s: float, per_track: int) -> torch.Tensor:
+def read_clips(
+    tracks: Sequence[Track], sample_rate: int, clip_s: float, per_track: int
+) -> torch.Tensor:
     """Float clips (N, T), evenly spread over every track that is long enough.
 
     Raises:
@@ -63,7 +68,7 @@ def read_clips(directory: str, sample_rate: int, clip_s: float, per_track: int) 
     """
     length = round(clip_s * sample_rate)
     clips, too_short = [], []
-    with tqdm(folder.tracks(directory), desc="reading", unit="track", leave=False) as bar:
+    with tqdm(tracks, desc="reading", unit="track", leave=False) as bar:
         for track in bar:
             samples = load_int16(track, sample_rate, min_seconds=0.0)
             count = min(per_track, len(samples) // length)
@@ -71,7 +76,7 @@ def read_clips(directory: str, sample_rate: int, clip_s: float, per_track: int) 
             clips += [samples[i : i + length] for i in starts]
             too_short += [track.id] if count == 0 else []
     if len(clips) < 2:
-        raise UserError(f"{directory}: needs at least two clips of {clip_s:g} s")
+        raise UserError(f"--input={FLAGS.input}: needs at least two clips of {clip_s:g} s")
     if too_short:
         print(f"left out, shorter than {clip_s:g} s: {', '.join(too_short)}")
     return torch.from_numpy(np.stack(clips).astype(np.float32) / 32768)

@@ -1,4 +1,4 @@
-"""Train a WavTokenizer on a folder of music.
+"""Train a WavTokenizer on music.
 
     python -m tokenizer_bridge.train_codec --input=MUSIC --output=RUN
 
@@ -17,10 +17,10 @@ import torch
 from absl import flags
 from tqdm import tqdm
 
+from tokenizer_bridge import source_flags
 from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.files import atomic_file, write_json_atomically
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.sources import folder
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.corpus import hold_out, load_int16
 from tokenizer_bridge.wavtokenizer.training import CodecTrainer, CodecTrainingConfig, export
@@ -28,14 +28,13 @@ from tokenizer_bridge.wavtokenizer.training import CodecTrainer, CodecTrainingCo
 FLAGS = flags.FLAGS
 DEMO_CONFIG = Path(__file__).parent / "assets" / "demo_codec" / "config.yaml"
 
-flags.DEFINE_string("input", None, "Folder of music.", required=True)
+flags.adopt_module_key_flags(source_flags)
 flags.DEFINE_string("output", None, "Folder for the codec and the state.", required=True)
 flags.DEFINE_string("config", str(DEMO_CONFIG), "YAML with the codec's sizes.")
 flags.DEFINE_integer("steps", CodecTrainingConfig.steps, "Updates in all.", lower_bound=1)
 flags.DEFINE_integer("batch_size", CodecTrainingConfig.batch_size, "Crops a step.", lower_bound=1)
 flags.DEFINE_float("crop_s", CodecTrainingConfig.crop_s, "Length of a crop.", lower_bound=0.2)
 flags.DEFINE_float("learning_rate", CodecTrainingConfig.learning_rate, "Peak.", lower_bound=0.0)
-flags.DEFINE_integer("seed", CodecTrainingConfig.seed, "Of crops, dropout, initial values.", 0)
 flags.DEFINE_float("held_out", 0.12, "Share of the tracks kept for validation.", 0.0, 0.9)
 flags.DEFINE_integer("validate_every", 500, "Steps between validations and saves.", lower_bound=1)
 flags.DEFINE_integer("threads", 0, "PyTorch threads; 0 for all cores.", lower_bound=0)
@@ -57,7 +56,7 @@ def main(argv: list[str]) -> None:
     output = Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
 
-    train_tracks, held_tracks = hold_out(folder.tracks(FLAGS.input), FLAGS.held_out)
+    train_tracks, held_tracks = hold_out(source_flags.load_tracks(), FLAGS.held_out)
     listing = {
         "train": [track.id for track in train_tracks],
         "held_out": [track.id for track in held_tracks],

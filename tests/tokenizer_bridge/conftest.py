@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import soundfile
 import torch
 
 from tests.tokenizer_bridge.tiny_codec import NETWORKS, write_yaml
+from tests.tokenizer_bridge.toy_songs import music
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
@@ -44,6 +46,16 @@ def codec_dir(codec, tmp_path_factory):
     write_yaml(folder / "config.yaml")
     safetensors.torch.save_file(codec.state_dict(), folder / "model.safetensors")
     return folder
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """Nine tracks of three artists, 0.3 to 2.7 s, the longer ones in several windows."""
+    for index in range(9):
+        path = tmp_path / f"songs/artist{index % 3}/song{index}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, music(0.3 * (index + 1), index), 24000)
+    return tmp_path / "songs"
 
 
 @pytest.fixture(scope="session")

@@ -85,9 +85,7 @@ def _from_csv(tracks: Sequence[Track], path: Path, tell: Callable[[str], None]) 
     rows = _read_csv(path)
     known = {track.id for track in tracks}
     if not known & rows.keys():
-        raise UserError(
-            f"{path}: none of its {len(rows)} rows names a file (line 2: a path inside --input)"
-        )
+        raise UserError(f"{path}: none of its {len(rows)} rows names a file in --input")
     _tell_of(
         [row for row in rows if row not in known], f"rows of {path} name no file", len(rows), tell
     )

@@ -17,7 +17,7 @@ def load_int16(track: Track, sample_rate: int, min_seconds: float) -> np.ndarray
       UserError: the file has no usable audio or is shorter than `min_seconds`.
     """
     try:
-        audio_T = np.concatenate(list(stream_mono(track.path, sample_rate)))
+        audio_T = np.concatenate(list(stream_mono(track.path, sample_rate, track.sha256)))
     except AudioError as error:
         raise UserError(f"{track.path}: {error}; take it out of the folder") from error
     if len(audio_T) < min_seconds * sample_rate:
@@ -28,11 +28,17 @@ def load_int16(track: Track, sample_rate: int, min_seconds: float) -> np.ndarray
 def hold_out(tracks: Sequence[Track], share: float) -> tuple[list[Track], list[Track]]:
     """(training, held out): the latter are the tracks whose ids have the lowest SHA-256.
 
-    At least one track is held out, and at least one is kept for training.
+    At least one track is held out, and at least one is kept for training. Where the source has
+    splits of its own, `train` and `validation` are taken instead, and `test` is left out.
 
     Raises:
-      UserError: there are fewer than two tracks.
+      UserError: there are fewer than two tracks, or the source's splits lack one of the two.
     """
+    if any(track.split for track in tracks):
+        own = [[t for t in tracks if t.split == split] for split in ("train", "validation")]
+        if not all(own):
+            raise UserError("codec training needs tracks of the splits train and validation")
+        return own[0], own[1]
     if len(tracks) < 2:
         raise UserError("codec training needs at least two tracks, one of them held out")
     by_hash = sorted(tracks, key=lambda track: hashlib.sha256(track.id.encode()).hexdigest())
