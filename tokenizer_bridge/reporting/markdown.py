@@ -1,0 +1,29 @@
+"""A report as Markdown."""
+
+from collections.abc import Mapping
+
+from tokenizer_bridge.reporting.table import (
+    markdown,
+    measurement_table,
+    paper_table,
+    settings_table,
+)
+
+
+def as_markdown(report: Mapping) -> str:
+    generated = report["generated"]
+    parts = [
+        "# Fréchet audio distances",
+        f"{generated['n_files']:,} generated files in `{generated['directory']}`.",
+    ]
+    parts += [f"- {line}" for line in report["warnings"]]
+    parts += ["## Table 2", markdown(paper_table(report))]
+    for m in report["measurements"]:
+        parts += [f"## {m['embedding']['name']} against {m['reference']['name']}"]
+        parts += [markdown(measurement_table(m)), markdown(settings_table(report, m))]
+    if report["unusable"]:
+        parts += ["## Left out", f"{len(report['unusable'])} files could not be used:"]
+        parts += [
+            "\n".join(f"- `{u['path']}` ({u['set']}): {u['reason']}" for u in report["unusable"])
+        ]
+    return "\n\n".join(parts) + "\n"

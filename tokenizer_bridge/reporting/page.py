@@ -1,0 +1,67 @@
+"""A report as one HTML page, complete in itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tokenizer_bridge.pages.pictures import player, spectrogram
+from tokenizer_bridge.pages.template import render
+from tokenizer_bridge.reporting import plots
+from tokenizer_bridge.reporting.table import measurement_table, paper_table, settings_table
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A generated file to look at and to listen to."""
+
+    rank: str  # best, median, worst
+    id: str
+    fad: float
+    audio_T: np.ndarray
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a section of the page shows beside the figures of its measurement.
+
+    vectors: (N, D) by set, one vector a clip: "reference", "generated" and controls.
+    """
+
+    vectors: Mapping[str, np.ndarray]
+    heard: Sequence[Heard]
+
+
+def as_page(report: Mapping, shown: Sequence[Shown]) -> str:
+    """report: see the package's docstring. shown: one for each of its measurements."""
+    sections = []
+    for measurement, show in zip(report["measurements"], shown, strict=True):
+        marked = {heard.rank: heard.fad for heard in show.heard}
+        sections.append(
+            {
+                "title": f"{measurement['embedding']['name']} against "
+                f"{measurement['reference']['name']}",
+                "table": measurement_table(measurement),
+                "settings": settings_table(report, measurement),
+                "distances": plots.distances(measurement),
+                "per_file": plots.per_file(measurement, marked),
+                "projection": plots.projection(measurement, show.vectors),
+                "heard": [
+                    {
+                        "title": f"{heard.rank}: {heard.id}",
+                        "fad": heard.fad,
+                        "player": player(heard.audio_T, heard.sample_rate),
+                        "spectrogram": spectrogram(heard.audio_T, heard.sample_rate),
+                    }
+                    for heard in show.heard
+                ],
+            }
+        )
+    return render(
+        Path(__file__).parent / "page.html.j2",
+        report=report,
+        paper=paper_table(report),
+        sections=sections,
+    )

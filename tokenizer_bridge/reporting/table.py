@@ -1,0 +1,164 @@
+"""The tables of a report as rows of text, for Markdown and for the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenizer_bridge.reporting.published import NOT_COMPARABLE, reference_key
+
+NONE = "–"
+CONTROL_NAMES = {
+    "real_vs_real": "real against real",
+    "codec_floor": "real through the codec",
+    "shuffled_tokens": "shuffled tokens",
+    "white_noise": "white noise",
+    "silence": "silence",
+}
+CONTROL_NOTES = {
+    "real_vs_real": "two halves of the reference that share no artist: as near as real music is",
+    "codec_floor": "one half encoded and decoded: no piece made of tokens can be nearer",
+    "shuffled_tokens": "codes as frequent as in real music, in no order",
+    "white_noise": "as loud as each real clip",
+    "silence": "nothing at all",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in cells; the first column holds words, the others numbers."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def paper_table(report: Mapping) -> Table:
+    """The paper's Table 2: models down, embeddings and references across; ours and published."""
+    columns: list[tuple[str, str, str]] = []  # embedding, reference, kind
+    ours: dict[tuple, tuple[str, str]] = {}  # column -> plain, extrapolated
+    keys: dict[tuple, tuple] = {}  # column -> as PUBLISHED calls it
+    for m in report["measurements"]:
+        embedding, reference = m["embedding"]["name"], m["reference"]["name"]
+        column = (embedding, reference, "fad")
+        ours[column] = (number(m["fad"]), interval(m["fad_infinity"]))
+        keys[column] = (embedding, reference_key(m["reference"]), "fad")
+        columns.append(column)
+        if m["paper_compat"] is not None:
+            column = (embedding, reference, "flattened")
+            ours[column] = (number(m["paper_compat"]), NONE)
+            keys[column] = ("cnn14", None, "flattened")
+            columns.append(column)
+    for p in report["published"]:
+        key = (p["embedding"], p["reference"], p["kind"])
+        if key not in keys.values():
+            columns.append(key)
+            keys[key] = key
+    rows = [
+        ("this run, FAD", *(ours.get(column, (NONE,))[0] for column in columns)),
+        ("this run, FAD∞ (95%)", *(ours.get(column, ("", NONE))[1] for column in columns)),
+    ]
+    for model in dict.fromkeys(p["model"] for p in report["published"]):
+        figures = {
+            (p["embedding"], p["reference"], p["kind"]): f"{number(p['value'])} †"
+            for p in report["published"]
+            if p["model"] == model
+        }
+        rows.append((f"{model} †", *(figures.get(keys[column], NONE) for column in columns)))
+    notes = [f"† {NOT_COMPARABLE}."]
+    if any(column[2] == "flattened" for column in columns):
+        notes.append(
+            "Flattened: components of all vectors pooled into one mean and one variance, as a "
+            "common program does for PANNs. That is no Fréchet distance of the embeddings."
+        )
+    return Table(("", *map(_heading, columns)), tuple(rows), tuple(notes))
+
+
+def measurement_table(measurement: Mapping) -> Table:
+    """One embedding against one reference: generated music and every control."""
+    flattened = measurement["paper_compat"] is not None
+    rows = [_row("generated", measurement, flattened)]
+    rows += [
+        _row(CONTROL_NAMES.get(name, name), control, flattened)
+        for name, control in measurement["controls"].items()
+    ]
+    head = ("against real music", "FAD∞ (95%)", "FAD", "KAD (95%)", "clips", "of the reference")
+    notes = [
+        f"{CONTROL_NAMES[name]}: {CONTROL_NOTES[name]}."
+        for name in measurement["controls"]
+        if name in CONTROL_NAMES
+    ]
+    return Table(head + ("flattened",) * flattened, tuple(rows), tuple(notes))
+
+
+def settings_table(report: Mapping, measurement: Mapping) -> Table:
+    """Everything that the figures of one measurement depend on."""
+    embedding, reference = measurement["embedding"], measurement["reference"]
+    window = (
+        "one vector a clip"
+        if embedding["window_s"] is None
+        else f"windows of {embedding['window_s']:g} s every {embedding['hop_s']:g} s"
+    )
+    rows = [
+        ("embedding", f"{embedding['name']}, {embedding['dim']} dimensions"),
+        ("weights, SHA-256", embedding["weights_sha256"]),
+        ("audio", f"{embedding['sample_rate']:,} Hz mono, {window}"),
+        ("clips", f"{measurement['clip_s']:g} s; {_clips_per_file(measurement)} a file"),
+        ("resampler", measurement["resampler"]),
+        ("loudness", measurement["loudness"]),
+        ("generated", _amount(measurement["generated"])),
+        ("reference", f"{reference['name']} ({reference['source']}): {_amount(reference)}"),
+        ("seed", str(measurement["seed"])),
+    ]
+    rows += [(key.replace("_", " "), str(value)) for key, value in report["settings"].items()]
+    return Table(("setting", "value"), tuple(rows))
+
+
+def number(value: float) -> str:
+    """Three significant digits; tiny numbers with an exponent."""
+    if value != 0 and abs(value) < 1e-3:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+
+
+def interval(estimate: Mapping | None) -> str:
+    """Value and interval of an estimate."""
+    if estimate is None:
+        return NONE
+    value, low, high = (number(estimate[key]) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def markdown(table: Table) -> str:
+    """A pipe table, its notes below."""
+    lines = [table.head, ("---", *("---:" for _ in table.head[1:])), *table.rows]
+    text = "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
+    return f"{text}\n\n{' '.join(table.notes)}".rstrip()
+
+
+def _row(name: str, figures: Mapping, flattened: bool) -> tuple[str, ...]:
+    cells = [name, interval(figures["fad_infinity"]), number(figures["fad"])]
+    cells += [interval(figures["kad"])]
+    cells += [f"{figures[side]['n_clips']:,}" for side in ("generated", "reference")]
+    if flattened:
+        cells.append(number(figures["paper_compat"]))
+    return tuple(cells)
+
+
+def _heading(column: Sequence[str | None]) -> str:
+    embedding, reference, kind = column
+    text = f"{embedding}, {reference}" if reference else embedding
+    return text if kind == "fad" else f"{text}, {kind}"
+
+
+def _amount(side: Mapping) -> str:
+    return f"{side['n_files']:,} files, {side['n_clips']:,} clips, {side['n_vectors']:,} vectors"
+
+
+def _clips_per_file(measurement: Mapping) -> str:
+    per_file = measurement["clips_per_file"]
+    if isinstance(per_file, Mapping):
+        return ", ".join(f"{value} ({name})" for name, value in per_file.items())
+    return str(per_file)
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|")
