@@ -1,0 +1,106 @@
+"""musicnn, the music tagger (Pons & Serra, arXiv:1909.06654): MSD_musicnn, trained on the MSD.
+
+B clips, T samples, F frames, M mels, C channels, W windows.
+
+Front end: 16 kHz; 512-point transform, hop 256, periodic Hann window, frames centred, the audio
+mirrored at its ends; power spectrum; 96 Slaney mels of area 1, 0 to 8,000 Hz; log10(10,000·x + 1).
+A clip is cut into windows of 187 frames (2.992 s) without overlap; what is left at the end is not
+used. The published program rounds mel powers and their logarithms to float16, which overflows for
+loud music; here all is float32.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tokenizer_bridge.fad.spectrum import MelSpectrum, slaney_mel
+
+SAMPLE_RATE = 16_000
+HOP = 256  # samples
+WINDOW_FRAMES = 187
+DIM = 200
+_N_FFT, _NUM_MELS = 512, 96
+_NORM_EPS = 1e-3  # of every batch normalisation: TensorFlow's default
+
+TAGS = (
+    "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s",
+    "alternative rock", "jazz", "beautiful", "metal", "chillout", "male vocalists",
+    "classic rock", "soul", "indie rock", "Mellow", "electronica", "80s", "folk", "90s", "chill",
+    "instrumental", "punk", "oldies", "blues", "hard rock", "ambient", "acoustic",
+    "experimental", "female vocalist", "guitar", "Hip-Hop", "70s", "party", "country",
+    "easy listening", "sexy", "catchy", "funk", "electro", "heavy metal", "Progressive rock",
+    "60s", "rnb", "indie pop", "sad", "House", "happy",
+)  # fmt: skip
+
+
+class Musicnn(nn.Module):
+    """Audio to the 200 values before the last layer (the published extractor's "penultimate")."""
+
+    def __init__(self):
+        super().__init__()
+        mel_SxM = slaney_mel(SAMPLE_RATE, _N_FFT, _NUM_MELS, 0, SAMPLE_RATE / 2)
+        self.mel = MelSpectrum(mel_SxM, n_fft=_N_FFT, hop=HOP, power=2, centred=True)
+        self.input_norm = nn.BatchNorm1d(1, eps=_NORM_EPS)
+        # Kernels (frames, mels): chords and timbres of 40% and 70% of the range, then rhythms.
+        self.timbral = nn.ModuleList(_Layer(1, 204, (7, width)) for width in (38, 67))
+        self.temporal = nn.ModuleList(_Layer(1, 51, (length, 1)) for length in (128, 64, 32))
+        self.middle = nn.ModuleList(_Layer(1, 64, (7, width)) for width in (561, 64, 64))
+        self.pool_norm = nn.BatchNorm1d(1506, eps=_NORM_EPS)
+        self.penultimate = nn.Linear(1506, DIM)
+        self.penultimate_norm = nn.BatchNorm1d(DIM, eps=_NORM_EPS)
+        self.tag_logits = nn.Linear(DIM, len(TAGS))
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest clip that has a window."""
+        return (WINDOW_FRAMES - 1) * HOP
+
+    def forward(self, audio_BxT: torch.Tensor) -> torch.Tensor:
+        """(B, W, 200) of (B, T) audio at 16 kHz."""
+        windows_NxFxM = self.log_mel_windows(audio_BxT)
+        return self.of_log_mel(windows_NxFxM).unflatten(0, (len(audio_BxT), -1))
+
+    def tag_probabilities(self, audio_BxT: torch.Tensor) -> torch.Tensor:
+        """(B, W, 50), in the order of TAGS, each on its own."""
+        return self.tag_logits(self(audio_BxT)).sigmoid()
+
+    def log_mel_windows(self, audio_BxT: torch.Tensor) -> torch.Tensor:
+        """(B·W, 187, 96): the network's input."""
+        log_mel_BxFxM = torch.log10(10_000 * self.mel(audio_BxT) + 1)
+        num_windows = log_mel_BxFxM.shape[1] // WINDOW_FRAMES
+        used = log_mel_BxFxM[:, : num_windows * WINDOW_FRAMES]
+        return used.reshape(-1, WINDOW_FRAMES, log_mel_BxFxM.shape[2])
+
+    def of_log_mel(self, log_mel_NxFxM: torch.Tensor) -> torch.Tensor:
+        """(N, 200) of N windows."""
+        normed_Nx1xFxM = self.input_norm(log_mel_NxFxM.flatten(1)[:, None])
+        normed_Nx1xFxM = normed_Nx1xFxM.unflatten(2, log_mel_NxFxM.shape[1:])
+        front_NxCxF = torch.cat(
+            [layer(normed_Nx1xFxM) for layer in (*self.timbral, *self.temporal)], dim=1
+        )
+        features = [front_NxCxF]
+        residual_NxCxF = 0
+        for layer in self.middle:
+            as_image_Nx1xFxC = features[-1].transpose(1, 2)[:, None]
+            residual_NxCxF = layer(as_image_Nx1xFxC) + residual_NxCxF
+            features.append(residual_NxCxF)
+        features_NxCxF = torch.cat(features, dim=1)
+        # Maximum and mean of a channel lie side by side.
+        pooled = torch.stack([features_NxCxF.amax(2), features_NxCxF.mean(2)], dim=2).flatten(1)
+        return self.penultimate_norm(self.penultimate(self.pool_norm(pooled)).relu())
+
+
+class _Layer(nn.Module):
+    """Convolution over frames and mels, ReLU, batch normalisation, maximum over mels."""
+
+    def __init__(self, channels_in: int, channels: int, kernel: tuple[int, int]):
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels, kernel)
+        self.norm = nn.BatchNorm1d(channels, eps=_NORM_EPS)
+
+    def forward(self, image_Nx1xFxM: torch.Tensor) -> torch.Tensor:
+        """(N, C, F), as many frames as came in."""
+        extra = self.conv.kernel_size[0] - 1
+        padded = F.pad(image_Nx1xFxM, (0, 0, extra // 2, extra - extra // 2))
+        out_NxCxFxM = self.conv(padded).relu()
+        return self.norm(out_NxCxFxM.flatten(2)).unflatten(2, out_NxCxFxM.shape[2:]).amax(3)
