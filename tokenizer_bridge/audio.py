@@ -27,9 +27,13 @@ READABLE = frozenset(
 UNREADABLE = frozenset("aac ac3 alac ape dsf m4a mka mp4 mpc wma wv".split())
 
 MIN_DURATION_S = 0.1
+LENGTH_TOLERANCE_S = 1e-3  # what cutting and resampling elsewhere may take off a file
 SILENCE_PEAK = 1e-4  # −80 dB: below it there is nothing but the dither of a 16-bit file
 OVERLOAD_PEAK = 100.0  # +40 dB: beyond it samples were never scaled to ±1
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; of anything else the header must be wrong
+
+# What `resample` does, as reports state it: torchaudio's defaults.
+RESAMPLER = "torchaudio windowed sinc (Hann, width 6, rolloff 0.99)"
 
 _BLOCK_FRAMES = 2**18  # read at a time: 6 s at 44.1 kHz
 _MAX_DENOMINATOR = 1000  # of a resampling ratio; a kernel has numerator · denominator values
@@ -76,6 +80,39 @@ def stream_mono(path: Path, sample_rate: int, sha256: str | None = None) -> Iter
         if peak <= SILENCE_PEAK:
             raise AudioError(f"silent (peak {peak:.1g})")
         yield resampler.finish()
+
+
+def length_s(path: Path) -> float:
+    """Seconds of audio in a file, without decoding more of it than needed. Raises AudioError."""
+    with _open(path) as file:
+        return _num_frames(file) / file.samplerate
+
+
+def read_excerpt(path: Path, start_s: float, length_s: float) -> tuple[np.ndarray, int]:
+    """The channel mean of a part of a file, (round(length_s · rate),), and the file's rate in Hz.
+
+    A file that ends up to LENGTH_TOLERANCE_S too early gives so much less. The part is sought, not
+    read up to: what lies before and after need not be undamaged. (libsndfile seeks to the sample in
+    every format; an MP3's samples then differ by rounding from those of decoding all of it.)
+    Raises AudioError for a file that cannot be read or ends earlier, and for an excerpt that is
+    silent (no sample above SILENCE_PEAK), not finite or at a level that no music has.
+    """
+    with _open(path) as file:
+        start, wanted = round(start_s * file.samplerate), round(length_s * file.samplerate)
+        try:
+            file.seek(min(start, file.frames))
+            audio_T = mix_down(_checked(file.read(wanted, dtype="float32", always_2d=True)))
+        except soundfile.SoundFileError as error:
+            raise AudioError(f"damaged near {start_s:.1f} s: {error}") from error
+        if len(audio_T) < wanted - LENGTH_TOLERANCE_S * file.samplerate:
+            found_s = (start + len(audio_T)) / file.samplerate
+            raise AudioError(f"cut short: ends at {found_s:.2f} s")
+        peak = float(np.abs(audio_T).max(initial=0))
+        if peak > OVERLOAD_PEAK:
+            raise AudioError(f"samples are not scaled to ±1 (peak {peak:.3g})")
+        if peak <= SILENCE_PEAK:
+            raise AudioError(f"silent from {start_s:.1f} to {start_s + length_s:.1f} s")
+        return audio_T, file.samplerate
 
 
 def mix_down(samples_TxC: np.ndarray) -> np.ndarray:
@@ -204,6 +241,23 @@ def _header_promises_more(log: str) -> bool:
         return True  # Ogg
     sizes = re.findall(r"(\d+) \(should be (\d+)\)", log)  # WAV, AIFF, AU, W64, RF64
     return any(int(found) < int(promised) < 2**31 - 2**16 for promised, found in sizes)
+
+
+def _num_frames(file: soundfile.SoundFile) -> int:
+    """A file's frames. Of an MP3 without an index the announced number can be off by a factor."""
+    if file.format != "MP3" or file.frames == 0:
+        return file.frames
+    try:
+        file.seek(file.frames - 1)
+        if len(file.read(1)) == 1:
+            return file.frames
+        file.seek(0)
+        frames = 0
+        while len(block_TxC := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+            frames += len(block_TxC)
+        return frames
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"damaged: {error}") from error
 
 
 def _read_block(file: soundfile.SoundFile) -> np.ndarray:

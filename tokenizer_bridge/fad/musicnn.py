@@ -15,11 +15,8 @@ from torch import nn
 
 from tokenizer_bridge.fad.spectrum import MelSpectrum, slaney_mel
 
-SAMPLE_RATE = 16_000
-HOP = 256  # samples
-WINDOW_FRAMES = 187
-DIM = 200
-_N_FFT, _NUM_MELS = 512, 96
+_N_FFT, _HOP, _NUM_MELS = 512, 256, 96
+_WINDOW_FRAMES = 187
 _NORM_EPS = 1e-3  # of every batch normalisation: TensorFlow's default
 
 TAGS = (
@@ -36,24 +33,34 @@ TAGS = (
 class Musicnn(nn.Module):
     """Audio to the 200 values before the last layer (the published extractor's "penultimate")."""
 
+    SAMPLE_RATE = 16_000
+    DIM = 200
+    WINDOW_S = _WINDOW_FRAMES * _HOP / SAMPLE_RATE
+    WEIGHTS = ("musicnn",)
+    UNUSED_WEIGHTS = ()
+
     def __init__(self):
         super().__init__()
-        mel_SxM = slaney_mel(SAMPLE_RATE, _N_FFT, _NUM_MELS, 0, SAMPLE_RATE / 2)
-        self.mel = MelSpectrum(mel_SxM, n_fft=_N_FFT, hop=HOP, power=2, centred=True)
+        mel_SxM = slaney_mel(self.SAMPLE_RATE, _N_FFT, _NUM_MELS, 0, self.SAMPLE_RATE / 2)
+        self.mel = MelSpectrum(mel_SxM, n_fft=_N_FFT, hop=_HOP, power=2, centred=True)
         self.input_norm = nn.BatchNorm1d(1, eps=_NORM_EPS)
         # Kernels (frames, mels): chords and timbres of 40% and 70% of the range, then rhythms.
         self.timbral = nn.ModuleList(_Layer(1, 204, (7, width)) for width in (38, 67))
         self.temporal = nn.ModuleList(_Layer(1, 51, (length, 1)) for length in (128, 64, 32))
         self.middle = nn.ModuleList(_Layer(1, 64, (7, width)) for width in (561, 64, 64))
         self.pool_norm = nn.BatchNorm1d(1506, eps=_NORM_EPS)
-        self.penultimate = nn.Linear(1506, DIM)
-        self.penultimate_norm = nn.BatchNorm1d(DIM, eps=_NORM_EPS)
-        self.tag_logits = nn.Linear(DIM, len(TAGS))
+        self.penultimate = nn.Linear(1506, self.DIM)
+        self.penultimate_norm = nn.BatchNorm1d(self.DIM, eps=_NORM_EPS)
+        self.tag_logits = nn.Linear(self.DIM, len(TAGS))
 
     @property
     def min_samples(self) -> int:
         """The shortest clip that has a window."""
-        return (WINDOW_FRAMES - 1) * HOP
+        return (_WINDOW_FRAMES - 1) * _HOP
+
+    def part(self, name: str) -> nn.Module:
+        """The module that the weights called `name` are for."""
+        return self
 
     def forward(self, audio_BxT: torch.Tensor) -> torch.Tensor:
         """(B, W, 200) of (B, T) audio at 16 kHz."""
@@ -67,9 +74,9 @@ class Musicnn(nn.Module):
     def log_mel_windows(self, audio_BxT: torch.Tensor) -> torch.Tensor:
         """(B·W, 187, 96): the network's input."""
         log_mel_BxFxM = torch.log10(10_000 * self.mel(audio_BxT) + 1)
-        num_windows = log_mel_BxFxM.shape[1] // WINDOW_FRAMES
-        used = log_mel_BxFxM[:, : num_windows * WINDOW_FRAMES]
-        return used.reshape(-1, WINDOW_FRAMES, log_mel_BxFxM.shape[2])
+        num_windows = log_mel_BxFxM.shape[1] // _WINDOW_FRAMES
+        used = log_mel_BxFxM[:, : num_windows * _WINDOW_FRAMES]
+        return used.reshape(-1, _WINDOW_FRAMES, log_mel_BxFxM.shape[2])
 
     def of_log_mel(self, log_mel_NxFxM: torch.Tensor) -> torch.Tensor:
         """(N, 200) of N windows."""

@@ -1,4 +1,7 @@
-"""Mel spectra as the embedding networks were trained on them: B clips, T samples, F frames, M mels."""
+"""Mel spectra, as the embedding networks were trained on them.
+
+B clips, T samples, F frames, S frequencies, M mels.
+"""
 
 import numpy as np
 import torch

@@ -1,0 +1,94 @@
+"""Clips of tracks: which parts of which files are compared, and how they are read."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tokenizer_bridge.audio import LENGTH_TOLERANCE_S, AudioError, length_s, read_excerpt, resample
+from tokenizer_bridge.cleaning import normalise_loudness
+from tokenizer_bridge.sources import Track
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A part of a track's file. id, artist: of the track; clips of one track share them."""
+
+    path: Path
+    id: str
+    artist: str | None
+    start_s: float
+    clip_s: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A track or one of its clips that could not be used, and why."""
+
+    path: Path
+    id: str
+    reason: str
+
+
+def plan_clips(
+    tracks: Sequence[Track], clip_s: float, clips_per_file: int = 1, num_workers: int = 2
+) -> tuple[list[Clip], list[Failure]]:
+    """Clips of clip_s seconds, evenly spread over each track: one lies in the middle.
+
+    They don't overlap: a track shorter than all its clips together is a failure, as is one that
+    cannot be opened. Both lists are in the order of the tracks; only lengths are read, in
+    num_workers threads.
+    """
+
+    def plan(track: Track) -> list[Clip] | Failure:
+        try:
+            starts_s = spread(length_s(track.path), clip_s, clips_per_file)
+        except AudioError as error:
+            return Failure(track.path, track.id, str(error))
+        return [Clip(track.path, track.id, track.artist, start, clip_s) for start in starts_s]
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        plans = list(pool.map(plan, tracks))
+    failures = [plan for plan in plans if isinstance(plan, Failure)]
+    clips = [clip for plan in plans if not isinstance(plan, Failure) for clip in plan]
+    return clips, failures
+
+
+def spread(duration_s: float, clip_s: float, count: int) -> list[float]:
+    """Starts of `count` clips, each in the middle of one of as many equal parts of a track.
+
+    Raises AudioError if they don't fit.
+    """
+    if duration_s < count * clip_s - LENGTH_TOLERANCE_S:
+        several = f"{count} clips of {clip_s:g} s need" if count > 1 else "a clip needs"
+        raise AudioError(f"too short: {duration_s:.3f} s; {several} {count * clip_s:g} s")
+    part_s = duration_s / count
+    return [max(0.0, (i + 0.5) * part_s - clip_s / 2) for i in range(count)]
+
+
+def read_clip(clip: Clip, sample_rate: int, target_lufs: float | None = None) -> np.ndarray:
+    """A clip's float32 audio, mono, (round(clip_s · sample_rate),). Raises AudioError."""
+    audio_T, file_rate = read_excerpt(clip.path, clip.start_s, clip.clip_s)
+    num_samples = round(clip.clip_s * sample_rate)
+    return prepare(audio_T, file_rate, sample_rate, num_samples, target_lufs)
+
+
+def prepare(
+    audio_T: np.ndarray,
+    from_rate: int,
+    to_rate: int,
+    num_samples: int,
+    target_lufs: float | None = None,
+) -> np.ndarray:
+    """What an embedding is given of (T,) audio: (num_samples,) at `to_rate`, silence around it.
+
+    target_lufs: the loudness that a gain brings it to, measured before resampling, so that it is
+    the same for all embeddings; None leaves the level as it is. Where rates are odd, up to 0.05%
+    of silence fills the end.
+    """
+    if target_lufs is not None:
+        audio_T = normalise_loudness(audio_T, from_rate, target_lufs)
+    resampled_T = resample(audio_T, from_rate, to_rate)[:num_samples]
+    return np.pad(resampled_T, (0, num_samples - len(resampled_T)))

@@ -1,0 +1,238 @@
+"""Clips to vectors: read in threads, embedded in batches, kept in a cache.
+
+N vectors, W windows a clip, D values a vector, T samples.
+"""
+
+import dataclasses
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tokenizer_bridge.audio import RESAMPLER, AudioError
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.cache import VectorCache, entry_key
+from tokenizer_bridge.fad.clips import Clip, Failure, prepare, read_clip
+from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
+from tokenizer_bridge.files import file_sha256
+
+_VERSION = 1  # of all that makes vectors of audio here: a new one leaves older entries unused
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingSet:
+    """Vectors of clips under one embedding, in the order of clips and their windows.
+
+    clip_of_N: index of the clip that each vector is of. clips: their ids (clips of one track share
+    it). artists: None where unknown.
+    """
+
+    info: EmbeddingInfo
+    vectors_NxD: np.ndarray  # float32
+    clip_of_N: np.ndarray  # int64
+    clips: tuple[str, ...]
+    artists: tuple[str | None, ...]
+
+    def select(self, clip_indices: Sequence[int]) -> "EmbeddingSet":
+        """The set of these clips alone, in this order."""
+        per_clip = self.per_clip()
+        return _assemble(
+            self.info,
+            [per_clip[i] for i in clip_indices],
+            [self.clips[i] for i in clip_indices],
+            [self.artists[i] for i in clip_indices],
+        )
+
+    def per_clip(self) -> list[np.ndarray]:
+        """Each clip's (W, D) vectors."""
+        ends = np.cumsum(np.bincount(self.clip_of_N, minlength=len(self.clips)))
+        return np.split(self.vectors_NxD, ends[:-1]) if self.clips else []
+
+
+def embed_clips(
+    embedding: Embedding,
+    clips: Sequence[Clip],
+    *,
+    cache_dir: Path | None = None,
+    num_workers: int = 2,
+    batch_size: int = 8,
+    loudness: float | None = None,
+    on_clip: Callable[[Clip], None] = lambda clip: None,
+) -> tuple[EmbeddingSet, list[Failure]]:
+    """Vectors of clips in their order, without those that could not be used; and these.
+
+    clips: all of one length. cache_dir: None for no cache. num_workers: threads that read files.
+    loudness: LUFS to bring every clip to; None leaves levels as they are. on_clip: told of each
+    clip when it is done. The vectors depend on batch_size by rounding only, and not on num_workers.
+
+    Raises UserError for clips shorter than the embedding's window and for vectors that are not
+    finite.
+    """
+    info, cache = embedding.info, VectorCache(cache_dir)
+    for clip in clips[:1]:
+        check_length(embedding, clip.clip_s)
+    sha256_of = functools.cache(file_sha256)  # clips of one file follow each other
+
+    def read(clip: Clip) -> _Read:
+        try:
+            key = _key(info, clip, sha256_of(clip.path), loudness) if cache_dir else ""
+            vectors_WxD = cache.get(key)
+            audio_T = None
+            if vectors_WxD is None:
+                audio_T = read_clip(clip, info.sample_rate, loudness)
+        except (AudioError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            return _Read(clip, failure=Failure(clip.path, clip.id, reason))
+        return _Read(clip, key, audio_T, vectors_WxD)
+
+    def embed_batch(batch: Sequence[_Read]) -> None:
+        vectors_BxWxD = _embed(embedding, [one.audio_T for one in batch])
+        for one, vectors_WxD in zip(batch, vectors_BxWxD, strict=True):
+            _check_finite(vectors_WxD, f"{one.clip.path}: its {info.name} embedding")
+            cache.put(one.key, vectors_WxD)
+            one.audio_T, one.vectors_WxD = None, vectors_WxD
+            on_clip(one.clip)
+
+    done: list[_Read] = []
+    batch: list[_Read] = []
+    for one in _ahead(read, clips, num_workers, capacity=2 * batch_size + num_workers):
+        done.append(one)
+        if one.audio_T is None:
+            on_clip(one.clip)
+            continue
+        batch.append(one)
+        if len(batch) == batch_size:
+            embed_batch(batch)
+            batch = []
+    if batch:
+        embed_batch(batch)
+
+    used = [one for one in done if one.failure is None]
+    vectors = _assemble(
+        info,
+        [one.vectors_WxD for one in used],
+        [one.clip.id for one in used],
+        [one.clip.artist for one in used],
+    )
+    return vectors, [one.failure for one in done if one.failure is not None]
+
+
+def embed_audio(
+    embedding: Embedding,
+    audio: Iterable[np.ndarray],
+    sample_rate: int,
+    *,
+    ids: Sequence[str] | None = None,
+    artists: Sequence[str | None] | None = None,
+    batch_size: int = 8,
+    loudness: float | None = None,
+    on_clip: Callable[[], None] = lambda: None,
+) -> EmbeddingSet:
+    """Vectors of clips that are in memory: (T,) float32 each, all of one length, silent or not.
+
+    ids, artists: one for each clip; "0", "1", … and None without. Else as `embed_clips`.
+    """
+    info = embedding.info
+    per_clip: list[np.ndarray] = []
+    batch: list[np.ndarray] = []
+
+    def embed_batch() -> None:
+        for vectors_WxD in _embed(embedding, batch):
+            _check_finite(vectors_WxD, f"clip {len(per_clip)}: its {info.name} embedding")
+            per_clip.append(vectors_WxD)
+            on_clip()
+        batch.clear()
+
+    for audio_T in audio:
+        clip_s = len(audio_T) / sample_rate
+        check_length(embedding, clip_s)
+        num_samples = round(clip_s * info.sample_rate)
+        batch.append(prepare(audio_T, sample_rate, info.sample_rate, num_samples, loudness))
+        if len(batch) == batch_size:
+            embed_batch()
+    if batch:
+        embed_batch()
+    ids = [str(i) for i in range(len(per_clip))] if ids is None else ids
+    return _assemble(info, per_clip, ids, [None] * len(per_clip) if artists is None else artists)
+
+
+def check_length(embedding: Embedding, clip_s: float) -> None:
+    """Raises UserError if clips are too short to have a vector."""
+    info = embedding.info
+    if round(clip_s * info.sample_rate) < embedding.min_samples:
+        least_s = embedding.min_samples / info.sample_rate
+        raise UserError(f"clips of {clip_s:g} s: {info.name} needs at least {least_s:.3g} s")
+
+
+@dataclasses.dataclass
+class _Read:
+    """What has come of a clip: audio to be embedded, vectors, or a failure."""
+
+    clip: Clip
+    key: str = ""  # in the cache
+    audio_T: np.ndarray | None = None
+    vectors_WxD: np.ndarray | None = None
+    failure: Failure | None = None
+
+
+def _key(info: EmbeddingInfo, clip: Clip, file_sha256: str, loudness: float | None) -> str:
+    return entry_key(
+        version=_VERSION,
+        file_sha256=file_sha256,
+        start_s=clip.start_s,
+        clip_s=clip.clip_s,
+        embedding=dataclasses.asdict(info),
+        resampler=RESAMPLER,
+        loudness=loudness,
+    )
+
+
+def _ahead(
+    read: Callable[[Clip], _Read], clips: Sequence[Clip], num_workers: int, capacity: int
+) -> Iterator[_Read]:
+    """`read` of each clip, in their order, up to `capacity` of them ahead, in threads."""
+    pending: deque = deque()
+    # torch's own threads belong to the network; many readers with many threads each only get in
+    # each other's way.
+    with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for clip in clips:
+                pending.append(pool.submit(read, clip))
+                if len(pending) == capacity:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _embed(embedding: Embedding, batch: Sequence[np.ndarray]) -> np.ndarray:
+    """(B, W, D) of B clips."""
+    return embedding.embed(torch.from_numpy(np.stack(batch))).cpu().numpy()
+
+
+def _check_finite(vectors_WxD: np.ndarray, what: str) -> None:
+    if not np.isfinite(vectors_WxD).all():
+        raise UserError(f"{what} is not finite (NaN or infinity): are the weights damaged?")
+
+
+def _assemble(
+    info: EmbeddingInfo,
+    per_clip: Sequence[np.ndarray],
+    ids: Sequence[str],
+    artists: Sequence[str | None],
+) -> EmbeddingSet:
+    windows = [len(vectors_WxD) for vectors_WxD in per_clip]
+    empty_0xD = np.zeros((0, info.dim), np.float32)
+    return EmbeddingSet(
+        info,
+        vectors_NxD=np.concatenate([empty_0xD, *per_clip]),
+        clip_of_N=np.repeat(np.arange(len(windows)), windows),
+        clips=tuple(ids),
+        artists=tuple(artists),
+    )

@@ -1,0 +1,81 @@
+"""Embedding networks by name: audio in, vectors out. B clips, T samples, W windows, D values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.musicnn import Musicnn
+from tokenizer_bridge.fad.weights import load_into, load_weights
+
+
+@dataclass(frozen=True)
+class EmbeddingInfo:
+    """What a report says about an embedding."""
+
+    name: str
+    weights_sha256: str  # hexadecimal; of several files, joined by "+"
+    dim: int
+    sample_rate: int  # Hz
+    window_s: float | None  # None: one vector a clip
+    hop_s: float | None
+    weights: str = "published"  # or "own": the user's, which nothing was expected of
+
+
+class Embedding(nn.Module):
+    """A network in eval mode, and what it is.
+
+    min_samples: of the shortest clip that has a vector.
+    """
+
+    def __init__(self, info: EmbeddingInfo, network: nn.Module):
+        super().__init__()
+        self.info, self.network = info, network
+        self.min_samples: int = network.min_samples
+        self.eval().requires_grad_(False)
+
+    def embed(self, audio_BxT: torch.Tensor) -> torch.Tensor:
+        """(B, W, D) float32, on the network's device, of (B, T) float32 at `info.sample_rate`.
+
+        Every clip on its own. Raises ValueError for clips below `min_samples`.
+        """
+        if audio_BxT.shape[1] < self.min_samples:
+            raise ValueError(f"{audio_BxT.shape[1]} samples; {self.min_samples} are needed")
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            return self.network(audio_BxT.to(device, torch.float32))
+
+
+_NETWORKS = {"musicnn": Musicnn}
+EMBEDDINGS = tuple(_NETWORKS)
+
+
+def load_embedding(
+    name: str,
+    weights: Mapping[str, str] | None = None,
+    device: str | torch.device = "cpu",
+) -> Embedding:
+    """The embedding called `name`, one of EMBEDDINGS, with its published weights.
+
+    weights: files to use instead of shipped and cached ones, by name, as `weights.parse_weights`
+    returns them. Raises UserError for an unknown name, and for weights that are missing (with the
+    command that gets them), damaged or not the published ones.
+    """
+    if name not in _NETWORKS:
+        raise UserError(f"{name}: no such embedding; choose one of {', '.join(EMBEDDINGS)}")
+    network = _NETWORKS[name]()
+    loaded = [load_weights(part, weights) for part in network.WEIGHTS]
+    for part, one in zip(network.WEIGHTS, loaded, strict=True):
+        load_into(network.part(part), one, part)
+    info = EmbeddingInfo(
+        name=name,
+        weights_sha256="+".join(one.sha256 for one in loaded),
+        dim=network.DIM,
+        sample_rate=network.SAMPLE_RATE,
+        window_s=network.WINDOW_S,
+        hop_s=network.WINDOW_S,
+        weights="own" if any(one.own for one in loaded) else "published",
+    )
+    return Embedding(info, network.to(device))
