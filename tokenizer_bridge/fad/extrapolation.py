@@ -1,0 +1,102 @@
+"""FAD∞: the Fréchet audio distance without the bias of finite samples, and its interval.
+
+The FAD of two sets of k independent files each is a + b/k + O(1/k²): the errors of the means alone
+add tr Σ₁/k + tr Σ₂/k (Chong & Forsyth 2020, arXiv 1911.07023; for audio Gui et al. 2024). So:
+
+- *Value*: the mean FAD of subsets, drawn without replacement, of several sizes k, and a straight
+  line in 1/k through them to 1/k = 0. Drawn with replacement, a subset has fewer distinct files
+  than its size says, and part of the bias stays.
+- Both subsets have *k files*, also where one set is far larger: then the O(1/k²) terms of the two
+  nearly cancel. Measured with 300 against 3,600 vectors of one distribution (truth: 0), as a share
+  of the total variance: −0.001 (D = 128) and +0.016 (D = 200), against −0.018 and −0.074 with the
+  same fraction of either set. Several disjoint subsets of the larger set use all of it.
+- *Interval*: random halves of both sets, drawn without replacement, have distances that spread
+  around their mean as those of whole sets spread around theirs (subsampling, Politis & Romano
+  1994; (1 − f)/f, the factor for a share f of the files, is 1). Where the true distance is near 0
+  it is up to √3 times as much, so that the interval is too wide there.
+
+A file is what is drawn: the windows of one file depend on each other, and resampling them one by
+one would pretend to know more than the files tell.
+
+Sets are sequences of files, each (W, D) float with a file's W windows (any number, at least one).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenizer_bridge.fad.frechet import fad
+
+CONFIDENCE = 0.95
+SIZES = (1.0, 0.75, 0.5)  # of the smaller set. Below 1/2, 1/k² shows; above, the lever is short
+
+# From this width on a distance takes seconds, and fewer are drawn.
+_LARGE_DIM = 512
+_SUBSETS, _SUBSETS_LARGE = 12, 3  # at each size
+_HALVES, _HALVES_LARGE = 40, 16
+_STUDENT = {_HALVES: 2.023, _HALVES_LARGE: 2.131}  # 97.5% point of Student's t, one degree less
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def fad_infinity(x: Sequence[np.ndarray], y: Sequence[np.ndarray], seed: int = 0) -> Estimate:
+    """FAD extrapolated to infinitely many files; may come out slightly negative around 0.
+
+    It needs more vectors than dimensions, and is the better the more there are: `measure.py` holds
+    the bounds. Raises ValueError for fewer than 4 files on a side or a vector that is not finite.
+    """
+    smaller = min(len(x), len(y))
+    if smaller < 4:
+        raise ValueError(f"needs at least 4 files on either side, not {smaller}")
+    rng = np.random.default_rng(seed)
+    large = x[0].shape[1] >= _LARGE_DIM
+    num_subsets = _SUBSETS_LARGE if large else _SUBSETS
+    sizes = [round(share * smaller) for share in SIZES]
+    means = [_mean_fad(x, y, size, num_subsets, rng) for size in sizes]
+    _, value = np.polyfit(1 / np.array(sizes), means, 1)
+
+    num_halves = _HALVES_LARGE if large else _HALVES
+    halves = zip(
+        subsets(x, len(x) // 2, num_halves, rng),
+        subsets(y, len(y) // 2, num_halves, rng),
+        strict=True,
+    )
+    spread = np.std([fad(a_NxD, b_MxD) for a_NxD, b_MxD in halves], ddof=1)
+    margin = _STUDENT[num_halves] * spread
+    return Estimate(float(value), float(value - margin), float(value + margin))
+
+
+def subsets(
+    files: Sequence[np.ndarray], size: int, count: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """The vectors of `count` random subsets of `size` files, each without replacement.
+
+    As many as fit are disjoint before a file comes again.
+    """
+    fit = len(files) // size
+    for i in range(count):
+        if i % fit == 0:
+            order = rng.permutation(len(files))
+        chosen = order[i % fit * size :][:size]
+        yield np.concatenate([files[j] for j in chosen])
+
+
+def _mean_fad(
+    x: Sequence[np.ndarray],
+    y: Sequence[np.ndarray],
+    size: int,
+    count: int,
+    rng: np.random.Generator,
+) -> float:
+    # Subsets that are the whole of both sets are all the same.
+    count = 1 if len(x) == len(y) == size else count
+    pairs = zip(subsets(x, size, count, rng), subsets(y, size, count, rng), strict=True)
+    return float(np.mean([fad(a_NxD, b_MxD) for a_NxD, b_MxD in pairs]))
