@@ -1,0 +1,141 @@
+"""A whole measurement on vectors with known distances; what is refused and what is warned of."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.embed import EmbeddingSet
+from tokenizer_bridge.fad.embeddings import EmbeddingInfo
+from tokenizer_bridge.fad.frechet import fad
+from tokenizer_bridge.fad.measure import FEW_FILES, MIN_FILES, ControlSets, Settings, measure
+from tokenizer_bridge.fad.paper_compat import flattened_distance
+
+INFO = EmbeddingInfo("musicnn", "ab" * 32, 4, 16000, 3.0, 3.0)
+SETTINGS = Settings(clip_s=10.0, clips_per_file=1, loudness="none", resampler="sinc", seed=3)
+
+
+def vectors(num_files, *, seed, shift=0.0, windows=3, clips_per_file=1, info=INFO):
+    """Clips of unit Gaussian windows around `shift`."""
+    rng = np.random.default_rng(seed)
+    num_clips = num_files * clips_per_file
+    return EmbeddingSet(
+        info=info,
+        vectors_NxD=(shift + rng.standard_normal((num_clips * windows, info.dim))).astype("f4"),
+        clip_of_N=np.repeat(np.arange(num_clips), windows),
+        clips=tuple(f"file {i // clips_per_file}" for i in range(num_clips)),
+        artists=(None,) * num_clips,
+    )
+
+
+def test_the_whole_map():
+    generated, reference = vectors(120, seed=0, shift=1.0), vectors(200, seed=1)
+    controls = ControlSets(
+        other_half=vectors(100, seed=2),
+        by_name={"real_vs_real": vectors(100, seed=3), "silence": vectors(100, seed=4, shift=9)},
+        warnings=("of the halves",),
+    )
+    found = measure(generated, reference, controls, SETTINGS, "jamendo")
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["embedding"] == dataclasses.asdict(INFO)
+    assert {key: found[key] for key in dataclasses.asdict(SETTINGS)} == dataclasses.asdict(SETTINGS)
+    counts = {"name": "jamendo", "n_files": 200, "n_clips": 200, "n_vectors": 600}
+    assert found["reference"] == counts
+    assert found["generated"]["n_vectors"] == 360
+    assert found["fad"] == fad(generated.vectors_NxD, reference.vectors_NxD)
+    assert found["fad_infinity"]["low"] < 4.0 < found["fad_infinity"]["high"]
+    assert found["kad"]["low"] > 1
+    assert found["paper_compat"] is None
+    assert found["warnings"] == ["of the halves"]
+    real, silence = (found["controls"][name] for name in ("real_vs_real", "silence"))
+    assert real["fad_infinity"]["low"] < 0 < real["fad_infinity"]["high"]
+    assert real["kad"]["low"] < 0 < real["kad"]["high"]
+    assert real["reference"]["name"] == "half of jamendo"
+    assert silence["fad"] == pytest.approx(4 * 81, rel=0.05)
+
+
+def test_the_file_that_is_unlike_the_others_stands_out():
+    generated = vectors(30, seed=0, clips_per_file=2)
+    generated.vectors_NxD[generated.clip_of_N == 14] += 5
+    per_file = measure(generated, vectors(40, seed=1), None, SETTINGS)["per_file"]
+    assert [entry["id"] for entry in per_file] == [f"file {i}" for i in range(30)]
+    assert max(per_file, key=lambda entry: entry["fad"])["id"] == "file 7"
+
+
+def test_a_file_with_one_window():
+    """|x − μ|² + tr Σ."""
+    generated, reference = vectors(20, seed=0, windows=1), vectors(40, seed=1, windows=1)
+    entry = measure(generated, reference, None, SETTINGS)["per_file"][0]
+    y = reference.vectors_NxD.astype("f8")
+    expected = np.square(generated.vectors_NxD[0] - y.mean(0)).sum() + y.var(0, ddof=1).sum()
+    assert entry["fad"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_flattened_figure_is_given_for_panns_alone():
+    info = dataclasses.replace(INFO, name="cnn14-16k")
+    x, y = (vectors(30, seed=s, windows=1, shift=s, info=info) for s in (0, 1))
+    found = measure(x, y, None, SETTINGS)["paper_compat"]
+    flat_x, flat_y = (z.vectors_NxD.astype("f8").reshape(-1, 1) for z in (x, y))
+    assert found == pytest.approx(fad(flat_x, flat_y), rel=1e-9)
+    assert found == flattened_distance(x.vectors_NxD, y.vectors_NxD)
+
+
+def test_fewer_vectors_than_dimensions_have_no_fad_infinity():
+    """Two distributions in one: the plain FAD is the larger the fewer files, and means nothing."""
+    info = dataclasses.replace(INFO, dim=200)
+    x, y = (vectors(FEW_FILES, seed=s, windows=1, info=info) for s in (0, 1))
+    found = measure(x, y, None, SETTINGS)
+    assert found["fad_infinity"] is None
+    assert found["kad"]["low"] < 0 < found["kad"]["high"]
+    assert len(found["warnings"]) == 1
+    assert "0.5 vectors for each of 200 dimensions: no FAD∞" in found["warnings"][0]
+
+
+def test_warnings_of_few_files_and_of_few_vectors():
+    info = dataclasses.replace(INFO, dim=60)
+    few, enough = (vectors(n, seed=n, windows=1, info=info) for n in (FEW_FILES - 1, FEW_FILES))
+    warnings = measure(few, enough, None, SETTINGS, "nlakh")["warnings"]
+    assert warnings[0].startswith("generated: 99 files; below 100")
+    assert "1.6 vectors for each of 60 dimensions" in warnings[1]
+    assert len(warnings) == 2
+    x, y = (vectors(FEW_FILES, seed=s) for s in (0, 1))
+    assert measure(x, y, None, SETTINGS)["warnings"] == []
+
+
+def not_finite():
+    broken = vectors(20, seed=0)
+    broken.vectors_NxD[7, 2] = np.nan
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("generated", "message"),
+    [
+        (vectors(MIN_FILES - 1, seed=0), "generated: 15 files; distances need at least 16"),
+        (not_finite(), "generated: file 2: its musicnn vectors are not finite"),
+        (vectors(20, seed=0, windows=2), "clips have from 2 to 3 vectors"),
+        (
+            vectors(20, seed=0, info=dataclasses.replace(INFO, weights_sha256="cd" * 32)),
+            "embedded differently .musicnn, 4 dimensions, weights cdcdcdcdcdcd; musicnn, 4 dim",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(generated, message):
+    with pytest.raises(UserError, match=message) as refused:
+        measure(generated, vectors(20, seed=1), None, SETTINGS)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_reference_without_any_variety_is_refused():
+    reference = vectors(20, seed=1)
+    reference.vectors_NxD[:] = 1
+    with pytest.raises(UserError, match="jamendo: most of the reference's vectors are equal"):
+        measure(vectors(20, seed=0), reference, None, SETTINGS, "jamendo")
+
+
+def test_controls_of_too_small_a_half_are_refused():
+    controls = ControlSets(vectors(10, seed=2), {"real_vs_real": vectors(10, seed=3)})
+    with pytest.raises(UserError, match="real_vs_real: 10 files; distances need at least 16"):
+        measure(vectors(20, seed=0), vectors(20, seed=1), controls, SETTINGS)

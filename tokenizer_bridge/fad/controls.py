@@ -1,0 +1,226 @@
+"""Controls: the distances between sets of which one knows what to expect.
+
+The reference's files are split into halves A and B that share no artist. All controls are sets of
+as many clips, of the same length, compared with B:
+
+    real_vs_real     A itself: what other music of the same kind is worth
+    codec_floor      A through the codec: the best that any model of its tokens can be
+    shuffled_tokens  codes drawn independently from A's frequencies, decoded: a model that knows
+                     which codes there are and nothing of their order
+    white_noise      Gaussian noise at the level (RMS) of each clip of A
+    silence          zeros
+
+The codec's output and the noise take the way of generated music: clipped to ±1 and rounded to
+16 bits. They are made once, into files that each embedding then reads.
+"""
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tokenizer_bridge.audio import RESAMPLER, AudioError
+from tokenizer_bridge.decoding import decode_batch
+from tokenizer_bridge.encoding import encode_batch
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.cache import entry_key
+from tokenizer_bridge.fad.clips import Clip, read_clip
+from tokenizer_bridge.fad.embed import EmbeddingSet, embed_audio
+from tokenizer_bridge.fad.embeddings import Embedding
+from tokenizer_bridge.fad.measure import ControlSets
+from tokenizer_bridge.files import atomic_file, file_sha256
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.wavtokenizer.registry import CodecInfo
+
+# Halves by artist that are more unequal than this would leave most of the reference unused.
+_MAX_RATIO = 2.0
+_MADE = ("codec_floor", "shuffled_tokens", "white_noise")
+_VERSION = 1  # of what is made here: a new one leaves older files unused
+_FULL_SCALE = 32767
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Clips of A and of B by their index, equally many files in each; what one should know."""
+
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ControlAudio:
+    """Made clips on disk. paths: control -> .npy, (N, T) int16."""
+
+    paths: Mapping[str, Path]
+    sample_rate: int  # Hz
+
+    def clips(self, name: str) -> Iterator[np.ndarray]:
+        """(T,) float32, one after the other."""
+        for clip_T in np.load(self.paths[name], mmap_mode="r"):
+            yield clip_T.astype(np.float32) / _FULL_SCALE
+
+
+def split_halves(ids: Sequence[str], artists: Sequence[str | None], seed: int) -> Halves:
+    """Two halves of a set's clips that share no artist, nor a file; the same for the same seed.
+
+    ids, artists: of each clip; clips of one file share their id. A file without an artist counts as
+    an artist of its own. Where all files are of one artist or of none, or artists are too few to
+    make halves of, files are split whoever they are by, and a warning says so. Of the larger half,
+    files are left out until both have the same number.
+    """
+    artist_of = dict(zip(ids, artists, strict=True))
+    warnings = []
+    halves = _deal({id: artist or f"file {id}" for id, artist in artist_of.items()}, seed)
+    known = set(artist_of.values()) - {None}
+    sizes = sorted(map(len, halves))
+    if not known:
+        warnings.append("controls: no artists are known; the halves may share some")
+    elif sizes[1] > _MAX_RATIO * sizes[0]:
+        halves = _deal({id: id for id in artist_of}, seed)
+        warnings.append(
+            f"controls: too few artists ({len(known)}) for halves that share none: they may share "
+            "some, and real_vs_real is lower for it"
+        )
+    count = min(map(len, halves))
+    a, b = (set(half[:count]) for half in halves)
+    return Halves(
+        a=tuple(i for i, id in enumerate(ids) if id in a),
+        b=tuple(i for i, id in enumerate(ids) if id in b),
+        warnings=tuple(warnings),
+    )
+
+
+def _deal(group_of: Mapping[str, str], seed: int) -> tuple[list[str], list[str]]:
+    """Files in two halves, no group in both: the largest group first, each to the smaller half."""
+    sizes = Counter(group_of.values())
+    groups = sorted(sizes)
+    np.random.default_rng(seed).shuffle(groups)
+    halves, files = ([], []), {group: [] for group in groups}
+    for id in sorted(group_of):
+        files[group_of[id]].append(id)
+    for group in sorted(groups, key=lambda group: -sizes[group]):
+        min(halves, key=len).extend(files[group])
+    return halves
+
+
+def make_audio(
+    clips: Sequence[Clip],
+    codec: WavTokenizer,
+    info: CodecInfo,
+    *,
+    folder: Path,
+    seed: int,
+    batch_size: int = 8,
+    on_clip: Callable[[], None] = lambda: None,
+) -> ControlAudio:
+    """What has to be made of A's clips, in files in `folder`: found there, they are used again.
+
+    clips: A, all of one length. codec, info: as `load_codec` returns them. on_clip: told twice for
+    each clip. The files take 6 bytes a sample of A in all (1.4 MB for 10 s). Raises UserError for a
+    clip that cannot be read.
+    """
+    key = entry_key(
+        version=_VERSION,
+        clips=[(file_sha256(clip.path), clip.start_s, clip.clip_s) for clip in clips],
+        codec=dataclasses.asdict(info),
+        resampler=RESAMPLER,
+        seed=seed,
+    )[:16]
+    audio = ControlAudio({name: folder / f"{name}-{key}.npy" for name in _MADE}, info.sample_rate)
+    if all(path.exists() for path in audio.paths.values()):
+        return audio
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(clips), round(clips[0].clip_s * info.sample_rate))
+    with contextlib.ExitStack() as stack:
+        floor_NxT, shuffled_NxT, noise_NxT = (
+            np.lib.format.open_memmap(stack.enter_context(atomic_file(path)), "w+", np.int16, shape)
+            for path in audio.paths.values()
+        )
+        rng = np.random.default_rng(seed)
+        codes = []
+        for rows in _batches(len(clips), batch_size):
+            real_BxT = np.stack([_read(clip, info.sample_rate) for clip in clips[rows]])
+            noise_NxT[rows] = _int16(_noise_like(real_BxT, rng))
+            codes_BxL = encode_batch(codec, real_BxT)
+            floor_NxT[rows] = _decode(codec, codes_BxL, shape[1])
+            codes.append(codes_BxL)
+            _tell(on_clip, codes_BxL)
+        codes_NxL = np.concatenate(codes)
+        for rows in _batches(len(clips), batch_size):
+            # Draws from all codes are draws from their frequencies.
+            drawn_BxL = rng.choice(codes_NxL.ravel(), codes_NxL[rows].shape)
+            shuffled_NxT[rows] = _decode(codec, drawn_BxL, shape[1])
+            _tell(on_clip, drawn_BxL)
+        for made_NxT in (floor_NxT, shuffled_NxT, noise_NxT):
+            made_NxT.flush()
+    return audio
+
+
+def embed_controls(
+    embedding: Embedding,
+    reference: EmbeddingSet,
+    halves: Halves,
+    audio: ControlAudio,
+    *,
+    loudness: float | None = None,
+    batch_size: int = 8,
+    on_clip: Callable[[], None] = lambda: None,
+) -> ControlSets:
+    """All controls under one embedding.
+
+    reference: the embedded clips that `halves` was made of, all of them. audio: made of half A.
+    loudness, as for the reference: made clips are brought to it, silence stays silent. on_clip:
+    told for each made clip.
+    """
+    real = reference.select(halves.a)
+    of_a = {"ids": real.clips, "artists": real.artists}
+    options = {"batch_size": batch_size, "loudness": loudness}
+    made = {
+        name: embed_audio(
+            embedding, audio.clips(name), audio.sample_rate, on_clip=on_clip, **of_a, **options
+        )
+        for name in audio.paths
+    }
+    zeros_T = np.zeros_like(next(audio.clips("white_noise")))
+    silence = embed_audio(embedding, [zeros_T], audio.sample_rate, **options)
+    # One silent clip is like the other; files they are all the same.
+    silence = dataclasses.replace(
+        silence.select([0] * len(real.clips)), clips=real.clips, artists=real.artists
+    )
+    by_name = {"real_vs_real": real, **made, "silence": silence}
+    return ControlSets(reference.select(halves.b), by_name, halves.warnings)
+
+
+def _read(clip: Clip, sample_rate: int) -> np.ndarray:
+    try:
+        return read_clip(clip, sample_rate)
+    except AudioError as error:
+        raise UserError(f"{clip.path}: {error}") from error
+
+
+def _noise_like(real_BxT: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    level_Bx1 = np.sqrt(np.square(real_BxT, dtype=np.float64).mean(1, keepdims=True))
+    return level_Bx1 * rng.standard_normal(real_BxT.shape)
+
+
+def _decode(codec: WavTokenizer, codes_BxL: np.ndarray, num_samples: int) -> np.ndarray:
+    return _int16(decode_batch(codec, codes_BxL)[:, :num_samples])
+
+
+def _int16(audio_BxT: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(audio_BxT, -1, 1) * _FULL_SCALE).astype(np.int16)
+
+
+def _batches(total: int, size: int) -> Iterator[slice]:
+    for first in range(0, total, size):
+        yield slice(first, min(first + size, total))
+
+
+def _tell(on_clip: Callable[[], None], clips: np.ndarray) -> None:
+    for _ in clips:
+        on_clip()
