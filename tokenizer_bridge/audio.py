@@ -52,17 +52,15 @@ def read(path: Path) -> tuple[np.ndarray, int]:
         return np.ascontiguousarray(samples_TxC.T), file.samplerate
 
 
-def stream_mono(path: Path, sample_rate: int, sha256: str | None = None) -> Iterator[np.ndarray]:
+def stream_mono(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
     """A file's channel mean at `sample_rate`, as consecutive (T,) float32 blocks.
 
     Joined, the blocks are the whole file's `resample(mix_down(…), …)`. Raises AudioError, at the
     latest after the last block, for a file that is missing, no audio, empty, cut short, shorter
     than MIN_DURATION_S, silent (no sample above SILENCE_PEAK), not finite, or at a level or rate
-    that no music has; and, before the first block, if sha256 is given and not the file's.
+    that no music has.
     """
     with _open(path) as file:
-        if sha256 is not None and file_sha256(path) != sha256:
-            raise AudioError("its SHA-256 is not the published one: damaged, or another version")
         resampler = StreamResampler(file.samplerate, sample_rate)
         frames, peak = 0, 0.0
         while len(block_TxC := _read_block(file)):
@@ -113,6 +111,13 @@ def read_excerpt(path: Path, start_s: float, length_s: float) -> tuple[np.ndarra
         if peak <= SILENCE_PEAK:
             raise AudioError(f"silent from {start_s:.1f} to {start_s + length_s:.1f} s")
         return audio_T, file.samplerate
+
+
+def require_sha256(path: Path, sha256: str) -> None:
+    """Raise AudioError unless a file has this SHA-256, in hexadecimal."""
+    _require_file(path)
+    if file_sha256(path) != sha256:
+        raise AudioError("its SHA-256 is not the published one: damaged, or another version")
 
 
 def mix_down(samples_TxC: np.ndarray) -> np.ndarray:
@@ -206,12 +211,16 @@ def read_comment(path: Path) -> str:
         return ""
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    """Open a file that promises to be whole. Raises AudioError."""
+def _require_file(path: Path) -> None:
     if not path.exists():
         raise AudioError("missing, or a link that leads nowhere")
     if not path.is_file():
         raise AudioError("not a regular file")
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    """Open a file that promises to be whole. Raises AudioError."""
+    _require_file(path)
     if path.stat().st_size == 0:
         raise AudioError("empty: 0 bytes")
     try:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgpack
 
+from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding import Encoded, Failure, encode_tracks
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.files import atomic_file
@@ -35,7 +36,7 @@ class EncodeJob:
     """What is to be made of what: one token dataset.
 
     codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds. source_options: by
-    which the source chose the tracks (JSON values), for dataset.json.
+    which the source chose the tracks (JSON values), for dataset.json. cleaning: of every track.
     """
 
     output: Path
@@ -45,6 +46,7 @@ class EncodeJob:
     window_s: float
     overlap_s: float
     source_options: Mapping[str, Any] = field(default_factory=dict)
+    cleaning: Cleaning | None = None
     settings: dict[str, Any] = field(init=False)  # what a resumed run must share
 
     def __post_init__(self):
@@ -57,6 +59,8 @@ class EncodeJob:
         }
         if self.source_options:
             settings["source_options"] = dict(self.source_options)
+        if self.cleaning is not None:
+            settings["cleaning"] = self.cleaning.settings()
         object.__setattr__(self, "settings", settings)
 
     @property
@@ -102,7 +106,8 @@ def encode_shard(
         shard = job.shard(shard_index, num_shards)
         todo = [track for track in shard if track.id not in done]
         on_tracks(len(shard) - len(todo))
-        for result in encode_tracks(codec, todo, job.windowing, batch_size, on_audio):
+        results = encode_tracks(codec, todo, job.windowing, batch_size, on_audio, job.cleaning)
+        for result in results:
             log.append(_payload(result))
             on_tracks(1)
 
@@ -156,13 +161,16 @@ def _payload(result: Encoded | Failure) -> bytes:
     if isinstance(result, Failure):
         entry = {"id": track.id, "file": os.fspath(track.path), "reason": result.reason}
         return msgpack.packb(entry, unicode_errors="backslashreplace")
+    source = {"file": track.file or track.id}
+    if result.cleaning:
+        source["cleaning"] = dict(result.cleaning)
     return Record(
         id=track.id,
         tokens=result.codes,
         duration_s=result.duration_s,
         artist=track.artist,
         tags=track.tags,
-        source={"file": track.file or track.id},
+        source=source,
     ).to_bytes()
 
 

@@ -1,12 +1,14 @@
 """Tracks to codes: files are read in threads, windows of many tracks share a batch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from tokenizer_bridge.audio import AudioError, stream_mono
+from tokenizer_bridge.audio import AudioError, require_sha256, stream_mono
+from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.prefetch import Prefetcher
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
@@ -22,11 +24,12 @@ _NUM_READERS = 2  # threads; the C code that reads and resamples for them runs i
 
 @dataclass(frozen=True)
 class Encoded:
-    """A track and its codes, (L,) uint16."""
+    """A track, its codes, (L,) uint16, and what cleaning did (`CleanTrack.figures`)."""
 
     track: Track
     codes: np.ndarray
     duration_s: float
+    cleaning: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class _End:
     progress: _Progress
     num_windows: int
     num_samples: int
+    cleaning: Mapping[str, Any]
 
 
 _Message = _Window | _End | Failure
@@ -71,12 +75,13 @@ def encode_tracks(
     windowing: Windowing,
     batch_size: int,
     on_audio: Callable[[float], None] = lambda seconds: None,
+    cleaning: Cleaning | None = None,
 ) -> Iterator[Encoded | Failure]:
     """Encode tracks, each yielded once, in the order in which they are done.
 
     codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
-    at once. on_audio: told the seconds of audio after each batch. Memory is bounded by a few
-    batches of windows, however long the tracks are.
+    at once. on_audio: told the seconds of audio after each batch. cleaning: what is done to the
+    audio before. Memory is bounded by a few batches of windows, however long the tracks are.
     """
     hop, sample_rate = codec.config.hop_length, codec.config.sample_rate
     # A track is done after its last window or, if that was encoded before the reader came to the
@@ -86,7 +91,9 @@ def encode_tracks(
     def finish_if_complete(progress: _Progress) -> None:
         if progress.end and len(progress.pieces) == progress.end.num_windows:
             codes = join_codes(progress.pieces, windowing.overlap)
-            done.append(Encoded(progress.track, codes, progress.end.num_samples / sample_rate))
+            end = progress.end
+            seconds = end.num_samples / sample_rate
+            done.append(Encoded(progress.track, codes, seconds, end.cleaning))
 
     def windows(messages: Iterable[_Message]) -> Iterator[_Window]:
         for message in messages:
@@ -99,7 +106,7 @@ def encode_tracks(
                 finish_if_complete(message.progress)
 
     def read(track: Track) -> Iterator[_Message]:
-        return _read_track(track, windowing, sample_rate, hop)
+        return _read_track(track, windowing, sample_rate, hop, cleaning)
 
     with Prefetcher(tracks, read, _NUM_READERS, capacity=2 * batch_size) as messages:
         batches = batches_of_equal_length(
@@ -141,23 +148,36 @@ def window_agreement(codec: WavTokenizer, audio_T: np.ndarray, windowing: Window
 
 
 def _read_track(
-    track: Track, windowing: Windowing, sample_rate: int, hop: int
+    track: Track, windowing: Windowing, sample_rate: int, hop: int, cleaning: Cleaning | None
 ) -> Iterator[_Message]:
     """A track's windows, then the notice of its end; or, at any point, the last, a Failure."""
     progress = _Progress(track)
     num_samples = num_windows = 0
+    figures: Mapping[str, Any] = {}
 
-    def counted_blocks() -> Iterator[np.ndarray]:
+    def read() -> Iterator[np.ndarray]:
+        return stream_mono(track.path, sample_rate)
+
+    def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         nonlocal num_samples
-        for block in stream_mono(track.path, sample_rate, track.sha256):
+        for block in blocks:
             num_samples += len(block)
             yield block
 
     try:
-        for start, audio in cut_audio(counted_blocks(), windowing, hop):
+        if track.sha256 is not None:
+            require_sha256(track.path, track.sha256)
+        blocks = read()
+        if cleaning is not None:
+            # Here, because importing SciPy takes a second that others need not spend.
+            from tokenizer_bridge.cleaning.track import CleanTrack
+
+            clean = CleanTrack(read, sample_rate, cleaning)
+            blocks, figures = clean.blocks(), clean.figures
+        for start, audio in cut_audio(counted(blocks), windowing, hop):
             num_windows += 1
             yield _Window(progress, start, audio)
     except AudioError as error:
         yield Failure(track, str(error))
     else:
-        yield _End(progress, num_windows, num_samples)
+        yield _End(progress, num_windows, num_samples, figures)

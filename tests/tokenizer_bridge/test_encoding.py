@@ -64,7 +64,7 @@ def test_a_failure_takes_no_other_track_with_it(codec, songs):
 
 
 def test_an_error_in_a_reader_is_raised(codec, songs, monkeypatch):
-    def broken(path, rate, sha256):
+    def broken(path, rate):
         raise ZeroDivisionError
 
     monkeypatch.setattr("tokenizer_bridge.encoding.stream_mono", broken)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenizer_bridge.audio import LENGTH_TOLERANCE_S, AudioError, length_s, read_excerpt, resample
-from tokenizer_bridge.cleaning import normalise_loudness
+from tokenizer_bridge.cleaning.loudness import normalise_loudness
 from tokenizer_bridge.sources import Track
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tokenizer_bridge.audio import AudioError, stream_mono
+from tokenizer_bridge.audio import AudioError, require_sha256, stream_mono
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources import Track
 
@@ -17,7 +17,9 @@ def load_int16(track: Track, sample_rate: int, min_seconds: float) -> np.ndarray
       UserError: the file has no usable audio or is shorter than `min_seconds`.
     """
     try:
-        audio_T = np.concatenate(list(stream_mono(track.path, sample_rate, track.sha256)))
+        if track.sha256 is not None:
+            require_sha256(track.path, track.sha256)
+        audio_T = np.concatenate(list(stream_mono(track.path, sample_rate)))
     except AudioError as error:
         raise UserError(f"{track.path}: {error}; take it out of the folder") from error
     if len(audio_T) < min_seconds * sample_rate:

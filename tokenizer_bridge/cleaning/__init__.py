@@ -1,0 +1,69 @@
+"""Clean audio: silence dropped, noise lowered, loudness brought to a target, each if asked for.
+
+In this order: activity is judged by the levels of the recording, before the gate has changed them;
+the noise is measured in the recording too, pauses included; loudness comes last, so that the target
+holds for what comes out. What is done is said here; `cleaning.track` does it, and needs SciPy.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tokenizer_bridge.cleaning.activity import Activity
+from tokenizer_bridge.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is done to every track.
+
+    activity: drop what is not active. noise_reduction: share of the noise to take away, in [0, 1].
+    loudness_lufs: target, see `loudness.loudness_gain` for its rule about peaks.
+    """
+
+    activity: Activity | None = None
+    noise_reduction: float = 0.0
+    loudness_lufs: float | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.noise_reduction <= 1:
+            raise UserError(f"--noise_reduction={self.noise_reduction:g}: must be between 0 and 1")
+        if self.loudness_lufs is not None and not -70 < self.loudness_lufs <= 0:
+            raise UserError(f"--loudness_lufs={self.loudness_lufs:g}: must be in (-70, 0]")
+
+    @property
+    def does_nothing(self) -> bool:
+        return self == Cleaning()
+
+    def settings(self) -> dict[str, Any]:
+        """What is done, as dataset.json keeps it."""
+        return asdict(self)
+
+    def summary(self, tracks: Iterable[tuple[float, Mapping[str, Any]]]) -> list[str]:
+        """A line on each thing that was done, from the tracks' seconds and `CleanTrack.figures`."""
+        tracks = list(tracks)
+        total, lines = len(tracks), []
+        if self.activity:
+            dropped = [figures["dropped_s"] for _, figures in tracks]
+            hours = (sum(seconds for seconds, _ in tracks) + sum(dropped)) / 3600
+            lines.append(
+                f"silence dropped: {sum(dropped) / 3600:.2f} of {hours:.2f} h, from "
+                f"{sum(seconds > 0 for seconds in dropped)} of {total} tracks"
+            )
+        if self.noise_reduction:
+            reduced = sum(figures["noise_db"] is not None for _, figures in tracks)
+            lines.append(
+                f"noise reduced in {reduced} of {total} tracks; the others have no half second "
+                "quiet enough to tell noise from music"
+            )
+        if self.loudness_lufs is not None:
+            off = sum(not self._is_on_target(figures) for _, figures in tracks)
+            lines.append(
+                f"{total - off} of {total} tracks brought to {self.loudness_lufs:g} LUFS; the "
+                "others are silent, or stay quieter lest they clip"
+            )
+        return lines
+
+    def _is_on_target(self, figures: Mapping[str, Any]) -> bool:
+        lufs = figures["lufs"]
+        return lufs is not None and abs(lufs + figures["gain_db"] - self.loudness_lufs) < 0.05
