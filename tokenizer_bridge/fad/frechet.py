@@ -17,6 +17,7 @@ import numpy as np
 
 # Of the largest eigenvalue: what rounding alone may put below 0.
 _NEGATIVE_TOLERANCE = 1e-10
+_WELL_CONDITIONED = 1e-4  # smallest over largest value on a triangle's diagonal
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,23 @@ def fit_gaussian(vectors_NxD: np.ndarray) -> Gaussian:
     if n == 1:
         return Gaussian(mean_D, np.zeros((0, dim)), n)
     root_NxD = (vectors_NxD - mean_D) / np.sqrt(n - 1)
-    return Gaussian(mean_D, np.linalg.qr(root_NxD, mode="r") if n > dim else root_NxD, n)
+    return Gaussian(mean_D, _triangle(root_NxD) if n > dim else root_NxD, n)
+
+
+def _triangle(root_NxD: np.ndarray) -> np.ndarray:
+    """(D, D) upper triangular, with the same product rootᵀ · root as N > D rows.
+
+    Cholesky's is several times faster than QR's, and wrong by D · 1e-16 times the condition number,
+    relative to the largest value; so QR where that might be beyond 1e-9.
+    """
+    try:
+        triangle_DxD = np.linalg.cholesky(root_NxD.T @ root_NxD).T
+        diagonal_D = np.diag(triangle_DxD)
+        if diagonal_D.min() > _WELL_CONDITIONED * diagonal_D.max():
+            return triangle_DxD
+    except np.linalg.LinAlgError:  # not positive definite
+        pass
+    return np.linalg.qr(root_NxD, mode="r")
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:

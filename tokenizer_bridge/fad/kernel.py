@@ -66,8 +66,9 @@ def median_distance(vectors_NxD: np.ndarray) -> float:
     """Median Euclidean distance between two vectors; of more than MAX_FOR_MEDIAN, that many."""
     count = min(len(vectors_NxD), MAX_FOR_MEDIAN)
     chosen = np.linspace(0, len(vectors_NxD) - 1, count).astype(int)
-    squared_KxK = _squared_distances(vectors_NxD[chosen], vectors_NxD[chosen])
-    return float(np.median(np.sqrt(squared_KxK[np.triu_indices(count, k=1)])))
+    chosen_KxD = vectors_NxD[chosen] - vectors_NxD[chosen].mean(0)
+    squared_KxK = _left_factor(chosen_KxD) @ _right_factor(chosen_KxD)
+    return float(np.median(np.sqrt(squared_KxK[np.triu_indices(count, k=1)].clip(0))))
 
 
 def _mmd2(
@@ -104,23 +105,23 @@ def _random_halves(num_files: int, rng: np.random.Generator) -> np.ndarray:
 
 def _kernel_sums(x: Sequence[np.ndarray], y: Sequence[np.ndarray], bandwidth: float) -> np.ndarray:
     """(F, G): the kernel summed over the vectors of two files each, in blocks of whole files."""
-    y_MxD = np.concatenate(y).astype(np.float64)
-    y_starts = np.cumsum(_sizes(y)) - _sizes(y)
+    centre_D = np.concatenate(y).mean(0)
+    scale = 1 / (np.sqrt(2) * bandwidth)
+    x, y = ([scale * (file - centre_D) for file in files] for files in (x, y))
+    right_ExM = _right_factor(np.concatenate(y))
+    y_starts = _starts(y)
     sums_FxG = np.empty((len(x), len(y)))
     first = 0
     while first < len(x):
         last, rows = first + 1, len(x[first])
-        while last < len(x) and (rows + len(x[last])) * len(y_MxD) <= _BLOCK:
+        while last < len(x) and (rows + len(x[last])) * right_ExM.shape[1] <= _BLOCK:
             rows += len(x[last])
             last += 1
         block = x[first:last]
-        kernel_NxM = _squared_distances(np.concatenate(block), y_MxD)
-        kernel_NxM *= -0.5 / bandwidth**2
+        kernel_NxM = -_left_factor(np.concatenate(block)) @ right_ExM
         np.exp(kernel_NxM, out=kernel_NxM)
         by_file_NxG = np.add.reduceat(kernel_NxM, y_starts, axis=1)
-        sums_FxG[first:last] = np.add.reduceat(
-            by_file_NxG, np.cumsum(_sizes(block)) - _sizes(block)
-        )
+        sums_FxG[first:last] = np.add.reduceat(by_file_NxG, _starts(block))
         first = last
     return sums_FxG
 
@@ -129,12 +130,19 @@ def _sizes(files: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([len(file) for file in files])
 
 
-def _squared_distances(x_NxD: np.ndarray, y_MxD: np.ndarray) -> np.ndarray:
-    """(N, M) float64, from products; around a common centre, as far from 0 they would cancel."""
-    centre_D = y_MxD.mean(0, dtype=np.float64)
-    x_NxD, y_MxD = x_NxD - centre_D, y_MxD - centre_D
-    squared_NxM = x_NxD @ y_MxD.T
-    squared_NxM *= -2
-    squared_NxM += np.square(x_NxD).sum(1)[:, None]
-    squared_NxM += np.square(y_MxD).sum(1)
-    return squared_NxM.clip(0, out=squared_NxM)
+def _starts(files: Sequence[np.ndarray]) -> np.ndarray:
+    return np.cumsum(_sizes(files)) - _sizes(files)
+
+
+# |x − y|² = (−2x, 1, |x|²) · (y, |y|², 1): one product, and no further pass over (N, M) values. It
+# cancels for vectors far from 0, so that callers subtract a common centre first.
+
+
+def _left_factor(x_NxD: np.ndarray) -> np.ndarray:
+    squares_Nx1 = np.square(x_NxD).sum(1, keepdims=True)
+    return np.concatenate([-2 * x_NxD, np.ones_like(squares_Nx1), squares_Nx1], axis=1)
+
+
+def _right_factor(y_MxD: np.ndarray) -> np.ndarray:
+    squares_Mx1 = np.square(y_MxD).sum(1, keepdims=True)
+    return np.concatenate([y_MxD, squares_Mx1, np.ones_like(squares_Mx1)], axis=1).T
