@@ -3,8 +3,9 @@
     Nlakh-single/train/001/0001.wav          a folder per instrument, a file per clip
     Nlakh-multi/valid/000001/mix.wav         a folder per clip; its stems (124.wav …) are left out
 
-(Kim et al., "Show Me the Instruments", ICASSP 2023.) The official `valid` is the split
-"validation". Artists and tags are unknown.
+The official `valid` is the split "validation". Artists and tags are unknown. (Kim et al., "Show Me
+the Instruments: Musical Instrument Retrieval from Mixture Audio", 2022;
+github.com/minju0821/musical_instrument_retrieval, dataset/README.md.)
 """
 
 import os
@@ -14,14 +15,14 @@ from pathlib import Path
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources.track import Track
 
-_PARTS = ("Nlakh-single", "Nlakh-multi")
+_SINGLE, _MULTI = _PARTS = ("Nlakh-single", "Nlakh-multi")
 _SPLITS = {"train": "train", "valid": "validation"}  # official name -> ours
 _MIX = "mix.wav"
 
 
 def is_layout_of(directory: Path) -> bool:
     """Whether a directory is one of the two parts, by its name and splits, or holds one."""
-    return any(_has_split(part) and part.resolve().name in _PARTS for part in _parts(directory))
+    return any(_has_split(part) and _official_name(part) for part in _parts(directory))
 
 
 def tracks(directory: str | os.PathLike) -> list[Track]:
@@ -47,7 +48,13 @@ def tracks(directory: str | os.PathLike) -> list[Track]:
 
 def _parts(directory: Path) -> list[Path]:
     """The parts that a directory holds, or the directory itself."""
-    return [directory / name for name in _PARTS if (directory / name).is_dir()] or [directory]
+    return [folder for folder in _folders(directory) if _official_name(folder)] or [directory]
+
+
+def _official_name(directory: Path) -> str | None:
+    """The name of a part, in whatever case: the archives are called nlakh-single, nlakh-multi."""
+    names = {name.lower(): name for name in _PARTS}
+    return names.get(directory.name.lower()) or names.get(directory.resolve().name.lower())
 
 
 def _has_split(part: Path) -> bool:
@@ -62,17 +69,18 @@ def _clips(part: Path, split: str) -> Iterator[Path]:
         if is_multi:
             yield folder / _MIX
         else:
-            yield from (path for path in folder.iterdir() if path.suffix == ".wav")
+            files = (path for path in folder.iterdir() if path.suffix == ".wav")
+            yield from (path for path in files if not path.name.startswith("."))
 
 
 def _is_multi(part: Path) -> bool:
     """By the official name or, where somebody has renamed the folder, by a mixture in it."""
-    name = part.resolve().name
-    return name == _PARTS[1] or (
-        name != _PARTS[0]
-        and any((folder / _MIX).exists() for split in _SPLITS for folder in _folders(part / split))
-    )
+    if name := _official_name(part):
+        return name == _MULTI
+    return any((folder / _MIX).exists() for split in _SPLITS for folder in _folders(part / split))
 
 
 def _folders(directory: Path) -> list[Path]:
-    return [path for path in directory.iterdir() if path.is_dir()] if directory.is_dir() else []
+    if not directory.is_dir():
+        return []
+    return [path for path in directory.iterdir() if path.is_dir() and path.name[0] != "."]

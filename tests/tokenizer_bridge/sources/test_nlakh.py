@@ -38,6 +38,9 @@ def test_each_part_and_both(tmp_path):
     both = {f"Nlakh-multi/{name}": split for name, split in MULTI.items()}
     both |= {f"Nlakh-single/{name}": split for name, split in SINGLE.items()}
     assert splits(root) == both
+    (root / "Nlakh-multi").rename(root / "nlakh-multi")  # as the archive is called
+    assert len(splits(root)) == 8 and splits(root / "nlakh-multi") == MULTI
+    (root / "nlakh-multi").rename(root / "Nlakh-multi")
     for part, expected in (("Nlakh-multi", MULTI), ("Nlakh-single", SINGLE)):
         (tmp_path / "link").symlink_to(root / part)
         assert splits(tmp_path / "link") == expected
@@ -51,7 +54,10 @@ def test_one_split_alone_and_stray_files(tmp_path):
     root = make_nlakh(tmp_path) / "Nlakh-multi"
     (root / "valid").rename(tmp_path / "elsewhere")
     (root / "train/readme.txt").write_text("")
+    (root / "train/.hidden").mkdir()
     assert set(splits(root).values()) == {"train"}
+    (tmp_path / "Nlakh-single/train/001/._0001.wav").write_bytes(b"")
+    assert splits(tmp_path / "Nlakh-single") == SINGLE
 
 
 def test_what_is_not_nlakh_is_refused(tmp_path):
