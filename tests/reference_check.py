@@ -2,7 +2,8 @@
 
     python -m tests.reference_check FILE.npz …
 
-Each file holds inputs, weights and results of the published SEDD or WavTokenizer, of any size.
+Each file holds inputs, weights and results of the published SEDD or WavTokenizer, of any size, or
+of an embedding's program.
 Prints the largest error of every quantity beside its bound; exits with 0 only if all hold.
 """
 
@@ -12,15 +13,17 @@ from tests.reference_rows import BadReference, Reference, Row
 
 
 def check(path: str) -> list[Row]:
-    """Rows of one file. Raises BadReference when it is of neither format."""
+    """Rows of one file. Raises BadReference when it is of no known format."""
     reference = Reference(path)
     # One half needs torch and the other JAX, so only the half that is asked for is imported.
-    if "salt" in reference:
+    if "embedding" in reference:
+        from tests import reference_embeddings as half
+    elif "salt" in reference:
         from tests import reference_wavtokenizer as half
     elif "forward/x" in reference:
         from tests import reference_sedd as half
     else:
-        raise BadReference("neither a SEDD nor a WavTokenizer reference file")
+        raise BadReference("no reference file of SEDD, a WavTokenizer or an embedding")
     return half.check(reference)
 
 

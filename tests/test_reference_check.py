@@ -138,7 +138,7 @@ def write(path: Path, original: Path, *, without: str = "", **changes) -> Path:
         (lambda path: path, "no such file"),
         (lambda path: path.write_text("no archive"), "not a readable .npz file"),
         (lambda path: path.write_bytes(CODEC.read_bytes()[:100_000]), "not a readable .npz file"),
-        (lambda path: np.savez(path, x=np.zeros(3)), "neither a SEDD nor a WavTokenizer"),
+        (lambda path: np.savez(path, x=np.zeros(3)), "no reference file of SEDD, a WavTokenizer"),
         (lambda path: write(path, CODEC, without="code_margin"), "lacks code_margin"),
         (lambda path: write(path, CODEC, config="{}"), "no WavTokenizer configuration"),
         (lambda path: write(path, CODEC, config="no JSON"), "config is not JSON"),

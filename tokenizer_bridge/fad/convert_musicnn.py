@@ -20,11 +20,8 @@ _INPUT = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "Safetensors file to write.", required=True)
 
 # TensorFlow numbers its layers as they are made; these are ours in that order.
-_CONVS = [
-    *(f"timbral.{i}.conv" for i in range(2)),
-    *(f"temporal.{i}.conv" for i in range(3)),
-    *(f"middle.{i}.conv" for i in range(3)),
-]
+_FRONT_CONVS = [*(f"timbral.{i}.conv" for i in range(2)), *(f"temporal.{i}.conv" for i in range(3))]
+_CONVS = [*_FRONT_CONVS, *(f"middle.{i}.conv" for i in range(3))]
 _NORMS = [
     "input_norm",
     *(name.replace("conv", "norm") for name in _CONVS),
@@ -57,8 +54,13 @@ def converted(read) -> dict[str, np.ndarray]:
     state = {}
     for i, ours in enumerate(_CONVS):
         theirs = _numbered("conv2d", i)
-        kernel_FxMxIxC = read(f"{theirs}/kernel")
-        state[f"{ours}.weight"] = kernel_FxMxIxC.transpose(3, 2, 0, 1)
+        kernel_FxMx1xC = read(f"{theirs}/kernel")
+        kernel_Cx1xFxM = kernel_FxMx1xC.transpose(3, 2, 0, 1)
+        # Their middle layers see channels as an image's second axis, ours as channels.
+        is_front = ours in _FRONT_CONVS
+        state[f"{ours}.weight"] = (
+            kernel_Cx1xFxM if is_front else kernel_Cx1xFxM[:, 0].transpose(0, 2, 1)
+        )
         state[f"{ours}.bias"] = read(f"{theirs}/bias")
     for i, ours in enumerate(_NORMS):
         for part, our_part in _NORM_PARTS.items():

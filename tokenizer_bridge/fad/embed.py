@@ -1,10 +1,12 @@
-"""Clips to vectors: read in threads, embedded in batches, kept in a cache.
+"""Clips to vectors: read and embedded in threads, kept in a cache.
 
 N vectors, W windows a clip, D values a vector, T samples.
 """
 
 import dataclasses
 import functools
+import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,16 +60,18 @@ def embed_clips(
     clips: Sequence[Clip],
     *,
     cache_dir: Path | None = None,
-    num_workers: int = 2,
-    batch_size: int = 8,
+    num_workers: int | None = None,
+    batch_size: int = 2,
     loudness: float | None = None,
     on_clip: Callable[[Clip], None] = lambda clip: None,
 ) -> tuple[EmbeddingSet, list[Failure]]:
     """Vectors of clips in their order, without those that could not be used; and these.
 
-    clips: all of one length. cache_dir: None for no cache. num_workers: threads that read files.
-    loudness: LUFS to bring every clip to; None leaves levels as they are. on_clip: told of each
-    clip when it is done. The vectors depend on batch_size by rounding only, and not on num_workers.
+    clips: all of one length. cache_dir: None for no cache. num_workers: threads, each of which
+    reads and embeds clips; as many as cores without. batch_size: clips that go through the network
+    at once in each of them; more than a few pay on a GPU only. loudness: LUFS to bring every clip
+    to; None leaves levels as they are. on_clip: told of each clip, in order, when it is done. The
+    vectors depend on batch_size by rounding only, and not on num_workers.
 
     Raises UserError for clips shorter than the embedding's window and for vectors that are not
     finite.
@@ -75,50 +79,45 @@ def embed_clips(
     info, cache = embedding.info, VectorCache(cache_dir)
     for clip in clips[:1]:
         check_length(embedding, clip.clip_s)
-    sha256_of = functools.cache(file_sha256)  # clips of one file follow each other
+    sha256_of = functools.cache(file_sha256)  # several clips may be of one file
 
-    def read(clip: Clip) -> _Read:
+    def look_up_or_read(clip: Clip) -> _Outcome:
         try:
             key = _key(info, clip, sha256_of(clip.path), loudness) if cache_dir else ""
-            vectors_WxD = cache.get(key)
-            audio_T = None
-            if vectors_WxD is None:
-                audio_T = read_clip(clip, info.sample_rate, loudness)
+            cached_WxD = cache.get(key)
+            if cached_WxD is not None:
+                return _Outcome(clip, vectors_WxD=cached_WxD)
+            return _Outcome(clip, key, read_clip(clip, info.sample_rate, loudness))
         except (AudioError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            return _Read(clip, failure=Failure(clip.path, clip.id, reason))
-        return _Read(clip, key, audio_T, vectors_WxD)
+            return _Outcome(clip, failure=Failure(clip.path, clip.id, reason))
 
-    def embed_batch(batch: Sequence[_Read]) -> None:
-        vectors_BxWxD = _embed(embedding, [one.audio_T for one in batch])
-        for one, vectors_WxD in zip(batch, vectors_BxWxD, strict=True):
+    def embed_batch(batch: Sequence[Clip]) -> list[_Outcome]:
+        outcomes = [look_up_or_read(clip) for clip in batch]
+        new = [one for one in outcomes if one.audio_T is not None]
+        vectors_BxWxD = _embed(embedding, [one.audio_T for one in new])
+        for one, vectors_WxD in zip(new, vectors_BxWxD, strict=True):
             _check_finite(vectors_WxD, f"{one.clip.path}: its {info.name} embedding")
-            cache.put(one.key, vectors_WxD)
             one.audio_T, one.vectors_WxD = None, vectors_WxD
-            on_clip(one.clip)
+        return outcomes
 
-    done: list[_Read] = []
-    batch: list[_Read] = []
-    for one in _ahead(read, clips, num_workers, capacity=2 * batch_size + num_workers):
-        done.append(one)
-        if one.audio_T is None:
+    used, failures = [], []
+    for outcomes in _in_threads(embed_batch, _batched(clips, batch_size), num_workers):
+        for one in outcomes:
+            if one.failure is not None:
+                failures.append(one.failure)
+            else:
+                used.append(one)
+                if one.key:
+                    cache.put(one.key, one.vectors_WxD)
             on_clip(one.clip)
-            continue
-        batch.append(one)
-        if len(batch) == batch_size:
-            embed_batch(batch)
-            batch = []
-    if batch:
-        embed_batch(batch)
-
-    used = [one for one in done if one.failure is None]
     vectors = _assemble(
         info,
         [one.vectors_WxD for one in used],
         [one.clip.id for one in used],
         [one.clip.artist for one in used],
     )
-    return vectors, [one.failure for one in done if one.failure is not None]
+    return vectors, failures
 
 
 def embed_audio(
@@ -128,34 +127,37 @@ def embed_audio(
     *,
     ids: Sequence[str] | None = None,
     artists: Sequence[str | None] | None = None,
-    batch_size: int = 8,
+    num_workers: int | None = None,
+    batch_size: int = 2,
     loudness: float | None = None,
     on_clip: Callable[[], None] = lambda: None,
 ) -> EmbeddingSet:
     """Vectors of clips that are in memory: (T,) float32 each, all of one length, silent or not.
 
-    ids, artists: one for each clip; "0", "1", … and None without. Else as `embed_clips`.
+    ids, artists: one for each clip; "0", "1", … and None without. Else as `embed_clips`; a few
+    clips are held at a time.
     """
     info = embedding.info
-    per_clip: list[np.ndarray] = []
-    batch: list[np.ndarray] = []
 
-    def embed_batch() -> None:
-        for vectors_WxD in _embed(embedding, batch):
-            _check_finite(vectors_WxD, f"clip {len(per_clip)}: its {info.name} embedding")
+    def embed_batch(batch: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
+        prepared = []
+        for _, audio_T in batch:
+            clip_s = len(audio_T) / sample_rate
+            check_length(embedding, clip_s)
+            num_samples = round(clip_s * info.sample_rate)
+            prepared.append(prepare(audio_T, sample_rate, info.sample_rate, num_samples, loudness))
+        vectors_BxWxD = _embed(embedding, prepared)
+        for (i, _), vectors_WxD in zip(batch, vectors_BxWxD, strict=True):
+            _check_finite(vectors_WxD, f"clip {i}: its {info.name} embedding")
+        return vectors_BxWxD
+
+    per_clip: list[np.ndarray] = []
+    for vectors_BxWxD in _in_threads(
+        embed_batch, _batched(enumerate(audio), batch_size), num_workers
+    ):
+        for vectors_WxD in vectors_BxWxD:
             per_clip.append(vectors_WxD)
             on_clip()
-        batch.clear()
-
-    for audio_T in audio:
-        clip_s = len(audio_T) / sample_rate
-        check_length(embedding, clip_s)
-        num_samples = round(clip_s * info.sample_rate)
-        batch.append(prepare(audio_T, sample_rate, info.sample_rate, num_samples, loudness))
-        if len(batch) == batch_size:
-            embed_batch()
-    if batch:
-        embed_batch()
     ids = [str(i) for i in range(len(per_clip))] if ids is None else ids
     return _assemble(info, per_clip, ids, [None] * len(per_clip) if artists is None else artists)
 
@@ -169,11 +171,11 @@ def check_length(embedding: Embedding, clip_s: float) -> None:
 
 
 @dataclasses.dataclass
-class _Read:
+class _Outcome:
     """What has come of a clip: audio to be embedded, vectors, or a failure."""
 
     clip: Clip
-    key: str = ""  # in the cache
+    key: str = ""  # in the cache, for vectors that are not there yet
     audio_T: np.ndarray | None = None
     vectors_WxD: np.ndarray | None = None
     failure: Failure | None = None
@@ -191,18 +193,20 @@ def _key(info: EmbeddingInfo, clip: Clip, file_sha256: str, loudness: float | No
     )
 
 
-def _ahead(
-    read: Callable[[Clip], _Read], clips: Sequence[Clip], num_workers: int, capacity: int
-) -> Iterator[_Read]:
-    """`read` of each clip, in their order, up to `capacity` of them ahead, in threads."""
+def _in_threads(work: Callable, items: Iterable, num_workers: int | None) -> Iterator:
+    """`work` of each item, in their order, a few of them ahead.
+
+    Reading, resampling and the networks release Python's lock. One thread each for PyTorch: on two
+    cores, twice the work of two threads that share every operation.
+    """
+    num_workers = num_workers or len(os.sched_getaffinity(0))
+    torch.get_num_threads()  # fixes the number of the caller's, before the workers set theirs
     pending: deque = deque()
-    # torch's own threads belong to the network; many readers with many threads each only get in
-    # each other's way.
     with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            for clip in clips:
-                pending.append(pool.submit(read, clip))
-                if len(pending) == capacity:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > 2 * num_workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -211,8 +215,17 @@ def _ahead(
                 future.cancel()
 
 
+def _batched(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
 def _embed(embedding: Embedding, batch: Sequence[np.ndarray]) -> np.ndarray:
-    """(B, W, D) of B clips."""
+    """(B, W, D) of B clips, which may be none."""
+    if not batch:
+        return np.zeros((0, 0, embedding.info.dim), np.float32)
     return embedding.embed(torch.from_numpy(np.stack(batch))).cpu().numpy()
 
 

@@ -1,4 +1,8 @@
-"""Embedding networks by name: audio in, vectors out. B clips, T samples, W windows, D values."""
+"""Embedding networks by name: audio in, vectors out. B clips, T samples, W windows, D values.
+
+A network's class says what it is: SAMPLE_RATE (Hz), DIM, WINDOW_S (also its hop), `min_samples` of
+a clip, and WEIGHTS: names of weights, each with the submodule that it fills.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +11,9 @@ import torch
 from torch import nn
 
 from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.cnn14 import Cnn14At16k, Cnn14At32k
 from tokenizer_bridge.fad.musicnn import Musicnn
+from tokenizer_bridge.fad.vggish import Vggish, VggishPca
 from tokenizer_bridge.fad.weights import load_into, load_weights
 
 
@@ -48,7 +54,13 @@ class Embedding(nn.Module):
             return self.network(audio_BxT.to(device, torch.float32))
 
 
-_NETWORKS = {"musicnn": Musicnn}
+_NETWORKS = {
+    "musicnn": Musicnn,
+    "vggish": Vggish,
+    "vggish-pca": VggishPca,
+    "cnn14-16k": Cnn14At16k,
+    "cnn14-32k": Cnn14At32k,
+}
 EMBEDDINGS = tuple(_NETWORKS)
 
 
@@ -67,8 +79,8 @@ def load_embedding(
         raise UserError(f"{name}: no such embedding; choose one of {', '.join(EMBEDDINGS)}")
     network = _NETWORKS[name]()
     loaded = [load_weights(part, weights) for part in network.WEIGHTS]
-    for part, one in zip(network.WEIGHTS, loaded, strict=True):
-        load_into(network.part(part), one, part)
+    for (part, place), one in zip(network.WEIGHTS.items(), loaded, strict=True):
+        load_into(network.get_submodule(place), one, part)
     info = EmbeddingInfo(
         name=name,
         weights_sha256="+".join(one.sha256 for one in loaded),

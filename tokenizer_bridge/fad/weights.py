@@ -37,7 +37,7 @@ _PANNS = "https://zenodo.org/records/3987831/files/"
 WEIGHTS = {
     "musicnn": WeightsFile(
         name="musicnn/model.safetensors",
-        sha256="dddd9d41056099e13b6d1febb409caebf23c699313fa45b32fd180a893b4f87c",
+        sha256="c1c5dc3c6e3c9618e3e08703767bc19299c7e807bb6c6f2856c6221d91226f21",
         size="3 MB",
         shipped=True,
     ),
@@ -129,7 +129,11 @@ def load_into(network: torch.nn.Module, weights: LoadedWeights, name: str) -> No
     Raises UserError if tensors are missing, superfluous or of other shapes.
     """
     unused = tuple(network.UNUSED_WEIGHTS)
+    ours = network.state_dict()
     tensors = {key: value for key, value in weights.tensors.items() if not key.startswith(unused)}
+    for key, value in tensors.items():  # vectors are published as columns as well
+        if key in ours and value.squeeze().shape == ours[key].shape:
+            tensors[key] = value.squeeze()
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
