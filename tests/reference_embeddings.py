@@ -6,6 +6,7 @@ A file holds `embedding` (its name here), `program` (what was run, and what was 
 without one they are the published ones.
 """
 
+import functools
 import zlib
 
 import numpy as np
@@ -54,6 +55,7 @@ def check(reference: Reference) -> list[Row]:
     ]
 
 
+@functools.lru_cache(maxsize=1)
 def build(name: str, salt: str) -> torch.nn.Module:
     """Our network of that name, with the weights that a salt gives."""
     network = NETWORKS[name]().eval()
