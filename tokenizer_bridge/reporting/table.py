@@ -134,6 +134,16 @@ def markdown(table: Table) -> str:
     return f"{text}\n\n{' '.join(table.notes)}".rstrip()
 
 
+def text(table: Table) -> str:
+    """Aligned columns for a terminal."""
+    lines = [table.head, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
+        for first, *rest in lines
+    )
+
+
 def _row(name: str, figures: Mapping, flattened: bool) -> tuple[str, ...]:
     cells = [name, interval(figures["fad_infinity"]), number(figures["fad"])]
     cells += [interval(figures["kad"])]

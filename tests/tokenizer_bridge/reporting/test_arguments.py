@@ -1,0 +1,55 @@
+"""Flags of a report: names, sources and values that differ between references."""
+
+import pytest
+
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.reporting.arguments import Reference, parse_per_name, parse_references
+
+
+def test_a_references_source_is_detected_or_said(tmp_path):
+    (tmp_path / "mine").mkdir()
+    clip = tmp_path / "nlakh/Nlakh-multi/train/000001/mix.wav"
+    clip.parent.mkdir(parents=True)
+    clip.touch()
+    root = str(tmp_path)
+    assert parse_references([f"a={root}/mine", f"b={root}/nlakh", f"c=folder:{root}/nlakh"]) == [
+        Reference("a", "folder", f"{root}/mine"),
+        Reference("b", "nlakh", f"{root}/nlakh"),
+        Reference("c", "folder", f"{root}/nlakh"),
+    ]
+
+
+@pytest.mark.parametrize(("values", "text"), [
+    (["jamendo"], "--reference=jamendo: write NAME=DIR"),
+    (["=x"], "write NAME=DIR"),
+    (["a b={}"], "write NAME=DIR"),
+    (["a={}", "a={}"], "'a' is taken"),
+    (["generated={}"], "'generated' is taken"),
+    (["a={}/none"], "no such folder"),
+    (["a=folder:{}/none"], "no such folder"),
+])  # fmt: skip
+def test_references_that_are_refused(tmp_path, values, text):
+    with pytest.raises(UserError, match=text):
+        parse_references([value.format(tmp_path) for value in values])
+
+
+def test_values_for_all_and_for_one():
+    names = ["generated", "jamendo", "nlakh"]
+    assert parse_per_name("clip_s", ["8", "nlakh=5"], names, 10.0, 0.1) == {
+        "generated": 8.0, "jamendo": 8.0, "nlakh": 5.0,
+    }  # fmt: skip
+    assert parse_per_name("clips_per_file", [], names, 1, 1) == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    ("ten", "--n=ten: a whole number is needed"),
+    ("0.5", "a whole number is needed"),
+    ("0", "of at least 1"),
+    ("other=3", "no set is called 'other', only a, b"),
+    ("a=", "a whole number is needed"),
+])  # fmt: skip
+def test_values_that_are_refused(value, text):
+    with pytest.raises(UserError, match=text):
+        parse_per_name("n", [value], ["a", "b"], 1, 1)
+    with pytest.raises(UserError, match="of at least"):
+        parse_per_name("s", ["nan"], ["a", "b"], 1.0, 0.1)

@@ -1,0 +1,196 @@
+"""From folders of music to a report, with a network small enough to know what it hears."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
+from tokenizer_bridge.reporting.arguments import Reference
+from tokenizer_bridge.reporting.compare import EmbedOptions
+from tokenizer_bridge.reporting.markdown import as_markdown
+from tokenizer_bridge.reporting.page import as_page
+from tokenizer_bridge.reporting.run import Plan, make_report
+from tokenizer_bridge.wavtokenizer.registry import load_codec
+
+RATE = 8_000
+FILES = 36  # halves of it have the least number of files that a distance needs
+
+
+class Bands(torch.nn.Module):
+    """Log energies of 3 bands in windows of 0.1 s: (B, T) → (B, W, 3)."""
+
+    min_samples = RATE // 10
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, audio_BxT: torch.Tensor) -> torch.Tensor:
+        windows_BxWxS = audio_BxT.unfold(1, self.min_samples, self.min_samples)
+        power = torch.fft.rfft(windows_BxWxS).abs().square()[..., 1:]
+        return torch.stack([band.sum(-1) for band in power.chunk(3, -1)], -1).add(1e-6).log()
+
+
+def bands(name: str = "bands") -> Embedding:
+    info = EmbeddingInfo(name, "ab" * 32, 3, RATE, 0.1, 0.1)
+    return Embedding(info, Bands())
+
+
+def write_music(folder, count: int, low_pass: int = 1, seed: int = 0, seconds: float = 1.2):
+    """Coloured noise, of four artists."""
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        noise = rng.normal(0, rng.uniform(0.05, 0.2), round(seconds * RATE) + low_pass)
+        smooth = np.convolve(noise, np.full(low_pass, 1 / low_pass), "valid")
+        path = folder / f"artist{i % 4}" / f"{i:02d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, smooth, RATE)
+
+
+@pytest.fixture
+def make(tmp_path, codec_dir):
+    """Makes a report of tmp_path/new against tmp_path/real: `make(**changes of the plan)`."""
+    bars = []
+
+    @contextlib.contextmanager
+    def bar(title, total):
+        steps = []
+        yield lambda: steps.append(1)
+        bars.append((title, total, len(steps)))
+
+    def run(embeddings=None, **changes):
+        plan = {
+            "generated": str(tmp_path / "new"),
+            "references": [Reference("real", "folder", str(tmp_path / "real"))],
+            "clip_s": {"real": 0.5},
+            "clips_per_file": {"generated": 1, "real": 2},
+            "num_tracks": {"real": 0},
+            "metadata": {},
+            "codec": load_codec("toy", codec_dir=codec_dir),
+            "options": EmbedOptions(tmp_path / "cache", 1, 8, None),
+            "seed": 0,
+            "skip_unusable": False,
+        }
+        bars.clear()
+        return make_report(Plan(**plan | changes), embeddings or [bands()], bar)
+
+    run.bars = bars
+    write_music(tmp_path / "real", FILES)
+    write_music(tmp_path / "new", 20, low_pass=2, seed=1)
+    return run
+
+
+def test_a_whole_report(make, tmp_path):
+    report, shown = make()
+    json.dumps(report, allow_nan=False)
+    (m,) = report["measurements"]
+    assert m["generated"] | {"name": None} == {
+        "name": None, "n_files": 20, "n_clips": 20, "n_vectors": 100,
+    }  # fmt: skip
+    assert (m["reference"]["n_files"], m["reference"]["n_clips"]) == (FILES, 2 * FILES)
+    assert m["reference"]["directory"] == str(tmp_path / "real")
+    assert m["clips_per_file"] == {"generated": 1, "real": 2}
+    assert len(m["per_file"]) == 20
+    # Low-passed noise is further from noise than noise is; silence is furthest.
+    controls = m["controls"]
+    assert controls["real_vs_real"]["fad"] < m["fad"] < controls["silence"]["fad"]
+    assert report["unusable"] == []
+    # What the page shows: a vector a clip, and the files at the ends of the ranking.
+    vectors = {name: v.shape for name, v in shown[0].vectors.items()}
+    assert vectors["generated"] == (20, 3) and vectors["reference"] == (2 * FILES, 3)
+    assert set(controls) < set(vectors)
+    fads = [entry["fad"] for entry in m["per_file"]]
+    assert [heard.fad for heard in shown[0].heard] == [min(fads), sorted(fads)[9], max(fads)]
+    assert all(len(heard.audio_T) == RATE // 2 for heard in shown[0].heard)
+    assert all(steps == total for _, total, steps in make.bars), make.bars
+    assert "<svg" in as_page(report, shown) and "| white noise |" in as_markdown(report)
+
+
+def test_done_again_from_the_cache_it_is_the_same(make):
+    first = make()[0]
+    network = bands()
+    network.network.forward = None  # nothing of the files may be embedded anew
+    again, _ = make([network], codec=None)
+    assert again["measurements"][0]["fad"] == first["measurements"][0]["fad"]
+    assert again["measurements"][0]["controls"] == {}
+
+
+def test_two_embeddings_and_two_references_give_four_measurements(make, tmp_path):
+    write_music(tmp_path / "other", FILES, low_pass=3, seed=2)
+    references = [
+        Reference("real", "folder", str(tmp_path / "real")),
+        Reference("other", "folder", str(tmp_path / "other")),
+    ]
+    report, shown = make(
+        [bands(), bands("again")],
+        references=references,
+        clip_s={"real": 0.5, "other": 0.3},
+        clips_per_file={"generated": 2, "real": 1, "other": 1},
+        num_tracks={"real": 0, "other": FILES - 1},
+        codec=None,
+    )
+    found = [
+        (m["embedding"]["name"], m["reference"]["name"], m["clip_s"], m["generated"]["n_vectors"])
+        for m in report["measurements"]
+    ]
+    assert found == [
+        ("bands", "real", 0.5, 200), ("again", "real", 0.5, 200),
+        ("bands", "other", 0.3, 120), ("again", "other", 0.3, 120),
+    ]  # fmt: skip
+    assert report["measurements"][2]["reference"]["n_files"] == FILES - 1
+    assert len(shown) == 4
+
+
+@pytest.fixture
+def broken(make, tmp_path):
+    """One file is short, another no audio, a third silent where a clip lies."""
+    soundfile.write(tmp_path / "real/artist0/00.wav", np.full(RATE // 4, 0.1), RATE)
+    (tmp_path / "new/artist1/01.wav").write_bytes(b"no audio at all")
+    half = np.concatenate([np.full(RATE, 0.1), np.zeros(RATE)])
+    soundfile.write(tmp_path / "real/artist2/02.wav", half, RATE)
+
+
+@pytest.mark.usefixtures("broken")
+def test_unusable_files_are_refused_in_one_line(make):
+    with pytest.raises(UserError, match=r"^2 of 56 files cannot be used, the first of generated: "
+                       r".*01\.wav: .*--skip_unusable$"):  # fmt: skip
+        make()
+    assert make.bars == []  # refused before anything was embedded
+
+
+@pytest.mark.usefixtures("broken")
+def test_unusable_files_are_left_out_and_listed(make):
+    report, _ = make(skip_unusable=True)
+    assert [(u["set"], u["path"][-5:], u["reason"][:9]) for u in report["unusable"]] == [
+        ("generated", "1.wav", "not audio"), ("real", "0.wav", "too short"),
+        ("real", "2.wav", "silent fr"),
+    ]  # fmt: skip
+    (m,) = report["measurements"]
+    assert m["generated"]["n_files"] == 19
+    # The half-silent file is gone with both of its clips.
+    assert (m["reference"]["n_files"], m["reference"]["n_clips"]) == (FILES - 2, 2 * FILES - 4)
+    assert "3 files were left out" in report["warnings"][-1]
+
+
+def test_a_file_found_silent_while_embedding_is_refused(make, tmp_path):
+    half = np.concatenate([np.full(RATE, 0.1), np.zeros(RATE)])
+    soundfile.write(tmp_path / "real/artist2/02.wav", half, RATE)
+    with pytest.raises(UserError, match=r"^1 of 56 files cannot be used, the first of real"):
+        make()
+
+
+def test_too_few_files_are_one_line(make, tmp_path):
+    for path in sorted((tmp_path / "new").rglob("*.wav"))[3:]:
+        path.unlink()
+    with pytest.raises(UserError, match="generated: 3 files"):
+        make(codec=None)
+
+
+def test_more_tracks_than_there_are(make):
+    with pytest.raises(UserError, match="--num_reference=99: real has only 36 tracks"):
+        make(num_tracks={"real": 99})

@@ -1,0 +1,62 @@
+"""The door: a report from folders to files, with the shipped embedding; what it refuses."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+
+REPORT = "tokenizer_bridge.report"
+RATE = 16_000
+
+
+@pytest.fixture
+def music(tmp_path):
+    """16 files each of two kinds of noise, long enough for a window of musicnn."""
+    rng = np.random.default_rng(0)
+    for name, low_pass in (("real", 1), ("new", 8)):
+        (tmp_path / name).mkdir()
+        for i in range(16):
+            noise = rng.normal(0, 0.1, 3 * RATE + low_pass)
+            smooth = np.convolve(noise, np.full(low_pass, 1 / low_pass), "valid")
+            soundfile.write(tmp_path / name / f"{i:02d}.flac", smooth, RATE)
+    return tmp_path
+
+
+def flags(folder, *more):
+    return (
+        f"--generated={folder / 'new'}", f"--reference=mine={folder / 'real'}", "--clip_s=3",
+        f"--output={folder / 'report'}", f"--cache_dir={folder / 'cache'}", *more,
+    )  # fmt: skip
+
+
+def test_folders_to_report(music, run_door):
+    outcome = run_door(REPORT, *flags(music, "--nocontrols"))
+    assert outcome.code == 0, outcome.err
+    report = json.loads((music / "report/report.json").read_text())
+    (m,) = report["measurements"]
+    assert m["fad"] > 1 and m["embedding"]["name"] == "musicnn"
+    assert "this run, FAD" in outcome.out and "below 100" in outcome.out  # few files: a warning
+    html = (music / "report/report.html").read_text()
+    assert html.count("<audio") == 3 and not re.findall(r"(?:src|href)=\"(?!data:|#)", html)
+    assert m["embedding"]["weights_sha256"] in (music / "report/report.md").read_text()
+    assert {path.name for path in (music / "report").iterdir()} == {
+        "report.html", "report.json", "report.md",
+    }  # fmt: skip
+
+
+def test_mistakes_are_one_line_and_leave_no_report(music, run_door):
+    (music / "real/03.flac").write_bytes((music / "real/03.flac").read_bytes()[:3000])
+    (music / "none").mkdir()
+    for more, text in (
+        ((), "1 of 32 files cannot be used, the first of mine: "),
+        (("--embeddings=vggisch",), "error: vggisch: no such embedding"),
+        (("--clip_s=other=3",), "no set is called 'other'"),
+        ((f"--codec_dir={music / 'none'}",), "error: "),
+    ):
+        outcome = run_door(REPORT, *flags(music, *more))
+        assert outcome.code == 1, more
+        errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1 and text in errors[0] and "Traceback" not in outcome.err
+        assert list((music / "report").glob("*")) == []

@@ -1,0 +1,133 @@
+"""Measures how far generated music is from real music: the paper's table, with its error bars.
+
+    python -m tokenizer_bridge.report --generated=WAVS --reference jamendo=JAMENDO \
+        --reference nlakh=NLAKH --clip_s=10 --clip_s=nlakh=5 --codec=demo --output=REPORT
+
+writes report.md, report.json and report.html (complete in itself) into REPORT. A reference is a
+folder of music, MTG-Jamendo or Nlakh; which is told by its layout, or said as NAME=SOURCE:DIR.
+
+Each file gives --clips_per_file clips of --clip_s seconds, evenly spread; the two flags, and
+--num_reference, hold for all sets, or for one as NAME=VALUE, where the generated music is called
+generated. It is cut to the length of each reference's clips. For every reference and embedding
+there are FAD, FAD∞ and KAD, beside those of controls made from the reference itself
+(tokenizer_bridge/fad/controls.py); they need the codec that the music was decoded with.
+
+A file that cannot be used, or is shorter than its clips, is refused; --skip_unusable leaves such
+files out and lists them. Vectors and controls are kept in --cache_dir, so that the same command
+goes on where an interrupted one stopped.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.fad.embeddings import load_embedding
+from tokenizer_bridge.fad.weights import cache_folder, parse_weights
+from tokenizer_bridge.files import atomic_file, write_json_atomically
+from tokenizer_bridge.memory import keep_freed_memory
+from tokenizer_bridge.reporting.arguments import parse_paths, parse_per_name, parse_references
+from tokenizer_bridge.reporting.compare import EmbedOptions
+from tokenizer_bridge.reporting.markdown import as_markdown
+from tokenizer_bridge.reporting.page import as_page
+from tokenizer_bridge.reporting.plots import GENERATED
+from tokenizer_bridge.reporting.run import Plan, make_report
+from tokenizer_bridge.reporting.table import measurement_table, paper_table, text
+from tokenizer_bridge.wavtokenizer.registry import load_codec
+
+_GENERATED = flags.DEFINE_string("generated", None, "Folder of generated audio.", required=True)
+_REFERENCE = flags.DEFINE_multi_string(
+    "reference", None, "NAME=DIR or NAME=SOURCE:DIR of real music; may be repeated.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory of the report.", required=True)
+_EMBEDDINGS = flags.DEFINE_list("embeddings", ["musicnn"], "Names of embeddings.")
+_WEIGHTS = flags.DEFINE_multi_string(
+    "weights", [], "NAME=FILE with an embedding's weights, if they are not in a cache."
+)
+_CLIP_S = flags.DEFINE_multi_string("clip_s", ["10"], "Seconds of a clip, or NAME=seconds.")
+_CLIPS_PER_FILE = flags.DEFINE_multi_string("clips_per_file", ["1"], "Clips, or NAME=clips.")
+_NUM_REFERENCE = flags.DEFINE_multi_string(
+    "num_reference", ["0"], "Take so many of a reference's tracks, or NAME=tracks; 0: all."
+)
+_METADATA = flags.DEFINE_multi_string(
+    "metadata", [], "NAME=TSV of an MTG-Jamendo reference that has several."
+)
+_LOUDNESS = flags.DEFINE_float("loudness", None, "LUFS that every clip is brought to; else as is.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of tracks, halves, subsets and noise.", lower_bound=0)
+_CODEC = flags.DEFINE_string("codec", "demo", "Name of the codec that decoded the music.")
+_CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
+_CONTROLS = flags.DEFINE_bool("controls", True, "Measure the controls, which takes most time.")
+_SKIP = flags.DEFINE_bool("skip_unusable", False, "Leave out files that cannot be used.")
+_CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Where vectors are kept; a user's cache.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", 2, "Threads that read files.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Clips in a batch.", lower_bound=1)
+_DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    keep_freed_memory()
+    output = Path(_OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
+    report, shown = make_report(plan(), embeddings(), bar)
+    html = as_page(report, shown)
+    with atomic_file(output / "report.html") as partial:
+        partial.write_text(html, encoding="utf-8")
+    with atomic_file(output / "report.md") as partial:
+        partial.write_text(as_markdown(report), encoding="utf-8")
+    write_json_atomically(output / "report.json", report)
+    for table in (paper_table(report), *map(measurement_table, report["measurements"])):
+        print(f"{text(table)}\n")
+    for line in report["warnings"]:
+        print(f"mind: {line}")
+    print(f"report written to {output / 'report.html'}")
+
+
+def plan() -> Plan:
+    """What the flags ask for. Raises UserError."""
+    references = parse_references(_REFERENCE.value)
+    names = [reference.name for reference in references]
+    codec = None
+    if _CONTROLS.value:
+        codec = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
+    return Plan(
+        generated=_GENERATED.value,
+        references=references,
+        clip_s=parse_per_name("clip_s", _CLIP_S.value, names, 10.0, 0.1),
+        clips_per_file=parse_per_name(
+            "clips_per_file", _CLIPS_PER_FILE.value, [GENERATED, *names], 1, 1
+        ),
+        num_tracks=parse_per_name("num_reference", _NUM_REFERENCE.value, names, 0, 0),
+        metadata=parse_paths("metadata", _METADATA.value, names),
+        codec=codec,
+        options=EmbedOptions(
+            cache_dir=Path(_CACHE_DIR.value or cache_folder() / "vectors"),
+            num_workers=_NUM_WORKERS.value,
+            batch_size=_BATCH_SIZE.value,
+            loudness=_LOUDNESS.value,
+        ),
+        seed=_SEED.value,
+        skip_unusable=_SKIP.value,
+    )
+
+
+def embeddings() -> list:
+    """The embeddings that the flags name. Raises UserError."""
+    names = list(dict.fromkeys(_EMBEDDINGS.value))
+    if not names:
+        raise UserError("--embeddings is empty")
+    weights = parse_weights(_WEIGHTS.value)
+    return [load_embedding(name, weights, _DEVICE.value) for name in names]
+
+
+@contextlib.contextmanager
+def bar(title: str, total: int) -> Iterator[Callable[[], object]]:
+    with tqdm(total=total, unit="clip", desc=title) as progress:
+        yield progress.update
+
+
+if __name__ == "__main__":
+    run_door(main)

@@ -1,0 +1,81 @@
+"""What the flags of a report say: references by name, and values that may differ between them."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tokenizer_bridge import sources
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.reporting.plots import GENERATED
+
+T = TypeVar("T", int, float)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real music that generated music is compared with. source: of tokenizer_bridge.sources."""
+
+    name: str
+    source: str
+    directory: str
+
+
+def parse_references(values: Sequence[str]) -> list[Reference]:
+    """NAME=DIR or NAME=SOURCE:DIR each; without SOURCE it is told by the directory's layout.
+
+    Raises UserError, also for names given twice and directories that are not there.
+    """
+    references: dict[str, Reference] = {}
+    for value in values:
+        name, equals, directory = value.partition("=")
+        if not equals or not directory or not re.fullmatch(r"[\w.-]+", name):
+            raise UserError(f"--reference={value}: write NAME=DIR, or NAME=SOURCE:DIR")
+        if name in references or name == GENERATED:
+            raise UserError(f"--reference={value}: the name {name!r} is taken, choose another")
+        source, colon, rest = directory.partition(":")
+        if colon and source in sources.SOURCES:
+            directory = rest
+            sources.detect(directory)  # is it there?
+        else:
+            source = sources.detect(directory)
+        references[name] = Reference(name, source, directory)
+    return list(references.values())
+
+
+def parse_per_name(
+    flag: str, values: Sequence[str], names: Sequence[str], default: T, least: T
+) -> dict[str, T]:
+    """A number for each of `names`: VALUE holds for all of them, NAME=VALUE for one.
+
+    Raises UserError for what is no such number, less than `least`, or of an unknown name.
+    """
+    kind: Callable[[str], T] = type(default)
+    word = "a whole number" if kind is int else "a number"
+    general, special = default, {}
+    for value in values:
+        name, equals, text = value.rpartition("=")
+        if equals and name not in names:
+            raise UserError(f"--{flag}={value}: no set is called {name!r}, only {', '.join(names)}")
+        try:
+            parsed = kind(text)
+        except ValueError:
+            raise UserError(f"--{flag}={value}: {word} is needed") from None
+        if not least <= parsed < float("inf"):
+            raise UserError(f"--{flag}={value}: {word} of at least {least:g} is needed")
+        if equals:
+            special[name] = parsed
+        else:
+            general = parsed
+    return {name: special.get(name, general) for name in names}
+
+
+def parse_paths(flag: str, values: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """NAME=PATH each, by name. Raises UserError."""
+    paths = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals or not path or name not in names:
+            raise UserError(f"--{flag}={value}: write NAME=PATH, NAME one of {', '.join(names)}")
+        paths[name] = path
+    return paths

@@ -1,0 +1,146 @@
+"""What is compared with what: files of both sides to clips, clips to vectors and controls."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenizer_bridge import sources
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.clips import Clip, Failure, plan_clips
+from tokenizer_bridge.fad.controls import ControlAudio, Halves, make_audio, split_halves
+from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
+from tokenizer_bridge.fad.embeddings import Embedding
+from tokenizer_bridge.reporting.arguments import Reference
+from tokenizer_bridge.sources import Track
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.wavtokenizer.registry import CodecInfo
+
+
+@dataclass(frozen=True)
+class Side:
+    """A set of files and the clips of them that are compared."""
+
+    name: str  # "generated", or the reference's
+    num_files: int  # before any were left out
+    clips: tuple[Clip, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Generated music against one reference, in clips of one length."""
+
+    generated: Side
+    reference: Side
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return self.generated, self.reference
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How clips become vectors: see fad.embed.embed_clips."""
+
+    cache_dir: Path
+    num_workers: int
+    batch_size: int
+    loudness: float | None
+
+
+class Unusable:
+    """Files that could not be used, in the order in which they were met, each with one reason."""
+
+    def __init__(self):
+        self._reasons: dict[tuple[str, str], str] = {}  # set, path -> reason
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def add(self, name: str, failures: Sequence[Failure]) -> None:
+        for failure in failures:
+            self._reasons.setdefault((name, str(failure.path)), failure.reason)
+
+    def listed(self) -> list[dict[str, str]]:
+        """As in a report."""
+        return [
+            {"set": name, "path": path, "reason": reason}
+            for (name, path), reason in self._reasons.items()
+        ]
+
+    def refuse(self, num_files: int) -> None:
+        """Raise UserError if there are any; num_files: looked at in all."""
+        if self._reasons:
+            (name, path), reason = next(iter(self._reasons.items()))
+            raise UserError(
+                f"{len(self._reasons)} of {num_files} files cannot be used, the first of {name}: "
+                f"{path}: {reason}; mend or remove them, or leave them out with --skip_unusable"
+            )
+
+    def without(self, side: Side) -> Side:
+        """A set without the files that could not be used, each left out with all of its clips."""
+        kept = [clip for clip in side.clips if (side.name, str(clip.path)) not in self._reasons]
+        return replace(side, clips=tuple(kept))
+
+
+def generated_tracks(directory: str) -> list[Track]:
+    """Every audio file of a folder. Raises UserError without any."""
+    return [replace(track, artist=None) for track in sources.load("folder", directory)]
+
+
+def reference_tracks(
+    reference: Reference, num_tracks: int, seed: int, metadata: str | None = None
+) -> list[Track]:
+    """Tracks of a reference, `num_tracks` of them (0: all) as the seed has it. Raises UserError."""
+    tracks = sources.load(reference.source, reference.directory, metadata=metadata)
+    if num_tracks > len(tracks):
+        raise UserError(
+            f"--num_reference={num_tracks}: {reference.name} has only {len(tracks)} tracks"
+        )
+    return sources.subset(tracks, num_tracks, seed) if num_tracks else tracks
+
+
+def plan_side(
+    name: str, tracks: Sequence[Track], clip_s: float, clips_per_file: int, unusable: Unusable
+) -> Side:
+    """Clips of a set; files without are added to `unusable`."""
+    clips, failures = plan_clips(tracks, clip_s, clips_per_file)
+    unusable.add(name, failures)
+    return Side(name, len(tracks), tuple(clips))
+
+
+def embed_side(
+    embedding: Embedding,
+    side: Side,
+    options: EmbedOptions,
+    unusable: Unusable,
+    on_clip: Callable[[], None],
+) -> EmbeddingSet:
+    """Vectors of a set's clips; files of which one cannot be read are added to `unusable`."""
+    vectors, failures = embed_clips(
+        embedding, side.clips, on_clip=lambda clip: on_clip(), **vars(options)
+    )
+    unusable.add(side.name, failures)
+    return vectors
+
+
+def make_controls(
+    reference: Side,
+    codec: WavTokenizer,
+    info: CodecInfo,
+    options: EmbedOptions,
+    seed: int,
+    on_clip: Callable[[], None],
+) -> tuple[Halves, ControlAudio]:
+    """A reference's halves, and the controls' audio made from one of them."""
+    ids, artists = zip(*((clip.id, clip.artist) for clip in reference.clips), strict=True)
+    halves = split_halves(ids, artists, seed)
+    audio = make_audio(
+        [reference.clips[i] for i in halves.a],
+        codec,
+        info,
+        folder=options.cache_dir / "controls",
+        seed=seed,
+        batch_size=options.batch_size,
+        on_clip=on_clip,
+    )
+    return halves, audio

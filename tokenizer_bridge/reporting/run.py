@@ -1,0 +1,175 @@
+"""From folders of music to a report: plan the clips, embed them, make controls, measure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizer_bridge.audio import RESAMPLER
+from tokenizer_bridge.fad.controls import embed_controls
+from tokenizer_bridge.fad.embed import EmbeddingSet
+from tokenizer_bridge.fad.embeddings import Embedding
+from tokenizer_bridge.fad.measure import Settings, measure
+from tokenizer_bridge.reporting import compare
+from tokenizer_bridge.reporting.arguments import Reference
+from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Unusable
+from tokenizer_bridge.reporting.page import Shown
+from tokenizer_bridge.reporting.plots import GENERATED
+from tokenizer_bridge.reporting.published import PUBLISHED
+from tokenizer_bridge.reporting.show import show
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.wavtokenizer.registry import CodecInfo
+
+# A progress bar of a name and a length; yields what is called after each step.
+Bar = Callable[[str, int], AbstractContextManager[Callable[[], Any]]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured. By name: `references`', and "generated" in clips_per_file.
+
+    num_tracks: 0 takes all. metadata: of MTG-Jamendo, where it must be said. codec: None without
+    controls.
+    """
+
+    generated: str
+    references: Sequence[Reference]
+    clip_s: Mapping[str, float]
+    clips_per_file: Mapping[str, int]
+    num_tracks: Mapping[str, int]
+    metadata: Mapping[str, str]
+    codec: tuple[WavTokenizer, CodecInfo] | None
+    options: EmbedOptions
+    seed: int
+    skip_unusable: bool
+
+
+def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[dict, list[Shown]]:
+    """The report of the package's docstring, and what its page shows of each measurement.
+
+    Raises UserError for everything that makes a set unusable, and, unless the plan skips them, for
+    single files that are.
+    """
+    unusable = Unusable()
+    comparisons, num_files = _plan_comparisons(plan, unusable)
+    if not plan.skip_unusable:
+        unusable.refuse(num_files)  # what is known already, before hours of embedding
+    first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
+    if not plan.skip_unusable:
+        unusable.refuse(num_files)
+    if any(unusable.without(side) != side for c in comparisons for side in c.sides):
+        comparisons = [Comparison(*map(unusable.without, c.sides)) for c in comparisons]
+        first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
+    vectors = [first]
+    vectors += [
+        _embed_all(embedding, comparisons, plan.options, unusable, bar)
+        for embedding in embeddings[1:]
+    ]
+
+    measurements, shown = [], []
+    for i, (reference, comparison) in enumerate(zip(plan.references, comparisons, strict=True)):
+        made = None
+        if plan.codec:
+            with bar(f"controls of {reference.name}", len(comparison.reference.clips)) as step:
+                made = compare.make_controls(
+                    comparison.reference, *plan.codec, plan.options, plan.seed, step
+                )
+        for embedding, by_comparison in zip(embeddings, vectors, strict=True):
+            generated, real = by_comparison[i]
+            controls = None
+            if made:
+                title = f"{embedding.info.name}, controls of {reference.name}"
+                with bar(title, 3 * len(made[0].a)) as step:
+                    controls = embed_controls(
+                        embedding, real, *made, loudness=plan.options.loudness,
+                        batch_size=plan.options.batch_size, on_clip=step,
+                    )  # fmt: skip
+            measurement = _measure(plan, reference, comparison, generated, real, controls)
+            measurements.append(measurement)
+            by_name = controls.by_name if controls else {}
+            shown.append(show(measurement, comparison.generated.clips, generated, real, by_name))
+    return _report(plan, comparisons, measurements, unusable), shown
+
+
+def _plan_comparisons(plan: Plan, unusable: Unusable) -> tuple[list[Comparison], int]:
+    """Clips of all sets, and how many files there are."""
+    generated = compare.generated_tracks(plan.generated)
+    comparisons, num_files = [], len(generated)
+    for reference in plan.references:
+        name = reference.name
+        real = compare.reference_tracks(
+            reference, plan.num_tracks[name], plan.seed, plan.metadata.get(name)
+        )
+        num_files += len(real)
+        sides = [
+            compare.plan_side(side, tracks, plan.clip_s[name], plan.clips_per_file[side], unusable)
+            for side, tracks in ((GENERATED, generated), (name, real))
+        ]
+        comparisons.append(Comparison(*sides))
+    return comparisons, num_files
+
+
+def _embed_all(
+    embedding: Embedding,
+    comparisons: Sequence[Comparison],
+    options: EmbedOptions,
+    unusable: Unusable,
+    bar: Bar,
+) -> list[list[EmbeddingSet]]:
+    """Vectors of generated and reference clips of each comparison."""
+    total = sum(len(side.clips) for c in comparisons for side in c.sides)
+    with bar(embedding.info.name, total) as step:
+        return [
+            [compare.embed_side(embedding, side, options, unusable, step) for side in c.sides]
+            for c in comparisons
+        ]
+
+
+def _measure(
+    plan: Plan,
+    reference: Reference,
+    comparison: Comparison,
+    generated: EmbeddingSet,
+    real: EmbeddingSet,
+    controls,
+) -> dict:
+    per_file = {name: plan.clips_per_file[name] for name in (GENERATED, reference.name)}
+    lufs = plan.options.loudness
+    settings = Settings(
+        clip_s=plan.clip_s[reference.name],
+        clips_per_file=per_file[reference.name],
+        loudness="none" if lufs is None else f"{lufs:g} LUFS",
+        resampler=RESAMPLER,
+        seed=plan.seed,
+    )
+    measurement = measure(generated, real, controls, settings, reference.name)
+    if len(set(per_file.values())) > 1:
+        measurement["clips_per_file"] = per_file
+    measurement["reference"] |= {"source": reference.source, "directory": reference.directory}
+    return measurement
+
+
+def _report(
+    plan: Plan,
+    comparisons: Sequence[Comparison],
+    measurements: Sequence[dict],
+    unusable: Unusable,
+) -> dict:
+    warnings = list(dict.fromkeys(line for m in measurements for line in m["warnings"]))
+    if unusable:
+        warnings.append(f"{len(unusable)} files were left out; they are listed at the end")
+    settings = {"codec": "none: no controls"}
+    if plan.codec:
+        _, info = plan.codec
+        settings = {"codec": info.name, "codec_weights_sha256": info.weights_sha256}
+    return {
+        "generated": {
+            "directory": plan.generated,
+            "n_files": comparisons[0].generated.num_files,
+        },
+        "measurements": list(measurements),
+        "settings": settings,
+        "published": [vars(published) for published in PUBLISHED],
+        "unusable": unusable.listed(),
+        "warnings": warnings,
+    }
