@@ -81,7 +81,10 @@ def stream_mono(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
 
 
 def length_s(path: Path) -> float:
-    """Seconds of audio in a file, without decoding more of it than needed. Raises AudioError."""
+    """Seconds of audio that can be read from a file, decoding no more of it than needed.
+
+    Raises AudioError.
+    """
     with _open(path) as file:
         return _num_frames(file) / file.samplerate
 
