@@ -72,7 +72,7 @@ _ACTIVITY = [  # in the order of Activity's fields
     )
 ]
 _NOISE = flags.DEFINE_float("noise_reduction", 0.0, "Share of steady noise to take away, 0 to 1.")
-_LUFS = flags.DEFINE_float("loudness_lufs", None, "Bring tracks to this loudness, such as -16.")
+_LUFS = flags.DEFINE_float("loudness_lufs", None, "Bring tracks to this loudness, such as -23.")
 
 
 def main(argv: list[str]) -> None:

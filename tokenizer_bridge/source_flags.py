@@ -69,12 +69,14 @@ def given_options() -> dict[str, Any]:
 
 def _split_files() -> dict[str, str] | None:
     """Split -> path. Raises UserError."""
+    if _SPLIT_FILES.value is None:
+        return None
     files: dict[str, str] = {}
-    for item in _SPLIT_FILES.value or ():
+    for item in _SPLIT_FILES.value or [""]:
         split, equals, path = item.partition("=")
         if not equals or not path or split in files:
             raise UserError(
                 f"--split_files: {item!r} must be SPLIT=TSV, each split once, with commas between"
             )
         files[split] = path
-    return files or None
+    return files

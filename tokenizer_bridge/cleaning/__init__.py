@@ -52,16 +52,14 @@ class Cleaning:
             )
         if self.noise_reduction:
             reduced = sum(figures["noise_db"] is not None for _, figures in tracks)
-            lines.append(
-                f"noise reduced in {reduced} of {total} tracks; the others have no half second "
-                "quiet enough to tell noise from music"
-            )
+            why = "have no half second quiet enough to tell noise from music"
+            lines.append(f"noise reduced in {reduced} of {total} tracks")
+            lines[-1] += f"; the others {why}" if reduced < total else ""
         if self.loudness_lufs is not None:
-            off = sum(not self._is_on_target(figures) for _, figures in tracks)
-            lines.append(
-                f"{total - off} of {total} tracks brought to {self.loudness_lufs:g} LUFS; the "
-                "others are silent, or stay quieter lest they clip"
-            )
+            reached = sum(self._is_on_target(figures) for _, figures in tracks)
+            why = "are silent, or stay quieter lest they clip"
+            lines.append(f"{reached} of {total} tracks brought to {self.loudness_lufs:g} LUFS")
+            lines[-1] += f"; the others {why}" if reached < total else ""
         return lines
 
     def _is_on_target(self, figures: Mapping[str, Any]) -> bool:

@@ -34,9 +34,9 @@ def quietest_stretch(levels: Levels) -> tuple[int, float] | None:
     whole_F = levels.frames_F[: levels.num_samples // levels.frame]
     if len(whole_F) < count:
         return None
-    windows_FxC = np.lib.stride_tricks.sliding_window_view(whole_F, count)
-    mean_F = 10 * np.log10(np.mean(10 ** (windows_FxC / 10), axis=1))
-    mean_F = np.where(windows_FxC.min(axis=1) > FLOOR_DB, mean_F, np.inf)
+    power_F = np.convolve(10 ** (whole_F / 10), np.full(count, 1 / count), "valid")
+    lowest_F = np.lib.stride_tricks.sliding_window_view(whole_F, count).min(axis=1)
+    mean_F = np.where(lowest_F > FLOOR_DB, 10 * np.log10(power_F), np.inf)
     best = int(np.argmin(mean_F))
     if mean_F[best] > levels.track_db - MIN_BELOW_MUSIC_DB:
         return None

@@ -92,6 +92,21 @@ def test_options_that_make_no_sense():
             Cleaning(**options)
 
 
+def test_the_summary_says_what_was_done_and_what_was_not():
+    tracks = [
+        (1800.0, {"dropped_s": 1800.0, "noise_db": None, "lufs": -30.0, "gain_db": 3.0}),
+        (3600.0, {"dropped_s": 0.0, "noise_db": -60.0, "lufs": None, "gain_db": 0.0}),
+        (3600.0, {"dropped_s": 0.0, "noise_db": -60.0, "lufs": -30.0, "gain_db": 10.0}),
+    ]
+    assert Cleaning(Activity(), 1.0, -20.0).summary(tracks) == [
+        "silence dropped: 0.50 of 3.00 h, from 1 of 3 tracks",
+        "noise reduced in 2 of 3 tracks; the others have no half second quiet enough to tell noise "
+        "from music",
+        "1 of 3 tracks brought to -20 LUFS; the others are silent, or stay quieter lest they clip",
+    ]
+    assert Cleaning(noise_reduction=0.5).summary(tracks[1:]) == ["noise reduced in 2 of 2 tracks"]
+
+
 def test_the_door(songs, codec_dir, tmp_path, run_door):
     soundfile.write(songs / "artist0/silence.wav", np.pad(music(1.0, 9), (72000, 0)), RATE)
     clicks_T = np.zeros(10 * RATE)

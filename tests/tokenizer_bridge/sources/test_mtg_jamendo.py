@@ -206,6 +206,6 @@ def test_the_door_keeps_official_splits(audio, tmp_path, codec_dir, run_door):
     assert {split: dataset.num_records(split) for split in dataset.splits} == {
         "train": 1, "validation": 3, "test": 2
     }  # fmt: skip
-    for bad in ("train", "train=", f"{files[0]},{files[0]}"):
+    for bad in ("", "train", "train=", f"{files[0]},{files[0]}"):
         outcome = run_door(ENCODE, *arguments, f"--split_files={bad}")
         assert_one_line_error(outcome, "must be SPLIT=TSV, each split once")
