@@ -99,14 +99,17 @@ def measure(
     _check(*named)
     _warn_of_few(*named, warnings)
     comparison = _compare(*named, _kernel_reference(named[1]), settings.seed)
-    info = dataclasses.asdict(reference.info)
+    compared = {}
+    if controls is not None:
+        compared, of_controls = compare_controls(controls, reference_name, settings.seed)
+        warnings += of_controls
     return {
-        "embedding": info,
+        "embedding": dataclasses.asdict(reference.info),
         **dataclasses.asdict(settings),
         "confidence": CONFIDENCE,
         **comparison,
         "per_file": _per_file(named[0], named[1]),
-        "controls": _controls(controls, reference_name, settings.seed, warnings),
+        "controls": compared,
         "warnings": warnings,
     }
 
@@ -226,17 +229,20 @@ def _per_file(x: _Named, y: _Named) -> list[dict]:
     ]
 
 
-def _controls(
-    controls: ControlSets | None, reference_name: str, seed: int, warnings: list[str]
-) -> dict:
-    if controls is None:
-        return {}
-    warnings += controls.warnings
+def compare_controls(
+    controls: ControlSets, reference_name: str = "reference", seed: int = 0
+) -> tuple[dict[str, dict], list[str]]:
+    """What `measure` returns as "controls" (any names will do), and warnings.
+
+    Raises UserError as `measure` does.
+    """
+    warnings = list(controls.warnings)
     half = _Named(f"half of {reference_name}", controls.other_half)
     sets = {name: _Named(name, vectors) for name, vectors in controls.by_name.items()}
     for one in sets.values():
         _check(one, half)
     if sets:
-        _warn_of_few(next(iter(sets.values())), half, warnings)
+        _warn_of_few(next(iter(sets.values())), half, warnings)  # they are all of one size
     kernel_reference = _kernel_reference(half)
-    return {name: _compare(one, half, kernel_reference, seed) for name, one in sets.items()}
+    compared = {name: _compare(one, half, kernel_reference, seed) for name, one in sets.items()}
+    return compared, warnings

@@ -1,0 +1,57 @@
+"""Damage does what its strength says, and nothing else."""
+
+import numpy as np
+import pytest
+
+from tokenizer_bridge.fad.damage import FAMILIES, add_noise, low_pass, slow_down
+
+RATE = 24_000
+
+
+def tone(hertz, seconds=1.0):
+    return np.sin(2 * np.pi * hertz * np.arange(round(RATE * seconds)) / RATE).astype(np.float32)
+
+
+def rms(audio_T):
+    return np.sqrt(np.square(audio_T).mean())
+
+
+def peak_hertz(audio_T):
+    spectrum = np.abs(np.fft.rfft(audio_T * np.hanning(len(audio_T))))
+    return spectrum.argmax() * RATE / len(audio_T)
+
+
+def test_low_pass():
+    """An octave below the cut-off all is left, at it half the power, an octave above 2⁻⁸."""
+    gains = [
+        rms(low_pass(tone(hertz), RATE, 1500)) / rms(tone(hertz)) for hertz in (750, 1500, 3000)
+    ]
+    np.testing.assert_allclose(gains, [1, 0.5**0.5, 2**-8], rtol=1e-3)
+
+
+def test_noise():
+    noisy_T = add_noise(tone(440), RATE, 20)
+    assert 20 * np.log10(rms(tone(440)) / rms(noisy_T - tone(440))) == pytest.approx(20, abs=0.1)
+    assert rms(add_noise(np.zeros(RATE, np.float32), RATE, 0)) < 2e-5
+
+
+def test_slow_down_keeps_pitch_and_length():
+    """A click in the middle comes later; a tone stays what it was."""
+    slow_T = slow_down(tone(440), RATE, 0.75)
+    assert len(slow_T) == RATE
+    assert peak_hertz(slow_T) == pytest.approx(440, abs=2)
+    click_T = np.zeros(RATE, np.float32)
+    click_T[RATE // 2] = 1
+    assert np.abs(slow_down(click_T, RATE, 0.75)).argmax() == pytest.approx(RATE / 1.5, abs=1500)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_strengths_go_from_little_to_much(family):
+    """Of noise-like music: every step is further from the original's spectrogram."""
+    damage, strengths = FAMILIES[family]
+    rng = np.random.default_rng(0)
+    music_T = (np.repeat(rng.random(20), RATE // 10) * rng.standard_normal(2 * RATE)).astype("f4")
+    changes = [np.square(damage(music_T, RATE, s) - music_T).mean() for s in strengths]
+    if family != "tempo":
+        assert changes == sorted(changes)
+    assert min(changes) > 0

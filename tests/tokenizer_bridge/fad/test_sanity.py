@@ -1,0 +1,111 @@
+"""The door that tells whether an embedding orders known damage."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from absl import flags
+from absl.testing import flagsaver
+
+from tokenizer_bridge import audio
+from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad import sanity
+from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
+from tokenizer_bridge.fad.ordering import orderings
+
+RATE = 24_000
+
+
+class Spectrum(torch.nn.Module):
+    """Log power in 6 bands of each half second."""
+
+    min_samples = RATE // 2
+
+    def forward(self, audio_BxT):
+        windows_BxWxT = audio_BxT.unfold(1, RATE // 2, RATE // 2)
+        power_BxWxF = torch.fft.rfft(windows_BxWxT).abs().square()[..., :6000]
+        return (power_BxWxF.unflatten(2, (6, 1000)).mean(3) + 1e-3).log10()
+
+
+INFO = EmbeddingInfo("musicnn", "00", 6, RATE, 0.5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """36 pieces of noise that falls off towards high frequencies, each in its own way."""
+    folder, rng = tmp_path_factory.mktemp("music"), np.random.default_rng(0)
+    for i in range(36):
+        spectrum = np.fft.rfft(rng.standard_normal(RATE))
+        spectrum /= (1 + np.arange(len(spectrum)) / 100) ** rng.uniform(0.8, 1.2)
+        samples = np.fft.irfft(spectrum)
+        audio.write(folder / f"{i}.wav", 0.5 * samples / np.abs(samples).max(), RATE)
+    return folder
+
+
+def run(monkeypatch, codec_dir, **given):
+    monkeypatch.setattr(sanity, "load_embedding", lambda name: Embedding(INFO, _with_weights()))
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(codec="toy", codec_dir=str(codec_dir), clip_s=1.0, **given):
+        sanity.main(["sanity"])
+
+
+def _with_weights():
+    network = Spectrum()
+    network.register_parameter("unused", torch.nn.Parameter(torch.zeros(1)))
+    return network
+
+
+def test_an_embedding_that_hears_the_spectrum(music, codec_dir, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "figures" / "sanity.json"
+    run(
+        monkeypatch,
+        codec_dir,
+        reference=str(music),
+        cache_dir=str(tmp_path / "cache"),
+        output=str(output),
+    )
+    figures = json.loads(output.read_text())
+    compared = figures["compared"]
+    assert len(compared) == 5 + 4 + 4 + 3
+    assert compared["real_vs_real"]["generated"]["n_files"] == 18
+    assert compared["white_noise"]["kad"]["low"] > compared["real_vs_real"]["kad"]["high"]
+    assert figures["orders"]["low_pass"]["fad_infinity"] in ("rising", "apart")
+    assert figures["orders"]["noise"]["fad_infinity"] in ("rising", "apart")
+    assert any("no artists are known" in warning for warning in figures["warnings"])
+    printed = capsys.readouterr().out
+    assert "18 files, 18 clips a half" in printed
+    assert "low_pass: fad: rising" in printed
+
+
+def test_a_file_that_cannot_be_used_is_named(music, codec_dir, tmp_path, monkeypatch):
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for path in music.iterdir():
+        (folder / path.name).symlink_to(path)
+    audio.write(folder / "short.wav", np.full(RATE // 2, 0.1), RATE)
+    given = {"reference": str(folder), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
+    with pytest.raises(UserError, match=r"1 files cannot be used, the first is .*short.wav: too s"):
+        run(monkeypatch, codec_dir, **given)
+
+
+def estimate(value, margin=0.1):
+    return {"value": value, "low": value - margin, "high": value + margin}
+
+
+def test_verdicts():
+    compared = {
+        name: {"fad": fad, "fad_infinity": infinity, "kad": estimate(kad)}
+        for name, fad, infinity, kad in (
+            ("a", 1.0, estimate(0.0), 0.0),
+            ("b", 2.0, None, 0.15),
+            ("c", 3.0, estimate(1.0), 0.1),
+        )
+    }
+    steps = {"all": ("a", "b", "c"), "few": ("a", "c"), "close": ("a", "b")}
+    assert orderings(compared, steps) == {
+        "all": {"fad": "rising", "fad_infinity": None, "kad": "not rising"},
+        "few": {"fad": "rising", "fad_infinity": "apart", "kad": "rising"},
+        "close": {"fad": "rising", "fad_infinity": None, "kad": "rising"},
+    }

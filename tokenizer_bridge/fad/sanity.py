@@ -1,0 +1,174 @@
+"""Does an embedding order known damage? Controls and damaged music against real music.
+
+    python -m tokenizer_bridge.fad.sanity --reference=MUSIC --embedding=musicnn --output=sanity.json
+
+The reference's files are split into two halves, A and B, as for a report's controls. A itself, A
+through the codec, shuffled tokens and white noise are compared with B, and A under damage of rising
+strength: low-pass, added noise, slower tempo at the same pitch. An embedding that is fit to judge
+music of this kind puts each of these rows in order; the last lines say whether it does.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from tokenizer_bridge import sources
+from tokenizer_bridge.audio import RESAMPLER
+from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.fad.clips import Clip, plan_clips, read_clip
+from tokenizer_bridge.fad.controls import embed_controls, make_audio, split_halves
+from tokenizer_bridge.fad.damage import FAMILIES
+from tokenizer_bridge.fad.embed import EmbeddingSet, embed_audio, embed_clips
+from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embedding
+from tokenizer_bridge.fad.measure import ControlSets, Settings, compare_controls
+from tokenizer_bridge.fad.ordering import MEASURES, orderings
+from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.wavtokenizer.registry import load_codec
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("reference", None, "Folder of music.", required=True)
+flags.DEFINE_enum("embedding", "musicnn", EMBEDDINGS, "What hears the music.")
+flags.DEFINE_string("codec", "demo", "Name of a known codec.")
+flags.DEFINE_string("codec_dir", None, "Folder with a codec's YAML and weights.")
+flags.DEFINE_float("clip_s", 10.0, "Length of a clip.", lower_bound=1.0)
+flags.DEFINE_integer("clips_per_file", 1, "Clips, evenly spread over a file.", lower_bound=1)
+flags.DEFINE_integer("num_tracks", None, "Take so many files only.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of tracks, halves, noise and shuffled tokens.", lower_bound=0)
+flags.DEFINE_string("cache_dir", None, "Folder for what can be used again.", required=True)
+flags.DEFINE_integer("batch_size", 8, "Clips at a time.", lower_bound=1)
+flags.DEFINE_string("output", None, "JSON file for the figures.", required=True)
+
+CONTROLS = ("real_vs_real", "codec_floor", "shuffled_tokens", "white_noise")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    cache_dir, output = Path(FLAGS.cache_dir), Path(FLAGS.output)
+    output.parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
+    embedding = load_embedding(FLAGS.embedding)
+    codec, info = load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir)
+    clips = plan()
+    with tqdm(total=len(clips), desc="real music", unit="clip") as bar:
+        reference, failures = embed_clips(
+            embedding,
+            clips,
+            cache_dir=cache_dir / "vectors",
+            batch_size=FLAGS.batch_size,
+            on_clip=lambda clip: bar.update(),
+        )
+    refuse(failures)
+    halves = split_halves(reference.clips, reference.artists, FLAGS.seed)
+    half = [clips[i] for i in halves.a]
+    with tqdm(total=2 * len(half), desc="through the codec", unit="clip") as bar:
+        audio = make_audio(
+            half,
+            codec,
+            info,
+            folder=cache_dir / "controls",
+            seed=FLAGS.seed,
+            batch_size=FLAGS.batch_size,
+            on_clip=bar.update,
+        )
+    with tqdm(total=3 * len(half), desc="controls", unit="clip") as bar:
+        controls = embed_controls(
+            embedding, reference, halves, audio, batch_size=FLAGS.batch_size, on_clip=bar.update
+        )
+    damaged = embed_damaged(embedding, half, controls.by_name["real_vs_real"], info.sample_rate)
+    sets = ControlSets(
+        controls.other_half, {**controls.by_name, **damaged}, warnings=controls.warnings
+    )
+    compared, warnings = compare_controls(sets, seed=FLAGS.seed)
+    steps = {"controls": CONTROLS} | {
+        family: ("real_vs_real", *(name_of(family, strength) for strength in strengths))
+        for family, (_, strengths) in FAMILIES.items()
+    }
+    orders = orderings(compared, steps)
+    settings = Settings(FLAGS.clip_s, FLAGS.clips_per_file, "none", RESAMPLER, FLAGS.seed)
+    figures = {
+        "embedding": dataclasses.asdict(embedding.info),
+        **dataclasses.asdict(settings),
+        "codec": dataclasses.asdict(info),
+        "compared": compared,
+        "orders": orders,
+        "warnings": warnings,
+    }
+    write_json_atomically(output, figures)
+    print_figures(figures)
+
+
+def plan() -> list[Clip]:
+    """The clips of all tracks. Raises UserError if one has none."""
+    source = sources.detect(FLAGS.reference)
+    tracks = sources.load(
+        source, FLAGS.reference, num_tracks=FLAGS.num_tracks, seed=FLAGS.seed, tell=print
+    )
+    clips, failures = plan_clips(tracks, FLAGS.clip_s, FLAGS.clips_per_file)
+    refuse(failures)
+    return clips
+
+
+def refuse(failures: Sequence) -> None:
+    if failures:
+        first = failures[0]
+        raise UserError(
+            f"{len(failures)} files cannot be used, the first is {first.path}: {first.reason}; "
+            "move them elsewhere"
+        )
+
+
+def name_of(family: str, strength: float) -> str:
+    return f"{family} {strength:g}"
+
+
+def embed_damaged(
+    embedding: Embedding, half: Sequence[Clip], real: EmbeddingSet, sample_rate: int
+) -> dict[str, EmbeddingSet]:
+    """The clips of `half`, read at the codec's rate, under all damage."""
+
+    def damaged(damage, strength: float) -> Iterator[np.ndarray]:
+        for clip in half:
+            yield damage(read_clip(clip, sample_rate), sample_rate, strength)
+
+    total = len(half) * sum(len(strengths) for _, strengths in FAMILIES.values())
+    with tqdm(total=total, desc="damaged", unit="clip") as bar:
+        return {
+            name_of(family, strength): embed_audio(
+                embedding,
+                damaged(damage, strength),
+                sample_rate,
+                ids=real.clips,
+                artists=real.artists,
+                batch_size=FLAGS.batch_size,
+                on_clip=bar.update,
+            )
+            for family, (damage, strengths) in FAMILIES.items()
+            for strength in strengths
+        }
+
+
+def print_figures(figures: dict) -> None:
+    def interval(estimate: dict | None) -> str:
+        if estimate is None:
+            return "–"
+        return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+    sizes = figures["compared"]["real_vs_real"]["generated"]
+    print(f"{sizes['n_files']} files, {sizes['n_clips']} clips a half")
+    print(f"{'':20}{'FAD':>10}{'FAD∞':>32}{'KAD':>32}")
+    for name, found in figures["compared"].items():
+        estimates = (interval(found[measure]) for measure in ("fad_infinity", "kad"))
+        print(f"{name:20}{found['fad']:10.3f}" + "".join(f"{text:>32}" for text in estimates))
+    for warning in figures["warnings"]:
+        print(f"warning: {warning}")
+    for row, by_measure in figures["orders"].items():
+        verdicts = (f"{measure}: {by_measure[measure] or '–'}" for measure in MEASURES)
+        print(f"{row}: " + ", ".join(verdicts))
+
+
+if __name__ == "__main__":
+    run_door(main)
