@@ -1,6 +1,6 @@
 """How fast this machine trains, samples, encodes, decodes and reads: a table and JSON.
 
-    python -m launch.benchmark [--config=configs/demo.py] [--parts=train,sample,codec,data]
+    python -m launch.benchmark [--config=configs/demo.py] [--parts=train,sample,codec,…]
 
 Every part runs in a process of its own, so that its peak memory is its own. Times are medians of
 several repetitions after a warm-up; on a shared machine trust ratios more than seconds.
@@ -25,14 +25,14 @@ from tokenizer_bridge.files import write_json_atomically
 from tokenizer_bridge.records import Record, TokenDataset, TokenDatasetWriter
 
 FLAGS = flags.FLAGS
-PARTS = ("train", "sample", "codec", "data")
+PARTS = ("train", "sample", "codec", "data", "embeddings")
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/demo.py", "Model, batch and length.")
 flags.DEFINE_list("parts", list(PARTS), f"Which of {', '.join(PARTS)}.")
 flags.DEFINE_integer("repeats", 7, "Timed repetitions of everything.", lower_bound=1)
 flags.DEFINE_integer("codebook_size", 4096, "Codes, without the mask.", lower_bound=2)
 flags.DEFINE_string("codec", "demo", "Codec to time; 'full-size' is the published one's size.")
-flags.DEFINE_float("clip_s", 10.0, "Length of a clip to encode and decode.", lower_bound=1.0)
+flags.DEFINE_float("clip_s", 10.0, "Length of a clip to encode, decode or embed.", lower_bound=1.0)
 flags.DEFINE_string("output", None, "JSON file for the figures.")
 flags.DEFINE_bool("in_process", False, "Run the one part given here and print its JSON.")
 
@@ -70,7 +70,8 @@ def in_process_of_its_own(part: str) -> dict[str, float]:
 
 
 def measure(part: str) -> dict[str, float]:
-    return {"train": train, "sample": sample, "codec": codec, "data": data}[part]()
+    parts = (train, sample, codec, data, embeddings)
+    return {function.__name__: function for function in parts}[part]()
 
 
 def median_seconds(run: Callable[[], object]) -> float:
@@ -235,6 +236,37 @@ def data() -> dict[str, float]:
         count = 50
         seconds = median_seconds(lambda: [next(batches) for _ in range(count)]) / count
     return {"tokens/s": config.training.batch_size * config.model.length / seconds}
+
+
+def embeddings() -> dict[str, float]:
+    """Clips of 44.1 kHz FLAC files to vectors, without a cache, in seconds of audio per second.
+
+    Files are read, hashed and resampled as for a report; all cores work.
+    """
+    import soundfile
+
+    from tokenizer_bridge.fad.clips import plan_clips, read_clip
+    from tokenizer_bridge.fad.embed import embed_clips
+    from tokenizer_bridge.fad.embeddings import EMBEDDINGS, untrained_embedding
+    from tokenizer_bridge.sources import Track
+
+    count, rate = 8, 44_100
+    rng = np.random.default_rng(0)
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        tracks = [Track(f"{i}", Path(folder) / f"{i}.flac") for i in range(count)]
+        for track in tracks:
+            noise = 0.1 * rng.standard_normal((round(2 * FLAGS.clip_s * rate), 2))
+            soundfile.write(track.path, noise, rate)
+        clips, _ = plan_clips(tracks, FLAGS.clip_s)
+        seconds_of_audio = count * FLAGS.clip_s
+        seconds = median_seconds(lambda: [read_clip(clip, 16_000) for clip in clips])
+        figures["reading alone, one core, × real time"] = seconds_of_audio / seconds
+        for name in EMBEDDINGS:
+            embedding = untrained_embedding(name)
+            seconds = median_seconds(lambda embedding=embedding: embed_clips(embedding, clips))
+            figures[f"{name}, × real time"] = seconds_of_audio / seconds
+    return figures
 
 
 def table(report: dict[str, dict[str, float]]) -> str:

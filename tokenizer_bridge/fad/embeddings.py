@@ -27,7 +27,7 @@ class EmbeddingInfo:
     sample_rate: int  # Hz
     window_s: float | None  # None: one vector a clip
     hop_s: float | None
-    weights: str = "published"  # or "own": the user's, which nothing was expected of
+    weights: str = "published"  # or "own": the user's, of any SHA-256; or "random"
 
 
 class Embedding(nn.Module):
@@ -75,19 +75,34 @@ def load_embedding(
     returns them. Raises UserError for an unknown name, and for weights that are missing (with the
     command that gets them), damaged or not the published ones.
     """
-    if name not in _NETWORKS:
-        raise UserError(f"{name}: no such embedding; choose one of {', '.join(EMBEDDINGS)}")
-    network = _NETWORKS[name]()
+    network = _network(name)
     loaded = [load_weights(part, weights) for part in network.WEIGHTS]
     for (part, place), one in zip(network.WEIGHTS.items(), loaded, strict=True):
         load_into(network.get_submodule(place), one, part)
-    info = EmbeddingInfo(
+    sha256 = "+".join(one.sha256 for one in loaded)
+    origin = "own" if any(one.own for one in loaded) else "published"
+    return Embedding(_info(name, network, sha256, origin), network.to(device))
+
+
+def untrained_embedding(name: str, device: str | torch.device = "cpu") -> Embedding:
+    """The network with random weights: as fast, and good for nothing else."""
+    network = _network(name)
+    return Embedding(_info(name, network, "0" * 64, "random"), network.to(device))
+
+
+def _network(name: str) -> nn.Module:
+    if name not in _NETWORKS:
+        raise UserError(f"{name}: no such embedding; choose one of {', '.join(EMBEDDINGS)}")
+    return _NETWORKS[name]()
+
+
+def _info(name: str, network: nn.Module, weights_sha256: str, origin: str) -> EmbeddingInfo:
+    return EmbeddingInfo(
         name=name,
-        weights_sha256="+".join(one.sha256 for one in loaded),
+        weights_sha256=weights_sha256,
         dim=network.DIM,
         sample_rate=network.SAMPLE_RATE,
         window_s=network.WINDOW_S,
         hop_s=network.WINDOW_S,
-        weights="own" if any(one.own for one in loaded) else "published",
+        weights=origin,
     )
-    return Embedding(info, network.to(device))
