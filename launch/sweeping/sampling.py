@@ -1,4 +1,8 @@
-"""Sweeps over sampling: python -m sedd_jax.sample, then launch.measure_samples, per run."""
+"""Sweeps over sampling: python -m sedd_jax.sample, then launch.measure_samples, per run.
+
+With config.reference, a folder of real music, each run's samples are decoded too and compared with
+it by tokenizer_bridge.report, without controls: its page is in the run's folder.
+"""
 
 import functools
 import json
@@ -18,9 +22,9 @@ from tokenizer_bridge.records import TokenDataset
 
 SAMPLES = "samples"  # the run's token dataset
 MEASURES_FILE = "measures.json"
-# Figures of a run come from these files of its folder: what measures samples in another way, audio
-# for instance, writes one more and is one more command of a run.
-MEASURES = (MEASURES_FILE,)
+WAVS, REPORT = "wavs", "report"  # where there is a reference
+REPORT_FILE = f"{REPORT}/report.json"
+_OF_AUDIO = ("reference", "clip_s")  # keys that are none of sedd_jax.sample's
 
 
 def default_config() -> ConfigDict:
@@ -34,6 +38,8 @@ def default_config() -> ConfigDict:
     config.seed = 0
     config.length = config_dict.placeholder(int)
     config.batch_size = config_dict.placeholder(int)
+    config.reference = config_dict.placeholder(str)  # folder of real music; no audio is made
+    config.clip_s = 6.0  # seconds of each sample and of each real file that are compared
     return config
 
 
@@ -55,6 +61,10 @@ class Sampling:
                 raise UserError(f"config.{key} is {config[key]}; it must be at least 1")
         if not 0 <= config.seed < 2**32:
             raise UserError(f"config.seed is {config.seed}; it must be from 0 to 2**32 - 1")
+        if config.reference is not None:
+            if not Path(config.reference).is_dir():
+                raise UserError(f"config.reference={config.reference}: no such folder")
+            config.reference = str(Path(config.reference).absolute())
         meta = read_meta(config.run, config.step)
         config.run = str(Path(config.run).absolute())
         config.step = meta.step  # a run that trains on would mix checkpoints
@@ -67,24 +77,40 @@ class Sampling:
         flags = [
             f"--{key}={value}"
             for key, value in run.config.items()
-            if key != "run" and value is not None
+            if key not in ("run", *_OF_AUDIO) and value is not None
         ]
         door = [sys.executable, "-m", self.module, f"--workdir={run.config.run}"]
         return [*door, *flags, f"--output={run.directory / SAMPLES}"]
 
     def after(self, run: SweepRun) -> list[list[str]]:
-        measure = [sys.executable, "-m", "launch.measure_samples", f"--workdir={run.config.run}"]
-        measure += [f"--samples={run.directory / SAMPLES}"]
-        return [[*measure, f"--output={run.directory / MEASURES_FILE}"]]
+        samples = run.directory / SAMPLES
+        measure = ["launch.measure_samples", f"--workdir={run.config.run}", f"--samples={samples}"]
+        commands = [[*measure, f"--output={run.directory / MEASURES_FILE}"]]
+        if run.config.reference is not None:
+            wavs = run.directory / WAVS
+            compare = ["tokenizer_bridge.report", f"--generated={wavs}", "--nocontrols"]
+            compare += [f"--reference=music={run.config.reference}"]
+            compare += [f"--clip_s={run.config.clip_s}", f"--output={run.directory / REPORT}"]
+            decode = ["tokenizer_bridge.decode", f"--input={samples}", f"--output={wavs}"]
+            commands += [decode, compare]
+        return [[sys.executable, "-m", *command] for command in commands]
 
     def progress(self, run: SweepRun) -> Progress:
-        measures = [read_measures(run.directory / name) for name in MEASURES]
-        if not all(measures):
+        measures = read_measures(run.directory / MEASURES_FILE)
+        report = read_measures(run.directory / REPORT_FILE)
+        if not measures or (run.config.reference is not None and not report):
             return Progress(False, "")
         origin = TokenDataset(run.directory / SAMPLES).origin
         wanted = {key: value for key, value in run.config.items() if key in origin}
-        found = origin | {"run": measures[0]["workdir"], "step": origin["checkpoint_step"]}
-        for key, value in (wanted | {"run": run.config.run, "step": run.config.step}).items():
+        wanted |= {"run": run.config.run, "step": run.config.step}
+        found = origin | {"run": measures["workdir"], "step": origin["checkpoint_step"]}
+        if run.config.reference is not None:
+            compared = report["measurements"][0]
+            wanted |= {key: run.config[key] for key in _OF_AUDIO}
+            found |= {
+                "reference": compared["reference"]["directory"], "clip_s": compared["clip_s"],
+            }  # fmt: skip
+        for key, value in wanted.items():
             if found[key] != value:
                 raise UserError(
                     f"{run.directory} holds samples of config.{key}={found[key]}, not {value}: "
@@ -100,10 +126,18 @@ class Sampling:
         return self._measures(run, "real")
 
     def _measures(self, run: SweepRun, of: str) -> dict[str, float | None]:
-        merged: dict[str, float | None] = {}
-        for name in MEASURES:
-            merged |= read_measures(run.directory / name).get(of, {})
-        return merged
+        measures = dict(read_measures(run.directory / MEASURES_FILE).get(of, {}))
+        if of == "measures" and run.config.reference is not None:
+            report = read_measures(run.directory / REPORT_FILE)
+            for compared in report.get("measurements", ()):
+                name = compared["embedding"]["name"]
+                measures |= {
+                    f"fad_{name}": compared["fad"],
+                    f"kad_{name}": compared["kad"]["value"],
+                }
+                if compared["fad_infinity"]:
+                    measures[f"fad_infinity_{name}"] = compared["fad_infinity"]["value"]
+        return measures
 
 
 @functools.cache

@@ -31,6 +31,7 @@ from tests.sedd_jax.toy import (
     write_dataset,
 )
 from tests.sedd_jax.toy_run import make_run, write_run
+from tokenizer_bridge.files import write_json_atomically
 from tokenizer_bridge.records import TokenDataset
 
 SWEEP_FILE = """
@@ -241,6 +242,37 @@ def test_samplers_on_one_checkpoint(tokens, tmp_path):
         sampling.progress(more)
 
 
+def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
+    write_run(tmp_path / "run", tokens)
+    (tmp_path / "music").mkdir()
+    sweep = SweepFile("sampler_steps.py", "sample", [{"seed": 0}])
+
+    def planned(**changes):
+        config = sampler_steps.get_config("tiny")
+        config.update(run=str(tmp_path / "run"), **changes)
+        door = Sampling()
+        return door, plan(config, (), sweep, door, tmp_path / "sweep")[0]
+
+    door, silent = planned()
+    assert [command[2] for command in door.after(silent)] == ["launch.measure_samples"]
+    door, heard = planned(reference=str(tmp_path / "music"), clip_s=5.0)
+    assert not any("music" in part or "clip_s" in part for part in door.command(heard))
+    _, decode, report = door.after(heard)
+    assert decode[2] == "tokenizer_bridge.decode" and report[2] == "tokenizer_bridge.report"
+    assert f"--reference=music={tmp_path / 'music'}" in report and "--clip_s=5.0" in report
+
+    (heard.directory / "report").mkdir(parents=True)
+    measures = {"measures": {"distinct_codes": 3}, "real": {}}
+    write_json_atomically(heard.directory / "measures.json", measures)
+    assert not door.progress(heard).is_finished  # the report is to come
+    compared = {
+        "embedding": {"name": "musicnn"}, "fad": 5.0, "fad_infinity": None, "kad": {"value": 0.5},
+    }  # fmt: skip
+    write_json_atomically(heard.directory / "report/report.json", {"measurements": [compared]})
+    assert door.history(heard) == [{"distinct_codes": 3, "fad_musicnn": 5.0, "kad_musicnn": 0.5}]
+    assert door.history(silent) == [{"distinct_codes": 3}]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -249,6 +281,7 @@ def test_samplers_on_one_checkpoint(tokens, tmp_path):
         ({"seed": -1}, "config.seed is -1; it must be from 0"),
         ({"length": 0}, "config.length is 0; it must be at least 1"),
         ({"sampler": "magic"}, "config.sampler is 'magic'; it can be euler, analytic"),
+        ({"reference": "/nowhere"}, "config.reference=/nowhere: no such folder"),
     ],
 )
 def test_bad_sampling_is_refused(tmp_path, changes, message):
