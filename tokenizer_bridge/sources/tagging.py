@@ -55,11 +55,14 @@ def _from_metadata(track: Track) -> Track:
     """A file that mutagen cannot read has no metadata; whether it is audio is seen elsewhere."""
     try:
         file = mutagen.File(track.path, easy=True)
-    except (mutagen.MutagenError, OSError):
+    except (mutagen.MutagenError, OSError, LookupError, ValueError):  # LookupError: damaged Ogg
         return track
     found = file.tags if file is not None and file.tags is not None else {}
     if isinstance(found, ID3):  # WAV and AIFF: mutagen has no easy names for theirs
-        found = {name: _id3_texts(found, frame) for name, frame in _ID3_FRAMES.items()}
+        found = {
+            name: [text for value in found.getall(frame) for text in value.text]
+            for name, frame in _ID3_FRAMES.items()
+        }
     artists = _texts(found, "artist") + _texts(found, "albumartist")
     tags = [
         f"{category}---{value}"
@@ -67,14 +70,6 @@ def _from_metadata(track: Track) -> Track:
         for value in _texts(found, name)
     ]
     return replace(track, artist=(artists or [track.artist])[0], tags=tuple(dict.fromkeys(tags)))
-
-
-def _id3_texts(found: ID3, frame: str) -> list[str]:
-    texts = []
-    for value in found.getall(frame):
-        # Genres may be numbers of a table.
-        texts += value.genres if frame == "TCON" else [str(text) for text in value.text]
-    return texts
 
 
 def _texts(found, name: str) -> list[str]:
