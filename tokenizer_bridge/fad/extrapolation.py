@@ -50,8 +50,8 @@ class Estimate:
 def fad_infinity(x: Sequence[np.ndarray], y: Sequence[np.ndarray], seed: int = 0) -> Estimate:
     """FAD extrapolated to infinitely many files; may come out slightly negative around 0.
 
-    It needs more vectors than dimensions, and is the better the more there are: `measure.py` holds
-    the bounds. Raises ValueError for fewer than 4 files on a side or a vector that is not finite.
+    With few files for the number of dimensions it keeps a part of the bias: `measure.py` has the
+    bounds. Raises ValueError for fewer than 4 files on a side or a vector that is not finite.
     """
     smaller = min(len(x), len(y))
     if smaller < 4:

@@ -15,7 +15,7 @@
       "reference": {"name": "jamendo", "n_files", "n_clips", "n_vectors"},
       "fad": 3.21,                    # plain, biased upward by finite samples
       "fad_infinity": {"value", "low", "high"} or null,
-                                      # null: fewer vectors than dimensions (a warning says so)
+                                      # null: far too few files (a warning says so)
       "kad": {"value", "low", "high"},
       "paper_compat": 1e-4 or null,   # CNN14 only: the distance of the flattened vectors
       "per_file": [{"id": "…", "fad": 12.3}, …],     # generated files, in the set's order
@@ -36,6 +36,7 @@ which a number that is never negative cannot do at 0.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -50,16 +51,21 @@ from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance
 from tokenizer_bridge.fad.paper_compat import flattened_distance
 
 # An interval is the spread of random halves of the files. With 16 files in a set it still covered
-# the truth in 98 of 100 trials; below, a half is too few files to have a spread of its own.
+# the truth in 98 of 100 trials (8 dimensions); below, a half has too few files to say much.
 MIN_FILES = 16
-# Below it intervals are honest but wide: of an FAD∞ of 0.4 times the variance about a third of it.
+# Below it intervals are wide: with covariances as musicnn's of real music, those of FAD∞ are ± 0.10
+# of the whole variance with 37 files, ± 0.04 with 75, ± 0.014 with 150.
 FEW_FILES = 100
 
-# FAD∞ by vectors for each dimension (both sets cut to the size of the smaller). Measured: below 1
-# the line in 1/k leaves a third to nine tenths of the bias, for 2,048 dimensions and 300 vectors as
-# much as the music's whole variance; from 1 to 2 up to a twentieth of it; above, none to be seen.
-MIN_VECTORS_PER_DIM = 1
-FEW_VECTORS_PER_DIM = 2
+# FAD∞ by files for each dimension, in the smaller set (windows of a file are too much alike to
+# count). A line in 1/k is the law for many files only. What it left of FAD's bias, in simulations:
+#   all dimensions alike       1.0: a half,    1.25: a quarter, 1.5: a twelfth, 2: nothing
+#   variances as 1/i           1.0: a third,   1.25: a fifth,   1.5: a tenth,   2: nothing
+#   as musicnn's of real music 0.1: a quarter, 0.2: a seventh,  from 0.4 on nothing to be seen
+# (90% of musicnn's variance is in 17 of its 200 dimensions.) So below MIN it is refused, and below
+# SAFE it may be too high.
+MIN_FILES_PER_DIM = 0.15  # 20 files for VGGish, 30 for musicnn, 308 for CNN14
+SAFE_FILES_PER_DIM = 1.5  # 192 for VGGish, 300 for musicnn, 3,072 for CNN14
 
 
 @dataclass(frozen=True)
@@ -134,10 +140,6 @@ class _Named:
             "n_vectors": len(self.all_NxD),
         }
 
-    @property
-    def vectors_per_file(self) -> float:
-        return len(self.all_NxD) / len(self.files)
-
 
 def _check(x: _Named, y: _Named) -> None:
     """Raise UserError, one line, for what makes two sets incomparable."""
@@ -167,10 +169,8 @@ def _identity(info: EmbeddingInfo) -> str:
     return f"{info.name}, {info.dim} dimensions, weights {info.weights_sha256[:12]}"
 
 
-def _vectors_per_dim(x: _Named, y: _Named) -> float:
-    """Vectors for each dimension in subsets as large as the smaller set."""
-    smaller = min(len(x.files), len(y.files))
-    return smaller * min(x.vectors_per_file, y.vectors_per_file) / x.info.dim
+def _files_per_dim(x: _Named, y: _Named) -> float:
+    return min(len(x.files), len(y.files)) / x.info.dim
 
 
 def _warn_of_few(x: _Named, y: _Named, warnings: list[str]) -> None:
@@ -179,17 +179,20 @@ def _warn_of_few(x: _Named, y: _Named, warnings: list[str]) -> None:
             warnings.append(
                 f"{one.name}: {len(one.files)} files; below {FEW_FILES} intervals are wide"
             )
-    ratio = _vectors_per_dim(x, y)
-    if ratio < MIN_VECTORS_PER_DIM:
+    ratio = _files_per_dim(x, y)
+    if ratio >= SAFE_FILES_PER_DIM:
+        return
+    few = (
+        f"{x.name} against {y.name}: {min(len(x.files), len(y.files))} files for the {x.info.dim} "
+        f"dimensions of {x.info.name}"
+    )
+    if ratio < MIN_FILES_PER_DIM:
+        least = math.ceil(MIN_FILES_PER_DIM * x.info.dim)
+        warnings.append(f"{few}: no FAD∞ below {least}, and FAD is mostly bias; use KAD")
+    else:
+        safe = math.ceil(SAFE_FILES_PER_DIM * x.info.dim)
         warnings.append(
-            f"{x.name} against {y.name}, {x.info.name}: {ratio:.2g} vectors for each of "
-            f"{x.info.dim} dimensions: no FAD∞ can be had, and FAD is mostly bias; use KAD"
-        )
-    elif ratio < FEW_VECTORS_PER_DIM:
-        warnings.append(
-            f"{x.name} against {y.name}, {x.info.name}: {ratio:.2g} vectors for each of "
-            f"{x.info.dim} dimensions: below {FEW_VECTORS_PER_DIM} FAD∞ may keep a twentieth of "
-            "FAD's bias"
+            f"{few}: below {safe} FAD∞ may be too high; compare it with controls of as many files"
         )
 
 
@@ -203,7 +206,7 @@ def _kernel_reference(reference: _Named) -> KernelReference:
 def _compare(x: _Named, y: _Named, kernel_reference: KernelReference, seed: int) -> dict:
     """All distances between two sets, and their sizes."""
     x_files, y_files = list(x.files.values()), list(y.files.values())
-    enough = _vectors_per_dim(x, y) >= MIN_VECTORS_PER_DIM
+    enough = _files_per_dim(x, y) >= MIN_FILES_PER_DIM
     extrapolated = fad_infinity(x_files, y_files, seed) if enough else None
     is_panns = x.info.name.startswith("cnn14")
     return {
