@@ -10,6 +10,7 @@ from tokenizer_bridge.fad.clips import Clip, Failure, plan_clips
 from tokenizer_bridge.fad.controls import ControlAudio, Halves, make_audio, split_halves
 from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
 from tokenizer_bridge.fad.embeddings import Embedding
+from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
@@ -35,6 +36,20 @@ class Comparison:
     @property
     def sides(self) -> tuple[Side, Side]:
         return self.generated, self.reference
+
+    def require_enough(self, with_controls: bool) -> None:
+        """Raise UserError for fewer files than distances, or halves of the reference, need."""
+        for side in self.sides:
+            count = len({clip.id for clip in side.clips})
+            if count < MIN_FILES:
+                raise UserError(
+                    f"{side.name}: {count} usable files; distances need at least {MIN_FILES}"
+                )
+            if side is self.reference and with_controls and count < 2 * MIN_FILES:
+                raise UserError(
+                    f"{side.name}: {count} usable files; controls need {MIN_FILES} in each half of "
+                    "them: add some, or leave the controls out with --nocontrols"
+                )
 
 
 @dataclass(frozen=True)

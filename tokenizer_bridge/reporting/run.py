@@ -54,6 +54,8 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     comparisons, num_files = _plan_comparisons(plan, unusable)
     if not plan.skip_unusable:
         unusable.refuse(num_files)  # what is known already, before hours of embedding
+    for comparison in comparisons:
+        comparison.require_enough(with_controls=plan.codec is not None)
     first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
     if not plan.skip_unusable:
         unusable.refuse(num_files)

@@ -184,11 +184,16 @@ def test_a_file_found_silent_while_embedding_is_refused(make, tmp_path):
         make()
 
 
-def test_too_few_files_are_one_line(make, tmp_path):
+def test_too_few_files_are_refused_before_any_work(make, tmp_path):
+    for path in sorted((tmp_path / "real").rglob("*.wav"))[31:]:
+        path.unlink()
+    with pytest.raises(UserError, match="real: 31 usable files; controls need 16 .*--nocontrols"):
+        make()
     for path in sorted((tmp_path / "new").rglob("*.wav"))[3:]:
         path.unlink()
-    with pytest.raises(UserError, match="generated: 3 files"):
+    with pytest.raises(UserError, match="generated: 3 usable files; distances need at least 16"):
         make(codec=None)
+    assert make.bars == []
 
 
 def test_more_tracks_than_there_are(make):
