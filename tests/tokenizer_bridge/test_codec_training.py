@@ -11,7 +11,8 @@ import torch
 
 from tests.tokenizer_bridge.tiny_codec import NETWORKS, write_yaml
 from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.sources import folder
+from tokenizer_bridge.files import file_sha256
+from tokenizer_bridge.sources import Track, folder
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.corpus import hold_out, load_int16
 from tokenizer_bridge.wavtokenizer.losses import MultiResolutionLoss
@@ -175,6 +176,25 @@ def test_held_out_tracks_do_not_depend_on_the_others(tmp_path):
     assert hold_out(fewer, 0.4)[1] == held
     with pytest.raises(UserError, match="at least two tracks"):
         hold_out(tracks[:1], 0.3)
+
+
+def test_splits_of_the_source_say_what_is_held_out(tmp_path):
+    tracks = [
+        Track(str(i), tmp_path, split=split)
+        for i, split in enumerate(("train", "validation", "test", "train"))
+    ]
+    train, held = hold_out(tracks, 0.5)
+    assert [t.id for t in train] == ["0", "3"] and [t.id for t in held] == ["1"]
+    with pytest.raises(UserError, match="needs tracks of the splits train and validation"):
+        hold_out(tracks[1:3], 0.5)
+
+
+def test_a_track_that_is_not_the_published_one_is_named(tmp_path):
+    soundfile.write(tmp_path / "x.wav", music(2.0), 24_000)
+    track = Track("x", tmp_path / "x.wav", sha256=file_sha256(tmp_path / "x.wav"))
+    assert len(load_int16(track, 24_000, min_seconds=1.0)) == 48_000
+    with pytest.raises(UserError, match=r"x\.wav: its SHA-256 is not the published one"):
+        load_int16(dataclasses.replace(track, sha256="ab" * 32), 24_000, min_seconds=1.0)
 
 
 def test_a_track_that_is_too_short_is_named(tmp_path):
