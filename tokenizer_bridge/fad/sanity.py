@@ -26,7 +26,9 @@ from tokenizer_bridge.fad.embed import EmbeddingSet, embed_audio, embed_clips
 from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embedding
 from tokenizer_bridge.fad.measure import ControlSets, Settings, compare_controls
 from tokenizer_bridge.fad.ordering import MEASURES, orderings
+from tokenizer_bridge.fad.weights import cache_folder, parse_weights
 from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 FLAGS = flags.FLAGS
@@ -39,7 +41,11 @@ flags.DEFINE_float("clip_s", 10.0, "Length of a clip.", lower_bound=1.0)
 flags.DEFINE_integer("clips_per_file", 1, "Clips, evenly spread over a file.", lower_bound=1)
 flags.DEFINE_integer("num_tracks", None, "Take so many files only.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of tracks, halves, noise and shuffled tokens.", lower_bound=0)
-flags.DEFINE_string("cache_dir", None, "Folder for what can be used again.", required=True)
+flags.DEFINE_multi_string(
+    "weights", [], "NAME=FILE with an embedding's weights, if they are not in a cache."
+)
+flags.DEFINE_string("cache_dir", None, "Where vectors and made audio are kept; a user's cache.")
+flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
 flags.DEFINE_integer("batch_size", 8, "Clips at a time.", lower_bound=1)
 flags.DEFINE_string("output", None, "JSON file for the figures.", required=True)
 
@@ -48,16 +54,17 @@ CONTROLS = ("real_vs_real", "codec_floor", "shuffled_tokens", "white_noise")
 
 def main(argv: list[str]) -> None:
     del argv
-    cache_dir, output = Path(FLAGS.cache_dir), Path(FLAGS.output)
+    keep_freed_memory()
+    cache_dir, output = Path(FLAGS.cache_dir or cache_folder() / "vectors"), Path(FLAGS.output)
     output.parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
-    embedding = load_embedding(FLAGS.embedding)
-    codec, info = load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir)
+    embedding = load_embedding(FLAGS.embedding, parse_weights(FLAGS.weights), FLAGS.device)
+    codec, info = load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir, device=FLAGS.device)
     clips = plan()
     with tqdm(total=len(clips), desc="real music", unit="clip") as bar:
         reference, failures = embed_clips(
             embedding,
             clips,
-            cache_dir=cache_dir / "vectors",
+            cache_dir=cache_dir,
             batch_size=FLAGS.batch_size,
             on_clip=lambda clip: bar.update(),
         )

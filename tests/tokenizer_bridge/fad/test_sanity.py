@@ -44,7 +44,7 @@ def music(tmp_path_factory):
 
 
 def run(monkeypatch, codec_dir, **given):
-    monkeypatch.setattr(sanity, "load_embedding", lambda name: Embedding(INFO, _with_weights()))
+    monkeypatch.setattr(sanity, "load_embedding", lambda *asked: Embedding(INFO, _with_weights()))
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(codec="toy", codec_dir=str(codec_dir), clip_s=1.0, **given):
