@@ -2,11 +2,14 @@
 
     python -m tokenizer_bridge.encode --source=folder --input=MUSIC --codec=demo --output=TOKENS
 
-Killed or interrupted, the same command goes on where it stopped. Files without usable audio are
-listed with the reason in OUTPUT/failures.jsonl: unreadable, empty, cut short, shorter than 0.1 s,
-samples that are not finite, or silent from end to end. Everything else is left as it is, unless
---drop_silence, --noise_reduction or --loudness_lufs ask for clean audio (tokenizer_bridge/cleaning
-says how); each record then says in `source` what was done to it.
+--source says how --input is laid out (tokenizer_bridge/sources): files in folders, MTG-Jamendo or
+Nlakh. Killed or interrupted, the same command goes on where it stopped.
+
+Files without usable audio are listed with the reason in OUTPUT/failures.jsonl: missing, unreadable,
+empty, cut short, shorter than 0.1 s, samples that are not finite, or silent from end to end; with
+--checksums, those that differ. Everything else is left as it is, unless --drop_silence,
+--noise_reduction or --loudness_lufs ask for clean audio (tokenizer_bridge/cleaning says how): then
+each record says in `source` what was done to it.
 
 Tracks longer than --window_s are encoded in overlapping windows. They change no code: measured on
 2 min of music with the demo codec from 0.5 s of overlap on, and on 30 s with a random network of
