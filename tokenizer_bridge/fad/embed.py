@@ -197,7 +197,8 @@ def _in_threads(work: Callable, items: Iterable, num_workers: int | None) -> Ite
     """`work` of each item, in their order, a few of them ahead.
 
     Reading, resampling and the networks release Python's lock. One thread each for PyTorch: on two
-    cores, twice the work of two threads that share every operation.
+    busy cores musicnn is 3 times as fast so as with two threads that share every operation, and
+    VGGish 1.4 times.
     """
     num_workers = num_workers or len(os.sched_getaffinity(0))
     torch.get_num_threads()  # fixes the number of the caller's, before the workers set theirs
