@@ -35,7 +35,7 @@ from tokenizer_bridge.reporting.markdown import as_markdown
 from tokenizer_bridge.reporting.page import as_page
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.run import Plan, make_report
-from tokenizer_bridge.reporting.table import measurement_table, paper_table, text
+from tokenizer_bridge.reporting.table import measurement_table, paper_table, text, title
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 _GENERATED = flags.DEFINE_string("generated", None, "Folder of generated audio.", required=True)
@@ -79,8 +79,9 @@ def main(argv: list[str]) -> None:
     with atomic_file(output / "report.md") as partial:
         partial.write_text(as_markdown(report), encoding="utf-8")
     write_json_atomically(output / "report.json", report)
-    for table in (paper_table(report), *map(measurement_table, report["measurements"])):
-        print(f"{text(table)}\n")
+    print(f"{text(paper_table(report))}\n")
+    for m in report["measurements"]:
+        print(f"{title(m)}\n{text(measurement_table(m))}\n")
     for line in report["warnings"]:
         print(f"mind: {line}")
     print(f"report written to {output / 'report.html'}")

@@ -7,6 +7,7 @@ from tokenizer_bridge.reporting.table import (
     measurement_table,
     paper_table,
     settings_table,
+    title,
 )
 
 
@@ -19,7 +20,7 @@ def as_markdown(report: Mapping) -> str:
     parts += [f"- {line}" for line in report["warnings"]]
     parts += ["## Table 2", markdown(paper_table(report))]
     for m in report["measurements"]:
-        parts += [f"## {m['embedding']['name']} against {m['reference']['name']}"]
+        parts += [f"## {title(m)}"]
         parts += [markdown(measurement_table(m)), markdown(settings_table(report, m))]
     if report["unusable"]:
         parts += ["## Left out", f"{len(report['unusable'])} files could not be used:"]

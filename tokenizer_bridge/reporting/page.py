@@ -9,7 +9,7 @@ import numpy as np
 from tokenizer_bridge.pages.pictures import player, spectrogram
 from tokenizer_bridge.pages.template import render
 from tokenizer_bridge.reporting import plots
-from tokenizer_bridge.reporting.table import measurement_table, paper_table, settings_table
+from tokenizer_bridge.reporting.table import measurement_table, paper_table, settings_table, title
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ def as_page(report: Mapping, shown: Sequence[Shown]) -> str:
         marked = {heard.rank: heard.fad for heard in show.heard}
         sections.append(
             {
-                "title": f"{measurement['embedding']['name']} against "
-                f"{measurement['reference']['name']}",
+                "title": title(measurement),
                 "table": measurement_table(measurement),
                 "settings": settings_table(report, measurement),
                 "distances": plots.distances(measurement),

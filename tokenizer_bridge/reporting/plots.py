@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from tokenizer_bridge.pages.pictures import COLOURS, INK, plot
 from tokenizer_bridge.reporting.projection import fit_projection
-from tokenizer_bridge.reporting.table import CONTROL_NAMES, number
+from tokenizer_bridge.reporting.table import CONTROL_NAMES, number, title
 
 GENERATED, REFERENCE = "generated", "reference"
 _COLOUR_OF = {
@@ -48,7 +48,7 @@ def distances(measurement: Mapping) -> Markup:
             axes.axvline(0, color=INK, linewidth=0.8)
             axes.margins(x=0.2)
 
-    return plot(draw, 9, 0.8 + 0.32 * len(bars), f"Distances, {_title(measurement)}")
+    return plot(draw, 9, 0.8 + 0.32 * len(bars), f"Distances, {title(measurement)}")
 
 
 def per_file(measurement: Mapping, marked: Mapping[str, float]) -> Markup:
@@ -65,7 +65,7 @@ def per_file(measurement: Mapping, marked: Mapping[str, float]) -> Markup:
             axes.text(value, top, name, ha="center", va="bottom", fontsize=8)
         axes.set(xlabel="FAD of a file's vectors against the reference", ylabel="files")
 
-    return plot(draw, 5.5, 2.6, f"Distances of single files, {_title(measurement)}")
+    return plot(draw, 5.5, 2.6, f"Distances of single files, {title(measurement)}")
 
 
 def projection(measurement: Mapping, vectors: Mapping[str, np.ndarray]) -> Markup:
@@ -105,7 +105,7 @@ def projection(measurement: Mapping, vectors: Mapping[str, np.ndarray]) -> Marku
         handles, labels = far.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", markerscale=1.8, ncols=4)
 
-    return plot(draw, 9, 3.9, f"Embeddings, {_title(measurement)}")
+    return plot(draw, 9, 3.9, f"Embeddings, {title(measurement)}")
 
 
 def _bar(axes, y: int, estimate: Mapping, colour: str) -> None:
@@ -126,10 +126,6 @@ def _say(axes, y: int, value: float, right_of: float) -> None:
 def _spread(vectors_NxD: np.ndarray) -> np.ndarray:
     places = np.linspace(0, len(vectors_NxD) - 1, min(_MAX_POINTS, len(vectors_NxD)))
     return vectors_NxD[places.round().astype(int)]
-
-
-def _title(measurement: Mapping) -> str:
-    return f"{measurement['embedding']['name']} against {measurement['reference']['name']}"
 
 
 def best_median_worst(entries: Sequence[Mapping]) -> dict[str, Mapping]:

@@ -157,7 +157,15 @@ def _report(
     measurements: Sequence[dict],
     unusable: Unusable,
 ) -> dict:
-    warnings = list(dict.fromkeys(line for m in measurements for line in m["warnings"]))
+    warnings = [
+        f"{m['embedding']['name']}: {m['embedding']['weights']} weights, not the published ones: "
+        "nothing published compares with its figures"
+        for m in measurements
+        if m["embedding"]["weights"] != "published"
+    ]
+    warnings = list(
+        dict.fromkeys(warnings + [line for m in measurements for line in m["warnings"]])
+    )
     if unusable:
         warnings.append(f"{len(unusable)} files were left out; they are listed at the end")
     settings = {"codec": "none: no controls"}

@@ -99,7 +99,7 @@ def settings_table(report: Mapping, measurement: Mapping) -> Table:
     )
     rows = [
         ("embedding", f"{embedding['name']}, {embedding['dim']} dimensions"),
-        ("weights, SHA-256", embedding["weights_sha256"]),
+        (f"weights ({embedding['weights']}), SHA-256", embedding["weights_sha256"]),
         ("audio", f"{embedding['sample_rate']:,} Hz mono, {window}"),
         ("clips", f"{measurement['clip_s']:g} s; {_clips_per_file(measurement)} a file"),
         ("resampler", measurement["resampler"]),
@@ -132,6 +132,11 @@ def markdown(table: Table) -> str:
     lines = [table.head, ("---", *("---:" for _ in table.head[1:])), *table.rows]
     text = "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
     return f"{text}\n\n{' '.join(table.notes)}".rstrip()
+
+
+def title(measurement: Mapping) -> str:
+    """What is compared with what."""
+    return f"{measurement['embedding']['name']} against {measurement['reference']['name']}"
 
 
 def text(table: Table) -> str:

@@ -34,7 +34,7 @@ def measurement(embedding: str, reference: str, source: str = "folder", value: f
     return {
         "embedding": {
             "name": embedding, "weights_sha256": "ab" * 32, "dim": 8, "sample_rate": 16_000,
-            "window_s": 3.0, "hop_s": 3.0,
+            "window_s": 3.0, "hop_s": 3.0, "weights": "published",
         },
         "clip_s": 10.0, "clips_per_file": 1, "loudness": "none", "resampler": "sinc", "seed": 0,
         "confidence": 0.95,

@@ -36,8 +36,8 @@ class Bands(torch.nn.Module):
         return torch.stack([band.sum(-1) for band in power.chunk(3, -1)], -1).add(1e-6).log()
 
 
-def bands(name: str = "bands") -> Embedding:
-    info = EmbeddingInfo(name, "ab" * 32, 3, RATE, 0.1, 0.1)
+def bands(name: str = "bands", weights: str = "published") -> Embedding:
+    info = EmbeddingInfo(name, "ab" * 32, 3, RATE, 0.1, 0.1, weights)
     return Embedding(info, Bands())
 
 
@@ -127,7 +127,7 @@ def test_two_embeddings_and_two_references_give_four_measurements(make, tmp_path
         Reference("other", "folder", str(tmp_path / "other")),
     ]
     report, shown = make(
-        [bands(), bands("again")],
+        [bands(), bands("again", "own")],
         references=references,
         clip_s={"real": 0.5, "other": 0.3},
         clips_per_file={"generated": 2, "real": 1, "other": 1},
@@ -144,6 +144,9 @@ def test_two_embeddings_and_two_references_give_four_measurements(make, tmp_path
     ]  # fmt: skip
     assert report["measurements"][2]["reference"]["n_files"] == FILES - 1
     assert len(shown) == 4
+    assert [line for line in report["warnings"] if "not the published" in line] == [
+        "again: own weights, not the published ones: nothing published compares with its figures"
+    ]
 
 
 @pytest.fixture
