@@ -35,9 +35,9 @@ from tokenizer_bridge.encode_job import (
     EncodeJob,
     assemble,
     begin,
-    count_failures,
     encode_shard,
     num_left,
+    read_failures,
 )
 from tokenizer_bridge.encode_workers import CodecChoice, run_workers
 from tokenizer_bridge.errors import UserError, run_door
@@ -162,10 +162,11 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
         records = (record for split in dataset.splits for record in dataset.records(split))
         figures = ((record.duration_s, record.source["cleaning"]) for record in records)
         text += "".join(f"\n{line}" for line in job.cleaning.summary(figures))
-    if failures := count_failures(job):
+    if failures := read_failures(job):
+        first = failures[0]
         text += (
-            f"\n{failures} of {len(job.tracks)} files could not be used: the reasons are in "
-            f"{job.output / FAILURES_FILE}"
+            f"\n{len(failures)} of {len(job.tracks)} files could not be used, the first is "
+            f"{first['id']} ({first['reason']}): all are in {job.output / FAILURES_FILE}"
         )
     return text
 

@@ -141,10 +141,10 @@ def assemble(job: EncodeJob) -> TokenDataset | None:
         return dataset
 
 
-def count_failures(job: EncodeJob) -> int:
-    """How many files could not be used, by the list in the output directory."""
+def read_failures(job: EncodeJob) -> list[dict[str, str]]:
+    """Files that could not be used, {id, file, reason}, as the output directory lists them."""
     with open(job.output / FAILURES_FILE, encoding="utf-8") as file:
-        return sum(1 for _ in file)
+        return [json.loads(line) for line in file]
 
 
 def _find_whole(job: EncodeJob) -> TokenDataset | None:

@@ -172,7 +172,7 @@ def test_the_door(audio, tmp_path, tsv, codec_dir, run_door):
     outcome = run_door(ENCODE, *arguments)
     assert outcome.code == 0, outcome.err
     assert f"1 of 6 files are missing, the first is {audio}/48/948.mp3" in outcome.out
-    assert "2 of 6 files could not be used" in outcome.out
+    assert "2 of 6 files could not be used, the first is track_0000948 (missing, " in outcome.out
     lines = (tmp_path / "out/failures.jsonl").read_text().splitlines()
     reasons = {entry["id"]: entry["reason"] for entry in map(json.loads, lines)}
     assert reasons.keys() == {"track_0000948", "track_1421614"}
