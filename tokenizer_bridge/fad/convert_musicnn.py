@@ -1,11 +1,13 @@
 """Converts the published weights of musicnn (TensorFlow) to safetensors, as they are shipped.
 
-    pip install tensorflow-cpu musicnn==0.1.0 --no-deps
+    pip install tensorflow-cpu safetensors && pip install --no-deps musicnn==0.1.0
     python -m tokenizer_bridge.fad.convert_musicnn --input=SITE_PACKAGES/musicnn/MSD_musicnn/ \\
         --output=tokenizer_bridge/assets/musicnn/model.safetensors
 
-Needs TensorFlow, of whose environment nothing else here is a part: run it in one of its own. Values
-are copied as they are (float32), axes brought into PyTorch's order; the optimizer's are left out.
+Needs TensorFlow (2.21 was used) in an environment of its own; nothing else here does. Values are
+copied as they are (float32), axes brought into PyTorch's order; the optimizer's are left out. The
+shipped file was made from a checkpoint whose data file has the SHA-256
+8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6.
 """
 
 import numpy as np
