@@ -116,8 +116,16 @@ def test_dead_units_and_doubled_vectors_cost_no_precision():
     x[:, :10] = rng.standard_normal((1000, 10))
     rotated = x @ random_rotation(300, seed=1)
     assert fad(2 * rotated, rotated) == pytest.approx(
-        np.square(rotated.mean(0)).sum() + fit_gaussian(x).variance, rel=RTOL
+        np.square(rotated.mean(0)).sum() + x.var(0, ddof=1).sum(), rel=RTOL
     )
+
+
+@pytest.mark.parametrize("smallest", [1e-3, 3e-8, 1e-12])
+def test_variances_of_very_different_sizes(smallest):
+    """The same vectors at 1 and at 3 times their size: 4 tr Σ, however ill-conditioned Σ is."""
+    x = np.random.default_rng(0).standard_normal((500, 60)) * np.geomspace(1, smallest, 60)
+    x = (x - x.mean(0)) @ random_rotation(60, seed=0)
+    assert fad(3 * x, x) == pytest.approx(4 * x.var(0, ddof=1).sum(), rel=1e-9)
 
 
 def test_what_is_no_covariance_is_refused():
