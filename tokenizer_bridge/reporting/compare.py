@@ -98,15 +98,17 @@ class Unusable:
 
 
 def generated_tracks(directory: str) -> list[Track]:
-    """Every audio file of a folder. Raises UserError without any."""
-    return [replace(track, artist=None) for track in sources.load("folder", directory)]
+    """Every audio file of a folder; folders name no artists here. Raises UserError without any."""
+    tracks = _load("--generated=", "folder", directory)
+    return [replace(track, artist=None) for track in tracks]
 
 
 def reference_tracks(
     reference: Reference, num_tracks: int, seed: int, metadata: str | None = None
 ) -> list[Track]:
     """Tracks of a reference, `num_tracks` of them (0: all) as the seed has it. Raises UserError."""
-    tracks = sources.load(reference.source, reference.directory, metadata=metadata)
+    flag = f"--reference={reference.name}="
+    tracks = _load(flag, reference.source, reference.directory, metadata)
     if num_tracks > len(tracks):
         raise UserError(
             f"--num_reference={num_tracks}: {reference.name} has only {len(tracks)} tracks"
@@ -159,3 +161,11 @@ def make_controls(
         on_clip=on_clip,
     )
     return halves, audio
+
+
+def _load(flag: str, source: str, directory: str, metadata: str | None = None) -> list[Track]:
+    """Tracks of a source. Its errors speak of --input, which is called otherwise here."""
+    try:
+        return sources.load(source, directory, metadata=metadata)
+    except UserError as error:
+        raise UserError(str(error).replace("--input=", flag)) from error

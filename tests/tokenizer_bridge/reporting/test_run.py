@@ -202,3 +202,11 @@ def test_too_few_files_are_refused_before_any_work(make, tmp_path):
 def test_more_tracks_than_there_are(make):
     with pytest.raises(UserError, match="--num_reference=99: real has only 36 tracks"):
         make(num_tracks={"real": 99})
+
+
+def test_folders_without_music_are_named_by_their_flag(make, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="^--generated=.*none: no audio files"):
+        make(generated=str(tmp_path / "none"))
+    with pytest.raises(UserError, match="^--reference=real=.*none: no audio files"):
+        make(references=[Reference("real", "folder", str(tmp_path / "none"))])
