@@ -1,5 +1,6 @@
 """What is compared with what: files of both sides to clips, clips to vectors and controls."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,14 +8,12 @@ from pathlib import Path
 from tokenizer_bridge import sources
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.clips import Clip, Failure, plan_clips
-from tokenizer_bridge.fad.controls import ControlAudio, Halves, make_audio, split_halves
+from tokenizer_bridge.fad.controls import Halves, split_halves
 from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.sources import Track
-from tokenizer_bridge.wavtokenizer.network import WavTokenizer
-from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
 
 @dataclass(frozen=True)
@@ -140,27 +139,28 @@ def embed_side(
     return vectors
 
 
-def make_controls(
-    reference: Side,
-    codec: WavTokenizer,
-    info: CodecInfo,
-    options: EmbedOptions,
-    seed: int,
-    on_clip: Callable[[], None],
-) -> tuple[Halves, ControlAudio]:
-    """A reference's halves, and the controls' audio made from one of them."""
-    ids, artists = zip(*((clip.id, clip.artist) for clip in reference.clips), strict=True)
-    halves = split_halves(ids, artists, seed)
-    audio = make_audio(
-        [reference.clips[i] for i in halves.a],
-        codec,
-        info,
-        folder=options.cache_dir / "controls",
-        seed=seed,
-        batch_size=options.batch_size,
-        on_clip=on_clip,
+def control_halves(comparison: Comparison, seed: int) -> Halves:
+    """The halves of a reference that controls are made of.
+
+    Of the first, which is turned into other sounds, no more files are taken than were generated:
+    controls are then sets as large as the generated one, and a large reference makes no more work.
+    """
+    ids, artists = zip(
+        *((clip.id, clip.artist) for clip in comparison.reference.clips), strict=True
     )
-    return halves, audio
+    halves = split_halves(ids, artists, seed)
+    count = len({clip.id for clip in comparison.generated.clips})
+    kept = _draw({ids[i] for i in halves.a}, count, seed)
+    return replace(halves, a=tuple(i for i in halves.a if ids[i] in kept))
+
+
+def _draw(ids: set[str], count: int, seed: int) -> set[str]:
+    """At most `count` of the ids, those with the lowest hash of seed and id."""
+
+    def key(id: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{id}".encode()).digest()
+
+    return set(sorted(ids, key=key)[:count])
 
 
 def _load(flag: str, source: str, directory: str, metadata: str | None = None) -> list[Track]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenizer_bridge.audio import RESAMPLER
-from tokenizer_bridge.fad.controls import embed_controls
+from tokenizer_bridge.fad.controls import ControlAudio, Halves, embed_controls, make_audio
 from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import Embedding
-from tokenizer_bridge.fad.measure import Settings, measure
+from tokenizer_bridge.fad.measure import ControlSets, Settings, measure
 from tokenizer_bridge.reporting import compare
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Unusable
@@ -72,10 +72,7 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     for i, (reference, comparison) in enumerate(zip(plan.references, comparisons, strict=True)):
         made = None
         if plan.codec:
-            with bar(f"controls of {reference.name}", len(comparison.reference.clips)) as step:
-                made = compare.make_controls(
-                    comparison.reference, *plan.codec, plan.options, plan.seed, step
-                )
+            made = _make_controls(plan, comparison, bar)
         for embedding, by_comparison in zip(embeddings, vectors, strict=True):
             generated, real = by_comparison[i]
             controls = None
@@ -127,13 +124,28 @@ def _embed_all(
         ]
 
 
+def _make_controls(plan: Plan, comparison: Comparison, bar: Bar) -> tuple[Halves, ControlAudio]:
+    """A reference's halves, and what is made of the first of them."""
+    halves = compare.control_halves(comparison, plan.seed)
+    with bar(f"controls of {comparison.reference.name}", 2 * len(halves.a)) as step:
+        audio = make_audio(
+            [comparison.reference.clips[i] for i in halves.a],
+            *plan.codec,
+            folder=plan.options.cache_dir / "controls",
+            seed=plan.seed,
+            batch_size=plan.options.batch_size,
+            on_clip=step,
+        )
+    return halves, audio
+
+
 def _measure(
     plan: Plan,
     reference: Reference,
     comparison: Comparison,
     generated: EmbeddingSet,
     real: EmbeddingSet,
-    controls,
+    controls: ControlSets | None,
 ) -> dict:
     per_file = {name: plan.clips_per_file[name] for name in (GENERATED, reference.name)}
     lufs = plan.options.loudness

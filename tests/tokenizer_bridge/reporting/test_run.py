@@ -99,6 +99,7 @@ def test_a_whole_report(make, tmp_path):
     # Low-passed noise is further from noise than noise is; silence is furthest.
     controls = m["controls"]
     assert controls["real_vs_real"]["fad"] < m["fad"] < controls["silence"]["fad"]
+    assert {c["generated"]["n_files"] for c in controls.values()} == {18}  # half of the reference
     assert report["unusable"] == []
     # What the page shows: a vector a clip, and the files at the ends of the ranking.
     vectors = {name: v.shape for name, v in shown[0].vectors.items()}
@@ -109,6 +110,15 @@ def test_a_whole_report(make, tmp_path):
     assert all(len(heard.audio_T) == RATE // 2 for heard in shown[0].heard)
     assert all(steps == total for _, total, steps in make.bars), make.bars
     assert "<svg" in as_page(report, shown) and "| white noise |" in as_markdown(report)
+
+
+def test_controls_take_no_more_files_than_were_generated(make, tmp_path):
+    for path in sorted((tmp_path / "new").rglob("*.wav"))[16:]:
+        path.unlink()
+    controls = make()[0]["measurements"][0]["controls"]
+    sizes = {(c["generated"]["n_files"], c["reference"]["n_files"]) for c in controls.values()}
+    assert sizes == {(16, 18)}
+    assert dict((title, total) for title, total, _ in make.bars)["controls of real"] == 2 * 2 * 16
 
 
 def test_done_again_from_the_cache_it_is_the_same(make):
