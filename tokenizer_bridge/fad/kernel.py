@@ -10,10 +10,11 @@ needs no extrapolation, and far fewer files than FAD (Gretton et al. 2012, lemma
 
 The interval is that of extrapolation.py: random halves of the files.
 
-Sets are sequences of files, each (W, D). F, G files; N, M vectors; R random halves.
+Sets are sequences of files, each (W, D). F, G files; N, M vectors; R choices of files. Memory is
+that of a block of the kernel, however large the sets are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -27,17 +28,21 @@ _BLOCK = 2**23  # kernel values at a time: 64 MB
 
 
 class KernelReference:
-    """A reference set with what does not depend on the set that is compared to it."""
+    """A reference set with what does not depend on the set that is compared to it.
 
-    def __init__(self, files: Sequence[np.ndarray]):
-        """Raises ValueError for fewer than 4 files, or if more than half of all pairs are equal."""
+    seed: of the halves that intervals come from. Raises ValueError for fewer than 4 files, or if
+    more than half of all pairs of vectors are equal.
+    """
+
+    def __init__(self, files: Sequence[np.ndarray], seed: int = 0):
         if len(files) < 4:
             raise ValueError(f"needs at least 4 files, not {len(files)}")
         self.files = files
         self.bandwidth = median_distance(np.concatenate(files))
         if self.bandwidth == 0:
             raise ValueError("most of the reference's vectors are equal: KAD has no scale")
-        self.within_GxG = _kernel_sums(files, files, self.bandwidth)
+        self.chosen_GxR = _choices(len(files), np.random.default_rng((seed, 1)))
+        self.within_R = _mean_within(files, self.chosen_GxR, self.bandwidth)
 
 
 def kernel_distance(x: Sequence[np.ndarray], reference: KernelReference, seed: int = 0) -> Estimate:
@@ -47,18 +52,13 @@ def kernel_distance(x: Sequence[np.ndarray], reference: KernelReference, seed: i
     """
     if len(x) < 4:
         raise ValueError(f"needs at least 4 files, not {len(x)}")
-    y = reference.files
-    sums = (
-        _kernel_sums(x, x, reference.bandwidth),
-        reference.within_GxG,
-        _kernel_sums(x, y, reference.bandwidth),
+    chosen_FxR = _choices(len(x), np.random.default_rng((seed, 0)))
+    mmd_R = SCALE * (
+        _mean_within(x, chosen_FxR, reference.bandwidth)
+        + reference.within_R
+        - 2 * _mean_between(x, chosen_FxR, reference)
     )
-    sizes_F, sizes_G = _sizes(x), _sizes(y)
-    whole = _mmd2(*sums, sizes_F, sizes_G, np.ones((len(x), 1)), np.ones((len(y), 1)))
-    rng = np.random.default_rng(seed)
-    halves_FxR, halves_GxR = _random_halves(len(x), rng), _random_halves(len(y), rng)
-    spread = np.std(_mmd2(*sums, sizes_F, sizes_G, halves_FxR, halves_GxR), ddof=1)
-    value, margin = SCALE * float(whole[0]), SCALE * _NORMAL * float(spread)
+    value, margin = float(mmd_R[0]), float(_NORMAL * np.std(mmd_R[1:], ddof=1))
     return Estimate(value, value - margin, value + margin)
 
 
@@ -71,46 +71,44 @@ def median_distance(vectors_NxD: np.ndarray) -> float:
     return float(np.median(np.sqrt(squared_KxK[np.triu_indices(count, k=1)].clip(0))))
 
 
-def _mmd2(
-    within_FxF: np.ndarray,
-    within_GxG: np.ndarray,
-    between_FxG: np.ndarray,
-    sizes_F: np.ndarray,
-    sizes_G: np.ndarray,
-    chosen_FxR: np.ndarray,
-    chosen_GxR: np.ndarray,
+def _choices(num_files: int, rng: np.random.Generator) -> np.ndarray:
+    """(num_files, R): 1 for the files that count: all of them, then those of random halves."""
+    ranks_FxR = rng.random((num_files, 1 + _HALVES)).argsort(0).argsort(0)
+    chosen_FxR = (ranks_FxR < num_files // 2).astype(np.float64)
+    chosen_FxR[:, 0] = 1
+    return chosen_FxR
+
+
+def _mean_within(files: Sequence[np.ndarray], chosen_FxR: np.ndarray, bandwidth: float):
+    """Mean kernel (R,) over the pairs of vectors of two different files, for every choice."""
+    total_R = np.zeros(chosen_FxR.shape[1])
+    for rows, sums_BxF in _kernel_sums(files, files, bandwidth):
+        sums_BxF[range(len(sums_BxF)), range(rows.start, rows.stop)] = 0  # a file with itself
+        total_R += np.einsum("br,br->r", chosen_FxR[rows], sums_BxF @ chosen_FxR)
+    sizes_F = _sizes(files)
+    return total_R / ((sizes_F @ chosen_FxR) ** 2 - sizes_F**2 @ chosen_FxR)
+
+
+def _mean_between(
+    x: Sequence[np.ndarray], chosen_FxR: np.ndarray, reference: KernelReference
 ) -> np.ndarray:
-    """Unbiased MMD² (R,) of R choices (1 or 0) of files, from sums of the kernel over files."""
-
-    def mean_within(sums_FxF: np.ndarray, sizes_F: np.ndarray, chosen_FxR: np.ndarray):
-        total_R = np.einsum("fr,fr->r", chosen_FxR, sums_FxF @ chosen_FxR)
-        pairs_R = (sizes_F @ chosen_FxR) ** 2
-        # Without the pairs inside a file.
-        return (total_R - np.diag(sums_FxF) @ chosen_FxR) / (pairs_R - sizes_F**2 @ chosen_FxR)
-
-    between_R = np.einsum("fr,fr->r", chosen_FxR, between_FxG @ chosen_GxR)
-    pairs_R = (sizes_F @ chosen_FxR) * (sizes_G @ chosen_GxR)
-    return (
-        mean_within(within_FxF, sizes_F, chosen_FxR)
-        + mean_within(within_GxG, sizes_G, chosen_GxR)
-        - 2 * between_R / pairs_R
-    )
+    """Mean kernel (R,) over the pairs of a vector of either set, for every choice."""
+    total_R = np.zeros(chosen_FxR.shape[1])
+    for rows, sums_BxG in _kernel_sums(x, reference.files, reference.bandwidth):
+        total_R += np.einsum("br,br->r", chosen_FxR[rows], sums_BxG @ reference.chosen_GxR)
+    pairs_R = (_sizes(x) @ chosen_FxR) * (_sizes(reference.files) @ reference.chosen_GxR)
+    return total_R / pairs_R
 
 
-def _random_halves(num_files: int, rng: np.random.Generator) -> np.ndarray:
-    """(num_files, R): 1 for the files of a half, 0 for the others."""
-    ranks_FxR = rng.random((num_files, _HALVES)).argsort(0).argsort(0)
-    return (ranks_FxR < num_files // 2).astype(np.float64)
-
-
-def _kernel_sums(x: Sequence[np.ndarray], y: Sequence[np.ndarray], bandwidth: float) -> np.ndarray:
-    """(F, G): the kernel summed over the vectors of two files each, in blocks of whole files."""
+def _kernel_sums(
+    x: Sequence[np.ndarray], y: Sequence[np.ndarray], bandwidth: float
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of B files of x: which, and (B, G) the kernel summed over the vectors of two files."""
     centre_D = np.concatenate(y).mean(0)
     scale = 1 / (np.sqrt(2) * bandwidth)
     x, y = ([scale * (file - centre_D) for file in files] for files in (x, y))
     right_ExM = _right_factor(np.concatenate(y))
     y_starts = _starts(y)
-    sums_FxG = np.empty((len(x), len(y)))
     first = 0
     while first < len(x):
         last, rows = first + 1, len(x[first])
@@ -121,9 +119,8 @@ def _kernel_sums(x: Sequence[np.ndarray], y: Sequence[np.ndarray], bandwidth: fl
         kernel_NxM = -_left_factor(np.concatenate(block)) @ right_ExM
         np.exp(kernel_NxM, out=kernel_NxM)
         by_file_NxG = np.add.reduceat(kernel_NxM, y_starts, axis=1)
-        sums_FxG[first:last] = np.add.reduceat(by_file_NxG, _starts(block))
+        yield slice(first, last), np.add.reduceat(by_file_NxG, _starts(block))
         first = last
-    return sums_FxG
 
 
 def _sizes(files: Sequence[np.ndarray]) -> np.ndarray:
