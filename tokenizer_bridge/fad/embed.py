@@ -89,7 +89,7 @@ def embed_clips(
                 return _Outcome(clip, vectors_WxD=cached_WxD)
             return _Outcome(clip, key, read_clip(clip, info.sample_rate, loudness))
         except (AudioError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = getattr(error, "strerror", None) or str(error)
             return _Outcome(clip, failure=Failure(clip.path, clip.id, reason))
 
     def embed_batch(batch: Sequence[Clip]) -> list[_Outcome]:

@@ -10,9 +10,10 @@ import torch
 
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad import weights as weights_lib
+from tokenizer_bridge.fad.cnn14 import Cnn14At16k
 from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding
 from tokenizer_bridge.fad.vggish import VggishPca
-from tokenizer_bridge.fad.weights import load_into, load_weights, parse_weights
+from tokenizer_bridge.fad.weights import LoadedWeights, load_into, load_weights, parse_weights
 
 SHIPPED = weights_lib.ASSETS / "musicnn/model.safetensors"
 
@@ -120,6 +121,21 @@ def test_a_training_checkpoint_with_arrays_of_an_older_numpy(tmp_path, module):
     assert b"numpy._core.multiarray\n" in content
     path.write_bytes(content.replace(b"numpy._core.multiarray\n", module + b".multiarray\n"))
     assert list(load_weights("cnn14-16k", {"cnn14-16k": f"own:{path}"}).tensors) == ["fc1.bias"]
+
+
+def test_parts_of_published_checkpoints_that_are_not_needed():
+    """The front end's constants and the tags' layer; anything else that is unknown is an error."""
+    published = Cnn14At16k().state_dict() | {
+        "spectrogram_extractor.stft.conv_real.weight": torch.zeros(257, 1, 512),
+        "logmel_extractor.melW": torch.zeros(257, 64),
+        "fc_audioset.bias": torch.zeros(527),
+    }
+    network = Cnn14At16k()
+    load_into(network, LoadedWeights(published, "", own=False), "cnn14-16k")
+    assert torch.equal(network.fc1.weight, published["fc1.weight"])
+    for wrong in (published | {"fc2.bias": torch.zeros(3)}, {"fc1.bias": torch.zeros(2048)}):
+        with pytest.raises(UserError, match="given for cnn14-16k are not of its network: "):
+            load_into(network, LoadedWeights(wrong, "", own=False), "cnn14-16k")
 
 
 class Code:
