@@ -61,10 +61,9 @@ FEW_FILES = 100
 # count). A line in 1/k is the law for many files only. What it left of FAD's bias, in simulations:
 #   all dimensions alike       1.0: a half,    1.25: a quarter, 1.5: a twelfth, 2: nothing
 #   variances as 1/i           1.0: a third,   1.25: a fifth,   1.5: a tenth,   2: nothing
-#   as musicnn's of real music 0.1: a quarter, 0.15: a seventh, from 0.4 on nothing to be seen
+#   as musicnn's of real music 0.1: a quarter, 0.15: a seventh, 0.4: a twentieth, 0.75: nothing
 # (90% of musicnn's variance is in 17 of its 200 dimensions; with 30 files the interval covered 0 in
-# 99 of 100 trials.) So below MIN it is refused, and below
-# SAFE it may be too high.
+# 99 of 100 trials.) So below MIN it is refused, and below SAFE it may be too high.
 MIN_FILES_PER_DIM = 0.15  # 20 files for VGGish, 30 for musicnn, 308 for CNN14
 SAFE_FILES_PER_DIM = 1.5  # 192 for VGGish, 300 for musicnn, 3,072 for CNN14
 
