@@ -78,13 +78,11 @@ def htk_mel(
 ) -> np.ndarray:
     """(S, M) triangles of height 1, linear in mels rather than Hz, on HTK's mel scale.
 
-    mel = 1127·ln(1 + Hz/700); the zero frequency has no weight: as in Google's VGGish.
+    mel = 1127·ln(1 + Hz/700), as in Google's VGGish.
     """
     frequencies_S = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     edges = np.linspace(_htk_mels(low_hz), _htk_mels(high_hz), num_mels + 2)
-    weights_SxM = _triangles(_htk_mels(frequencies_S), edges)
-    weights_SxM[0] = 0
-    return weights_SxM
+    return _triangles(_htk_mels(frequencies_S), edges)
 
 
 def _triangles(points_S: np.ndarray, edges: np.ndarray) -> np.ndarray:
