@@ -50,7 +50,7 @@ def test_mistakes_are_one_line_and_leave_no_report(music, run_door):
     (music / "real/03.flac").write_bytes((music / "real/03.flac").read_bytes()[:3000])
     (music / "none").mkdir()
     for more, text in (
-        ((), "1 of 32 files cannot be used, the first of mine: "),
+        (("--nocontrols",), "1 of 32 files cannot be used, the first of mine: "),
         (("--embeddings=vggisch",), "error: vggisch: no such embedding"),
         (("--clip_s=other=3",), "no set is called 'other'"),
         ((f"--codec_dir={music / 'none'}",), "error: "),
