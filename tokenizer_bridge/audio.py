@@ -6,6 +6,7 @@ left as they are: quiet music stays quiet, and floating-point files may peak abo
 
 import io
 import math
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -227,7 +228,7 @@ def _open(path: Path) -> soundfile.SoundFile:
     if path.stat().st_size == 0:
         raise AudioError("empty: 0 bytes")
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # names are bytes, and need not be text
     except (soundfile.SoundFileError, OSError) as error:
         detail = getattr(error, "error_string", None) or str(error)
         # libsndfile says so of every stranger named .mp3.

@@ -1,6 +1,7 @@
 """What every door here does with a mistake of the user: one clear line and exit code 1."""
 
 import errno
+import io
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -61,6 +62,10 @@ def run_door(main: Callable[[list[str]], int | None], positionals: Sequence[str]
     (Ctrl-C) exits with 130. positionals: names of the arguments that are no flags; `main` gets
     exactly so many behind the program's name. Others are refused.
     """
+
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters; that is no error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     def guarded(argv: list[str]) -> int:
         try:

@@ -24,6 +24,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from tokenizer_bridge.cleaning import check_target
 from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.fad.embeddings import load_embedding
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights
@@ -91,6 +92,7 @@ def plan() -> Plan:
     """What the flags ask for. Raises UserError."""
     references = parse_references(_REFERENCE.value)
     names = [reference.name for reference in references]
+    check_target("loudness", _LOUDNESS.value)
     codec = None
     if _CONTROLS.value:
         codec = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
@@ -121,7 +123,11 @@ def embeddings() -> list:
     if not names:
         raise UserError("--embeddings is empty")
     weights = parse_weights(_WEIGHTS.value)
-    return [load_embedding(name, weights, _DEVICE.value) for name in names]
+    loaded = [load_embedding(name, weights, _DEVICE.value) for name in names]
+    needed = {part for embedding in loaded for part in embedding.network.WEIGHTS}
+    if unused := sorted(weights.keys() - needed):
+        raise UserError(f"--weights={unused[0]}=…: no embedding in --embeddings needs them")
+    return loaded
 
 
 @contextlib.contextmanager

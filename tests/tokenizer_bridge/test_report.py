@@ -53,6 +53,10 @@ def test_mistakes_are_one_line_and_leave_no_report(music, run_door):
         (("--nocontrols",), "1 of 32 files cannot be used, the first of mine: "),
         (("--embeddings=vggisch",), "error: vggisch: no such embedding"),
         (("--clip_s=other=3",), "no set is called 'other'"),
+        (("--loudness=-1000",), "--loudness=-1000: must be in (-70, 0]"),
+        (("--nocontrols", "--device=moon"), "--device=moon cannot be used: "),
+        (("--nocontrols", "--device=meta"), "--device=meta cannot be used: "),
+        (("--weights=vggish=x.pth",), "--weights=vggish=…: no embedding"),
         ((f"--codec_dir={music / 'none'}",), "error: "),
     ):
         outcome = run_door(REPORT, *flags(music, *more))

@@ -13,6 +13,12 @@ from tokenizer_bridge.cleaning.activity import Activity
 from tokenizer_bridge.errors import UserError
 
 
+def check_target(flag: str, lufs: float | None) -> None:
+    """Raise UserError for a loudness that BS.1770 does not measure, or that none can reach."""
+    if lufs is not None and not -70 < lufs <= 0:
+        raise UserError(f"--{flag}={lufs:g}: must be in (-70, 0]")
+
+
 @dataclass(frozen=True)
 class Cleaning:
     """What is done to every track.
@@ -28,8 +34,7 @@ class Cleaning:
     def __post_init__(self):
         if not 0 <= self.noise_reduction <= 1:
             raise UserError(f"--noise_reduction={self.noise_reduction:g}: must be between 0 and 1")
-        if self.loudness_lufs is not None and not -70 < self.loudness_lufs <= 0:
-            raise UserError(f"--loudness_lufs={self.loudness_lufs:g}: must be in (-70, 0]")
+        check_target("loudness_lufs", self.loudness_lufs)
 
     @property
     def does_nothing(self) -> bool:

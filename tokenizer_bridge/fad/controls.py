@@ -16,6 +16,7 @@ The codec's output and the noise take the way of generated music: clipped to ±1
 
 import contextlib
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,14 +133,13 @@ def make_audio(
         seed=seed,
     )[:16]
     audio = ControlAudio({name: folder / f"{name}-{key}.npy" for name in _MADE}, info.sample_rate)
-    if all(path.exists() for path in audio.paths.values()):
+    shape = (len(clips), round(clips[0].clip_s * info.sample_rate))
+    if all(_is_whole(path, shape) for path in audio.paths.values()):
         return audio
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (len(clips), round(clips[0].clip_s * info.sample_rate))
     with contextlib.ExitStack() as stack:
         floor_NxT, shuffled_NxT, noise_NxT = (
-            np.lib.format.open_memmap(stack.enter_context(atomic_file(path)), "w+", np.int16, shape)
-            for path in audio.paths.values()
+            _mapped(stack.enter_context(atomic_file(path)), shape) for path in audio.paths.values()
         )
         rng = np.random.default_rng(seed)
         codes = []
@@ -194,6 +194,27 @@ def embed_controls(
     )
     by_name = {"real_vs_real": real, **made, "silence": silence}
     return ControlSets(reference.select(halves.b), by_name, halves.warnings)
+
+
+def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether a file holds so much made audio; one that was cut short by others does not."""
+    try:
+        found = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return found.shape == shape and found.dtype == np.int16
+
+
+def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A new file as an array of int16.
+
+    Its space is taken at once: a disk that fills up later would kill the process (SIGBUS) instead
+    of raising OSError.
+    """
+    mapped = np.lib.format.open_memmap(path, "w+", np.int16, shape)
+    with open(path, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return mapped
 
 
 def _read(clip: Clip, sample_rate: int) -> np.ndarray:

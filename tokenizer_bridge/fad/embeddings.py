@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tokenizer_bridge.devices import move_to
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.cnn14 import Cnn14At16k, Cnn14At32k
 from tokenizer_bridge.fad.musicnn import Musicnn
@@ -73,7 +74,7 @@ def load_embedding(
 
     weights: files to use instead of shipped and cached ones, by name, as `weights.parse_weights`
     returns them. Raises UserError for an unknown name, and for weights that are missing (with the
-    command that gets them), damaged or not the published ones.
+    command that gets them), damaged or not the published ones, and for a device of no use.
     """
     network = _network(name)
     loaded = [load_weights(part, weights) for part in network.WEIGHTS]
@@ -81,7 +82,7 @@ def load_embedding(
         load_into(network.get_submodule(place), one, part)
     sha256 = "+".join(one.sha256 for one in loaded)
     origin = "own" if any(one.own for one in loaded) else "published"
-    return Embedding(_info(name, network, sha256, origin), network.to(device))
+    return Embedding(_info(name, network, sha256, origin), move_to(network, device))
 
 
 def untrained_embedding(name: str, device: str | torch.device = "cpu") -> Embedding:

@@ -178,7 +178,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals(_NUMPY_ARRAYS):
             content = torch.load(path, map_location="cpu", weights_only=True)
         content = content.get("model", content)
-        return {key: torch.as_tensor(value) for key, value in content.items()}
+        return {str(key): torch.as_tensor(value) for key, value in content.items()}
     except Exception as error:  # the readers raise whatever a damaged file leads them to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not readable as weights ({reason})") from error

@@ -11,6 +11,8 @@ from tokenizer_bridge.reporting.plots import GENERATED
 
 T = TypeVar("T", int, float)
 
+_MOST = 1e9  # of anything that is counted or lasts; what is beyond fits no float
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -61,8 +63,10 @@ def parse_per_name(
             parsed = kind(text)
         except ValueError:
             raise UserError(f"--{flag}={value}: {word} is needed") from None
-        if not least <= parsed < float("inf"):
-            raise UserError(f"--{flag}={value}: {word} of at least {least:g} is needed")
+        if not least <= parsed <= _MOST:
+            raise UserError(
+                f"--{flag}={value[:40]}: {word} of at least {least:g} is needed, below {_MOST:g}"
+            )
         if equals:
             special[name] = parsed
         else:

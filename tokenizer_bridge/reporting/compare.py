@@ -12,6 +12,7 @@ from tokenizer_bridge.fad.controls import Halves, split_halves
 from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import MIN_FILES
+from tokenizer_bridge.files import as_text
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.sources import Track
 
@@ -23,6 +24,12 @@ class Side:
     name: str  # "generated", or the reference's
     num_files: int  # before any were left out
     clips: tuple[Clip, ...]
+
+    def halves(self, seed: int) -> Halves:
+        """As controls need them."""
+        return split_halves(
+            [clip.id for clip in self.clips], [clip.artist for clip in self.clips], seed
+        )
 
 
 @dataclass(frozen=True)
@@ -36,19 +43,25 @@ class Comparison:
     def sides(self) -> tuple[Side, Side]:
         return self.generated, self.reference
 
-    def require_enough(self, with_controls: bool) -> None:
-        """Raise UserError for fewer files than distances, or halves of the reference, need."""
+    def require_enough(self, seed: int | None) -> None:
+        """Raise UserError for fewer files than distances, or halves of the reference, need.
+
+        seed: of the halves; None without controls.
+        """
         for side in self.sides:
             count = len({clip.id for clip in side.clips})
             if count < MIN_FILES:
                 raise UserError(
                     f"{side.name}: {count} usable files; distances need at least {MIN_FILES}"
                 )
-            if side is self.reference and with_controls and count < 2 * MIN_FILES:
-                raise UserError(
-                    f"{side.name}: {count} usable files; controls need {MIN_FILES} in each half of "
-                    "them: add some, or leave the controls out with --nocontrols"
-                )
+            if side is self.reference and seed is not None:
+                half = len({side.clips[i].id for i in side.halves(seed).a})
+                if half < MIN_FILES:
+                    raise UserError(
+                        f"{side.name}: {count} usable files, of which halves that share no artist "
+                        f"have {half}; controls need {MIN_FILES} in each: add some, or leave the "
+                        "controls out with --nocontrols"
+                    )
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ class Unusable:
     def listed(self) -> list[dict[str, str]]:
         """As in a report."""
         return [
-            {"set": name, "path": path, "reason": reason}
+            {"set": name, "path": as_text(path), "reason": reason}
             for (name, path), reason in self._reasons.items()
         ]
 
@@ -145,10 +158,8 @@ def control_halves(comparison: Comparison, seed: int) -> Halves:
     Of the first, which is turned into other sounds, no more files are taken than were generated:
     controls are then sets as large as the generated one, and a large reference makes no more work.
     """
-    ids, artists = zip(
-        *((clip.id, clip.artist) for clip in comparison.reference.clips), strict=True
-    )
-    halves = split_halves(ids, artists, seed)
+    ids = [clip.id for clip in comparison.reference.clips]
+    halves = comparison.reference.halves(seed)
     count = len({clip.id for clip in comparison.generated.clips})
     kept = _draw({ids[i] for i in halves.a}, count, seed)
     return replace(halves, a=tuple(i for i in halves.a if ids[i] in kept))

@@ -7,9 +7,10 @@ from typing import Any
 
 from tokenizer_bridge.audio import RESAMPLER
 from tokenizer_bridge.fad.controls import ControlAudio, Halves, embed_controls, make_audio
-from tokenizer_bridge.fad.embed import EmbeddingSet
+from tokenizer_bridge.fad.embed import EmbeddingSet, check_length
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import ControlSets, Settings, measure
+from tokenizer_bridge.files import as_text
 from tokenizer_bridge.reporting import compare
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Unusable
@@ -54,13 +55,13 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     comparisons, num_files = _plan_comparisons(plan, unusable)
     if not plan.skip_unusable:
         unusable.refuse(num_files)  # what is known already, before hours of embedding
-    for comparison in comparisons:
-        comparison.require_enough(with_controls=plan.codec is not None)
+    _require_comparable(plan, comparisons, embeddings)
     first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
     if not plan.skip_unusable:
         unusable.refuse(num_files)
     if any(unusable.without(side) != side for c in comparisons for side in c.sides):
         comparisons = [Comparison(*map(unusable.without, c.sides)) for c in comparisons]
+        _require_comparable(plan, comparisons, embeddings)
         first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
     vectors = [first]
     vectors += [
@@ -106,6 +107,16 @@ def _plan_comparisons(plan: Plan, unusable: Unusable) -> tuple[list[Comparison],
         ]
         comparisons.append(Comparison(*sides))
     return comparisons, num_files
+
+
+def _require_comparable(
+    plan: Plan, comparisons: Sequence[Comparison], embeddings: Sequence[Embedding]
+) -> None:
+    """Raise UserError for what would be refused after hours: too few files, too short clips."""
+    for comparison in comparisons:
+        comparison.require_enough(plan.seed if plan.codec else None)
+        for embedding in embeddings:
+            check_length(embedding, plan.clip_s[comparison.reference.name])
 
 
 def _embed_all(
@@ -159,7 +170,10 @@ def _measure(
     measurement = measure(generated, real, controls, settings, reference.name)
     if len(set(per_file.values())) > 1:
         measurement["clips_per_file"] = per_file
-    measurement["reference"] |= {"source": reference.source, "directory": reference.directory}
+    measurement["reference"] |= {
+        "source": reference.source,
+        "directory": as_text(reference.directory),
+    }
     return measurement
 
 
@@ -186,7 +200,7 @@ def _report(
         settings = {"codec": info.name, "codec_weights_sha256": info.weights_sha256}
     return {
         "generated": {
-            "directory": plan.generated,
+            "directory": as_text(plan.generated),
             "n_files": comparisons[0].generated.num_files,
         },
         "measurements": list(measurements),

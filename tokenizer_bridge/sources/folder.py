@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tokenizer_bridge.audio import READABLE, UNREADABLE
 from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.files import as_text
 from tokenizer_bridge.sources import tagging
 from tokenizer_bridge.sources.track import Track
 
@@ -32,8 +33,7 @@ def tracks(
     found: dict[str, Track] = {}  # real path -> track
     for path in sorted(_audio_files(root, ancestors=frozenset()), key=lambda path: path.parts):
         relative = path.relative_to(root)
-        # Names are bytes: those that are no text would not survive JSON.
-        parts = [os.fsencode(part).decode("utf-8", "backslashreplace") for part in relative.parts]
+        parts = [as_text(part) for part in relative.parts]
         artist = parts[0] if len(parts) > 1 else None
         found.setdefault(os.path.realpath(path), Track("/".join(parts), path, artist))
     if not found:

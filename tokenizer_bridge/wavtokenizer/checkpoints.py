@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from tokenizer_bridge.devices import move_to
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer, WavTokenizerConfig
 
@@ -50,11 +51,7 @@ def load_codec_files(
     codec = WavTokenizer(config)
     _check_tensors(codec.state_dict(), weights.tensors, yaml_path, weights_path)
     codec.load_state_dict(weights.tensors)  # copies, which widens fp16 to fp32
-    try:
-        codec.to(device)
-    except (RuntimeError, AssertionError) as error:  # which of them depends on PyTorch's build
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device={device} cannot be used: {reason}") from error
+    move_to(codec, device)
     return codec.eval(), weights.num_skipped
 
 

@@ -146,6 +146,27 @@ def test_made_once_and_again_for_another_seed_codec_or_half(clips, toy, tmp_path
     assert len(told) == 16 + 16 + 8 + 16
 
 
+def test_made_audio_that_was_damaged_is_made_again(clips, toy, tmp_path):
+    codec, info = toy
+    first = make_audio(clips, codec, info, folder=tmp_path, seed=0)
+    for name, keep in (("codec_floor", -100), ("white_noise", 60), ("shuffled_tokens", 0)):
+        whole = first.paths[name].read_bytes()
+        first.paths[name].write_bytes(whole[:keep])
+        make_audio(clips, codec, info, folder=tmp_path, seed=0)
+        assert first.paths[name].read_bytes() == whole
+
+
+def test_the_disk_space_of_made_audio_is_taken_before_any_work(clips, toy, tmp_path):
+    codec, info = toy
+    taken = []
+
+    def on_clip():
+        taken.append(sum(path.stat().st_blocks * 512 for path in tmp_path.glob(".*.partial")))
+
+    made = make_audio(clips, codec, info, folder=tmp_path, seed=0, batch_size=1, on_clip=on_clip)
+    assert taken[0] >= sum(path.stat().st_size for path in made.paths.values())
+
+
 def test_a_clip_that_cannot_be_read_leaves_nothing_behind(clips, toy, tmp_path):
     codec, info = toy
     broken = Clip(tmp_path / "broken.wav", "broken.wav", None, 0.0, CLIP_S)

@@ -47,6 +47,7 @@ def test_values_for_all_and_for_one():
     ("0", "of at least 1"),
     ("other=3", "no set is called 'other', only a, b"),
     ("a=", "a whole number is needed"),
+    ("1" + 400 * "0", "of at least 1 is needed, below 1e"),
 ])  # fmt: skip
 def test_values_that_are_refused(value, text):
     with pytest.raises(UserError, match=text):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -200,7 +201,7 @@ def test_a_file_found_silent_while_embedding_is_refused(make, tmp_path):
 def test_too_few_files_are_refused_before_any_work(make, tmp_path):
     for path in sorted((tmp_path / "real").rglob("*.wav"))[31:]:
         path.unlink()
-    with pytest.raises(UserError, match="real: 31 usable files; controls need 16 .*--nocontrols"):
+    with pytest.raises(UserError, match="real: 31 .* have 13; controls need 16 .*--nocontrols"):
         make()
     for path in sorted((tmp_path / "new").rglob("*.wav"))[3:]:
         path.unlink()
@@ -220,3 +221,49 @@ def test_folders_without_music_are_named_by_their_flag(make, tmp_path):
         make(generated=str(tmp_path / "none"))
     with pytest.raises(UserError, match="^--reference=real=.*none: no audio files"):
         make(references=[Reference("real", "folder", str(tmp_path / "none"))])
+
+
+def test_halves_without_a_common_artist_that_are_too_small_are_refused_before_any_work(
+    make, tmp_path
+):
+    files = sorted((tmp_path / "real").rglob("*.wav"))
+    for i, path in enumerate(files):  # 36 files, 22 of one artist
+        path.rename(tmp_path / "real" / f"artist{i >= 22:d}" / f"{i}-{path.name}")
+    with pytest.raises(UserError, match="real: 36 usable files, .* have 14; controls need 16"):
+        make()
+    assert make.bars == []
+    make(codec=None)
+
+
+def test_clips_too_short_for_a_later_reference_or_embedding_are_refused_before_any_work(
+    make, tmp_path
+):
+    references = [Reference(name, "folder", str(tmp_path / "real")) for name in ("real", "short")]
+    of_both = {"real": 1, "short": 1}
+    with pytest.raises(UserError, match="clips of 0.05 s: again needs at least 0.1 s"):
+        make(
+            [bands("again")], references=references, clip_s={"real": 0.5, "short": 0.05},
+            clips_per_file={"generated": 1, **of_both}, num_tracks=dict.fromkeys(of_both, 0),
+        )  # fmt: skip
+    assert make.bars == []
+
+
+def test_a_reference_of_which_nothing_is_left_is_refused_in_one_line(make, tmp_path):
+    for path in (tmp_path / "real").rglob("*.wav"):  # silent where clips lie, as is seen later
+        soundfile.write(path, np.zeros(RATE), RATE)
+    with pytest.raises(UserError, match="real: 0 usable files"):
+        make(skip_unusable=True)
+
+
+def test_names_that_are_no_text(make, tmp_path):
+    new = tmp_path / os.fsdecode(b"new\xff")
+    (tmp_path / "new").rename(new)
+    for i, path in enumerate(sorted(new.rglob("*.wav"))):
+        path.rename(path.with_name(os.fsdecode(b"\xfe") + f"{i}.wav"))
+    (new / os.fsdecode(b"bad\xfd.wav")).touch()
+    report, shown = make(generated=str(new), skip_unusable=True, codec=None)
+    for text in (json.dumps(report, ensure_ascii=False), as_page(report, shown)):
+        assert r"new\xff" in text.encode().decode().replace(r"\\", "\\")
+    as_markdown(report).encode()
+    assert report["unusable"][0]["path"].endswith(r"new\xff/bad\xfd.wav")
+    assert report["measurements"][0]["per_file"][0]["id"].startswith(r"artist0/\xfe")
