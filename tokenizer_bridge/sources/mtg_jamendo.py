@@ -82,6 +82,7 @@ def read_tsv(path: Path) -> list[Track]:
     Raises UserError naming file and line.
     """
     found: dict[str, tuple[int, Track]] = {}  # id -> (line number, track)
+    line_of: dict[str, int] = {}  # PATH -> line number
     for number, line in enumerate(_lines(path), 1):
         cells = line.split("\t")
         if number == 1:
@@ -98,6 +99,9 @@ def read_tsv(path: Path) -> list[Track]:
             raise UserError(
                 f"{path}, line {number}: {track_id} is in line {found[track_id][0]} too"
             )
+        # One file as two tracks could be in two splits.
+        if (other := line_of.setdefault(row["PATH"], number)) != number:
+            raise UserError(f"{path}, line {number}: {row['PATH']} is in line {other} too")
         tags = tuple(tag for tag in cells[len(_COLUMNS) :] if tag)
         found[track_id] = (number, Track(track_id, Path(row["PATH"]), row["ARTIST_ID"], tags))
     if not found:
@@ -106,17 +110,20 @@ def read_tsv(path: Path) -> list[Track]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines without their CRLF or LF. Raises UserError unless the file is UTF-8."""
+    """Lines without their CRLF or LF, blank ones at the end left out.
+
+    Raises UserError unless the file is UTF-8.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors add a byte-order mark
     except UnicodeDecodeError as error:
         number = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {number}: not UTF-8") from error
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
 
 
 def _only_tsv(root: Path) -> Path:
@@ -182,7 +189,8 @@ def _with_checksums(listed: Sequence[Track], path: Path) -> list[Track]:
         match = re.fullmatch(r"([0-9a-f]{64}) +(\S+)", line)
         if not match:
             raise UserError(f"{path}, line {number}: not a SHA-256 and a file's name")
-        published[match[2]] = match[1]
+        if published.setdefault(match[2], match[1]) != match[1]:
+            raise UserError(f"{path}, line {number}: another SHA-256 of {match[2]} is above it")
     for track in listed:
         if track.file not in published:
             raise UserError(

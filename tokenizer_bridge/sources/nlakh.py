@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.files import as_text
 from tokenizer_bridge.sources.track import Track
 
 _SINGLE, _MULTI = _PARTS = ("Nlakh-single", "Nlakh-multi")
@@ -33,7 +34,7 @@ def tracks(directory: str | os.PathLike) -> list[Track]:
     """
     root = Path(directory)
     found = [
-        Track(path.relative_to(root).as_posix(), path, split=_SPLITS[split])
+        Track(as_text(path.relative_to(root)), path, split=_SPLITS[split])
         for part in _parts(root)
         for split in _SPLITS
         for path in _clips(part, split)

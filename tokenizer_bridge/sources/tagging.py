@@ -105,12 +105,10 @@ def _read_csv(path: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows = {}
     try:
+        if next(reader, []) != CSV_HEADER:
+            raise UserError(f"{path}, line 1: the header must be {','.join(CSV_HEADER)}")
         for cells in reader:
             where = f"{path}, line {reader.line_num}"
-            if reader.line_num == 1:
-                if cells != CSV_HEADER:
-                    raise UserError(f"{where}: the header must be {','.join(CSV_HEADER)}")
-                continue
             if len(cells) != len(CSV_HEADER):
                 raise UserError(f"{where}: {len(cells)} columns instead of {len(CSV_HEADER)}")
             name, artist, tags = cells
@@ -121,7 +119,7 @@ def _read_csv(path: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}") from error
     if not rows:
-        raise UserError(f"{path}: the header must be {','.join(CSV_HEADER)}, and rows follow it")
+        raise UserError(f"{path}: lists no file below its header")
     return rows
 
 

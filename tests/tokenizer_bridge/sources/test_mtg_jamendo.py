@@ -119,6 +119,7 @@ def test_splits_of_the_publisher_are_kept(tmp_path, audio):
     (b"raw_30s_cleantags_50artists.tsv", ", line 1: the header must be"),  # a link, as plain text
     (b"", ", line 1: the header must be"),
     (HEADER, ": lists no track"),
+    (HEADER + ROWS[0] + ROWS[0].replace(b"214", b"9", 1), ", line 3: 14/214.mp3 is in line 2 too"),
     (HEADER + ROWS[0] + b"track_0000215\tartist_000014\r\n", ", line 3: ALBUM_ID is missing"),
     (HEADER + b"\r\n" + ROWS[0], ", line 2: TRACK_ID is ''"),
     (HEADER + ROWS[0].replace(b"14/214.mp3", b"../214.mp3"), ", line 2: PATH is '../214.mp3'"),
@@ -131,6 +132,22 @@ def test_files_that_are_not_as_published(audio, tmp_path, content, complaint):
     with pytest.raises(UserError) as caught:
         jamendo(audio, metadata=tmp_path / "bad.tsv")
     assert str(caught.value).startswith(f"{tmp_path / 'bad.tsv'}{complaint}")
+
+
+def test_marks_and_blank_lines_of_editors_are_passed_over(audio, tmp_path, tsv):
+    checksums = write_checksums(tmp_path / "sums.txt", audio)
+    wanted = jamendo(audio, metadata=tsv, checksums=checksums)
+    for path in (tsv, checksums):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n\n")
+    assert jamendo(audio, metadata=tsv, checksums=checksums) == wanted
+
+
+def test_checksums_that_contradict_each_other(audio, tmp_path, tsv):
+    checksums = write_checksums(tmp_path / "sums.txt", audio)
+    lines = checksums.read_text().splitlines()
+    checksums.write_text("\n".join([*lines, lines[0], "0" * 64 + lines[1][64:]]))
+    with pytest.raises(UserError, match=r"sums.txt, line 8: another SHA-256 of .* is above it"):
+        jamendo(audio, metadata=tsv, checksums=checksums)
 
 
 def test_what_is_not_there_is_named(audio, tmp_path, tsv):

@@ -1,6 +1,7 @@
 """Nlakh: single clips and mixtures, at the parent or at one of the two."""
 
 import json
+import os
 
 import pytest
 
@@ -78,3 +79,9 @@ def test_the_door_lists_songs_without_a_mixture(tmp_path, codec_dir, run_door):
     assert {split: dataset.num_records(split) for split in dataset.splits} == {
         "train": 1, "validation": 2
     }  # fmt: skip
+
+
+def test_names_that_are_no_text(tmp_path):
+    root = make_nlakh(tmp_path) / "Nlakh-single"
+    (root / "train/001" / os.fsdecode(b"\xff.wav")).touch()
+    assert "train/001/\\xff.wav" in [track.id for track in load("nlakh", root)]

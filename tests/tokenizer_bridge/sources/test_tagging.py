@@ -110,8 +110,9 @@ def test_a_csv(tmp_path):
     (b"path,artist,tags\nx.wav,,\xff\n", ", line 2: not UTF-8"),
     (b'path,artist,tags\nx.wav,,"a\n', ", line 2: unexpected end of data"),
     (b"path,artist,tags\ny.wav,,a\n", ": none of its 1 rows names a file in --input"),
-    (b"path,artist,tags\n", ": the header must be path,artist,tags, and rows follow it"),
-    (b"", ": the header must be path,artist,tags, and rows follow it"),
+    (b'"path\n",artist,tags\nx.wav,,a\n', ", line 1: the header must be path,artist,tags"),
+    (b"path,artist,tags\n", ": lists no file below its header"),
+    (b"", ", line 1: the header must be path,artist,tags"),
 ])  # fmt: skip
 def test_a_csv_that_is_not_so(tmp_path, content, complaint):
     make_files(tmp_path, "x.wav")
