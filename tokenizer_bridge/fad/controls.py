@@ -17,6 +17,7 @@ The codec's output and the noise take the way of generated music: clipped to ±1
 import contextlib
 import dataclasses
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ _MAX_RATIO = 2.0
 _MADE = ("codec_floor", "shuffled_tokens", "white_noise")
 _VERSION = 1  # of what is made here: a new one leaves older files unused
 _FULL_SCALE = 32767
+_ABANDONED_S = 24 * 3600  # since the last write to an unfinished file
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def make_audio(
     if all(_is_whole(path, shape) for path in audio.paths.values()):
         return audio
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
     with contextlib.ExitStack() as stack:
         floor_NxT, shuffled_NxT, noise_NxT = (
             _mapped(stack.enter_context(atomic_file(path)), shape) for path in audio.paths.values()
@@ -203,6 +206,17 @@ def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
     except (OSError, ValueError, EOFError):
         return False
     return found.shape == shape and found.dtype == np.int16
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes have left: gigabytes, where the reference is large.
+
+    By age, as a living process may be on another machine that shares the folder.
+    """
+    for path in folder.glob(".*.partial"):
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
 
 
 def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:

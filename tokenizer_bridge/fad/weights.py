@@ -178,7 +178,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals(_NUMPY_ARRAYS):
             content = torch.load(path, map_location="cpu", weights_only=True)
         content = content.get("model", content)
-        return {str(key): torch.as_tensor(value) for key, value in content.items()}
+        tensors = {str(key): torch.as_tensor(value) for key, value in content.items()}
+        for key, value in tensors.items():
+            if value.layout != torch.strided or value.is_complex() or value.is_quantized:
+                raise ValueError(f"{key} is no dense tensor of real numbers")
+        return tensors
     except Exception as error:  # the readers raise whatever a damaged file leads them to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not readable as weights ({reason})") from error

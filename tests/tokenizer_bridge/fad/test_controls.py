@@ -1,5 +1,8 @@
 """Controls: halves that share no artist, and audio made of one of them."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -165,6 +168,16 @@ def test_the_disk_space_of_made_audio_is_taken_before_any_work(clips, toy, tmp_p
 
     made = make_audio(clips, codec, info, folder=tmp_path, seed=0, batch_size=1, on_clip=on_clip)
     assert taken[0] >= sum(path.stat().st_size for path in made.paths.values())
+
+
+def test_what_killed_processes_left_goes_after_a_day(clips, toy, tmp_path):
+    codec, info = toy
+    for name, hours in ((".old.npy.1.partial", 25), (".new.npy.2.partial", 23), ("old.npy", 25)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - hours * 3600,) * 2)
+    make_audio(clips[:1], codec, info, folder=tmp_path, seed=0)
+    assert not (tmp_path / ".old.npy.1.partial").exists()
+    assert (tmp_path / ".new.npy.2.partial").exists() and (tmp_path / "old.npy").exists()
 
 
 def test_a_clip_that_cannot_be_read_leaves_nothing_behind(clips, toy, tmp_path):

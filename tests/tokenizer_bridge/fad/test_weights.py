@@ -165,6 +165,13 @@ def test_files_that_are_no_weights(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("odd", [torch.ones(3, dtype=torch.complex64), torch.eye(3).to_sparse()])
+def test_tensors_of_other_kinds(tmp_path, odd):
+    torch.save({"model": {"fc1.bias": odd, 7: torch.ones(1)}}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="x.pth: .*fc1.bias is no dense tensor of real numbers"):
+        load_embedding("vggish", {"vggish": f"own:{tmp_path / 'x.pth'}"})
+
+
 def test_weights_of_another_network(tmp_path):
     path = save_pca(tmp_path / "x.pth")
     with pytest.raises(UserError, match="the weights given for musicnn are not of its network: "):

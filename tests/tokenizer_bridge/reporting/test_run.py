@@ -267,3 +267,11 @@ def test_names_that_are_no_text(make, tmp_path):
     as_markdown(report).encode()
     assert report["unusable"][0]["path"].endswith(r"new\xff/bad\xfd.wav")
     assert report["measurements"][0]["per_file"][0]["id"].startswith(r"artist0/\xfe")
+
+
+def test_rates_that_nothing_plays(make, tmp_path):
+    for path in (tmp_path / "new").rglob("*.wav"):
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 50_000), 65_537)
+    report, shown = make(codec=None)
+    assert {heard.sample_rate for heard in shown[0].heard} == {48_000}
+    assert as_page(report, shown).count("data:audio/flac") == 3
