@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,12 @@ def write_json_atomically(path: Path, value: Any) -> None:
     with atomic_file(path) as temporary:
         text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder, or raise OSError now instead of when there is something to be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def as_text(path: str | os.PathLike) -> str:

@@ -16,7 +16,7 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge.errors import run_door
-from tokenizer_bridge.files import atomic_file, write_json_atomically
+from tokenizer_bridge.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.inspection.page import as_page
 from tokenizer_bridge.inspection.summary import summarise
 from tokenizer_bridge.inspection.text import as_text
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     dataset = TokenDataset(argv[1])
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
     if output:
-        output.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
+        make_writable(output)
     total = sum(dataset.num_records(split) for split in dataset.splits)
     with tqdm(total=total, unit="track", desc="inspect", leave=False) as bar:
         summary = summarise(dataset, bar.update)

@@ -28,7 +28,7 @@ from tokenizer_bridge.cleaning import check_target
 from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.fad.embeddings import load_embedding
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights
-from tokenizer_bridge.files import atomic_file, write_json_atomically
+from tokenizer_bridge.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.reporting.arguments import parse_paths, parse_per_name, parse_references
 from tokenizer_bridge.reporting.compare import EmbedOptions
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     del argv
     keep_freed_memory()
     output = Path(_OUTPUT.value)
-    output.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
+    make_writable(output)
     report, shown = make_report(plan(), embeddings(), bar)
     html = as_page(report, shown)
     with atomic_file(output / "report.html") as partial:

@@ -24,6 +24,9 @@ SAMPLES = "samples"  # the run's token dataset
 MEASURES_FILE = "measures.json"
 WAVS, REPORT = "wavs", "report"  # where there is a reference
 REPORT_FILE = f"{REPORT}/report.json"
+# What the report would refuse after sampling: tokenizer_bridge.fad.measure's MIN_FILES and a window
+# of musicnn, which are not imported because PyTorch would be.
+MIN_SAMPLES, MIN_CLIP_S = 16, 3.0
 _OF_AUDIO = ("reference", "clip_s")  # keys that are none of sedd_jax.sample's
 
 
@@ -65,10 +68,22 @@ class Sampling:
             if not Path(config.reference).is_dir():
                 raise UserError(f"config.reference={config.reference}: no such folder")
             config.reference = str(Path(config.reference).absolute())
+            if config.num_samples < MIN_SAMPLES:
+                raise UserError(
+                    f"config.num_samples is {config.num_samples}; {MIN_SAMPLES} are the least that "
+                    "can be compared with config.reference"
+                )
         meta = read_meta(config.run, config.step)
         config.run = str(Path(config.run).absolute())
         config.step = meta.step  # a run that trains on would mix checkpoints
         config.length = config.length or meta.config["model"]["length"]
+        if config.reference is not None:
+            seconds = config.length * meta.codec["hop_length"] / meta.codec["sample_rate"]
+            if not MIN_CLIP_S <= config.clip_s <= seconds:
+                raise UserError(
+                    f"config.clip_s is {config.clip_s:g}; it must be at least {MIN_CLIP_S:g} and, "
+                    f"with config.length={config.length}, at most {seconds:.4g}"
+                )
 
     def check_inputs(self, runs: Sequence[SweepRun]) -> None:
         """`complete` has looked at the checkpoints already; nothing else is read."""

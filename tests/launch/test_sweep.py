@@ -13,7 +13,7 @@ import pytest
 
 from configs.sweeps import sampler_steps
 from launch.sweeping.runs import SweepFile, plan, read_sweep
-from launch.sweeping.sampling import Sampling
+from launch.sweeping.sampling import MIN_CLIP_S, MIN_SAMPLES, Sampling
 from launch.sweeping.training import Training
 from sedd_jax.checkpoint import Checkpoints, Meta
 from sedd_jax.data import fingerprint
@@ -31,6 +31,8 @@ from tests.sedd_jax.toy import (
     write_dataset,
 )
 from tests.sedd_jax.toy_run import make_run, write_run
+from tokenizer_bridge.fad.measure import MIN_FILES
+from tokenizer_bridge.fad.musicnn import Musicnn
 from tokenizer_bridge.files import write_json_atomically
 from tokenizer_bridge.records import TokenDataset
 
@@ -255,7 +257,17 @@ def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
 
     door, silent = planned()
     assert [command[2] for command in door.after(silent)] == ["launch.measure_samples"]
-    door, heard = planned(reference=str(tmp_path / "music"), clip_s=5.0)
+    assert MIN_SAMPLES == MIN_FILES and MIN_CLIP_S >= Musicnn.WINDOW_S
+    reference = {"reference": str(tmp_path / "music")}
+    for changes, message in (
+        ({"num_samples": 15}, "config.num_samples is 15; 16 are the least"),
+        ({"num_samples": 16}, "config.clip_s is 6; it must be at least 3 and, with config.length="),
+        ({"num_samples": 16, "clip_s": 2.0, "length": 10_000}, "config.clip_s is 2; "),
+        ({"num_samples": 16, "clip_s": float("nan"), "length": 10_000}, "config.clip_s is nan; "),
+    ):
+        with pytest.raises(UserError, match=message):
+            planned(**reference, **changes)
+    door, heard = planned(**reference, clip_s=5.0, num_samples=MIN_SAMPLES, length=10_000)
     assert not any("music" in part or "clip_s" in part for part in door.command(heard))
     _, decode, report = door.after(heard)
     assert decode[2] == "tokenizer_bridge.decode" and report[2] == "tokenizer_bridge.report"

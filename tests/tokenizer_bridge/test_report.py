@@ -56,6 +56,7 @@ def test_mistakes_are_one_line_and_leave_no_report(music, run_door):
         (("--loudness=-1000",), "--loudness=-1000: must be in (-70, 0]"),
         (("--nocontrols", "--device=moon"), "--device=moon cannot be used: "),
         (("--nocontrols", "--device=meta"), "--device=meta cannot be used: "),
+        (("--output=/proc/report",), "error: /proc/report: "),
         (("--weights=vggish=x.pth",), "--weights=vggish=…: no embedding"),
         ((f"--codec_dir={music / 'none'}",), "error: "),
     ):

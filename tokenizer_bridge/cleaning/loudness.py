@@ -1,7 +1,8 @@
 """Loudness by ITU-R BS.1770-4, of mono audio that may arrive in blocks, and its normalisation.
 
 The frequency weighting is pyloudnorm's. Its meter needs a whole track in memory several times over;
-the one here takes it block by block, with the same figures.
+the one here takes it block by block, with the same figures; only that a last block which
+is not full never counts, as BS.1770 has it: pyloudnorm counts one that lacks less than 0.05 s.
 """
 
 import numpy as np

@@ -22,12 +22,12 @@ from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.fad.clips import Clip, plan_clips, read_clip
 from tokenizer_bridge.fad.controls import embed_controls, make_audio, split_halves
 from tokenizer_bridge.fad.damage import FAMILIES
-from tokenizer_bridge.fad.embed import EmbeddingSet, embed_audio, embed_clips
+from tokenizer_bridge.fad.embed import EmbeddingSet, check_length, embed_audio, embed_clips
 from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embedding
-from tokenizer_bridge.fad.measure import ControlSets, Settings, compare_controls
+from tokenizer_bridge.fad.measure import MIN_FILES, ControlSets, Settings, compare_controls
 from tokenizer_bridge.fad.ordering import MEASURES, orderings
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights
-from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.files import make_writable, write_json_atomically
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
@@ -56,10 +56,18 @@ def main(argv: list[str]) -> None:
     del argv
     keep_freed_memory()
     cache_dir, output = Path(FLAGS.cache_dir or cache_folder() / "vectors"), Path(FLAGS.output)
-    output.parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
+    if output.is_dir():
+        raise UserError(f"--output={output}: is a folder; name a file")
+    make_writable(output.parent)
     embedding = load_embedding(FLAGS.embedding, parse_weights(FLAGS.weights), FLAGS.device)
     codec, info = load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir, device=FLAGS.device)
     clips = plan()
+    halves = split_halves([c.id for c in clips], [c.artist for c in clips], FLAGS.seed)
+    if (count := len({clips[i].id for i in halves.a})) < MIN_FILES:
+        raise UserError(
+            f"{FLAGS.reference}: {count} files in each half; distances need at least {MIN_FILES}"
+        )
+    check_length(embedding, FLAGS.clip_s)
     with tqdm(total=len(clips), desc="real music", unit="clip") as bar:
         reference, failures = embed_clips(
             embedding,
@@ -69,7 +77,6 @@ def main(argv: list[str]) -> None:
             on_clip=lambda clip: bar.update(),
         )
     refuse(failures)
-    halves = split_halves(reference.clips, reference.artists, FLAGS.seed)
     half = [clips[i] for i in halves.a]
     with tqdm(total=2 * len(half), desc="through the codec", unit="clip") as bar:
         audio = make_audio(

@@ -109,3 +109,12 @@ def test_verdicts():
         "few": {"fad": "rising", "fad_infinity": "apart", "kad": "rising"},
         "close": {"fad": "rising", "fad_infinity": None, "kad": "rising"},
     }
+
+
+def test_what_would_fail_at_the_end_is_refused_at_once(music, codec_dir, tmp_path, monkeypatch):
+    given = {"reference": str(music), "cache_dir": str(tmp_path / "cache")}
+    with pytest.raises(UserError, match="--output=.* is a folder"):
+        run(monkeypatch, codec_dir, output=str(tmp_path), **given)
+    with pytest.raises(UserError, match="15 files in each half; distances need at least 16"):
+        run(monkeypatch, codec_dir, output=str(tmp_path / "x.json"), num_tracks=30, **given)
+    assert not (tmp_path / "cache").exists()
