@@ -89,12 +89,14 @@ class VggishPca(nn.Module):
 
 
 class _Pca(nn.Module):
+    """Projection, clamping, rounding; untrained it projects onto the values themselves."""
+
     UNUSED_WEIGHTS = ()
 
     def __init__(self):
         super().__init__()
-        self.pca_eigen_vectors = nn.Parameter(torch.empty(Vggish.DIM, Vggish.DIM))  # component, D
-        self.pca_means = nn.Parameter(torch.empty(Vggish.DIM))
+        self.pca_eigen_vectors = nn.Parameter(torch.eye(Vggish.DIM))  # component, D
+        self.pca_means = nn.Parameter(torch.zeros(Vggish.DIM))
 
     def forward(self, vectors_BxWxD: torch.Tensor) -> torch.Tensor:
         projected = (vectors_BxWxD - self.pca_means) @ self.pca_eigen_vectors.T

@@ -49,6 +49,18 @@ def test_shapes_and_the_shortest_clip(name):
     assert embedding.embed(audio_BxT[:1]).shape == (1, WINDOWS_OF_10_S[name], dim)
 
 
+def test_untrained_principal_components_are_finite():
+    """Also where fresh memory holds NaN, as it does for deterministic algorithms."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        embedding = random_embedding("vggish-pca")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    vectors = embedding.embed(0.1 * torch.randn(1, 16_000))
+    assert vectors.shape == (1, 1, 128)
+    assert ((vectors >= 0) & (vectors <= 255)).all()
+
+
 @pytest.mark.parametrize("name", ["musicnn", "vggish", "cnn14-16k"])
 def test_a_clip_does_not_depend_on_what_rides_with_it(name):
     embedding = random_embedding(name)
