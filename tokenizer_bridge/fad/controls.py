@@ -4,7 +4,8 @@ The reference's files are split into halves A and B that share no artist. All co
 as many clips, of the same length, compared with B:
 
     real_vs_real     A itself: what other music of the same kind is worth
-    codec_floor      A through the codec: the best that any model of its tokens can be
+    codec_floor      A through the codec: what the codec alone costs; a model of its tokens is not
+                     expected to come nearer, though nothing forbids it
     shuffled_tokens  codes drawn independently from A's frequencies, decoded: a model that knows
                      which codes there are and nothing of their order
     white_noise      Gaussian noise at the level (RMS) of each clip of A

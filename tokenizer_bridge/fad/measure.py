@@ -173,7 +173,8 @@ def _files_per_dim(x: _Named, y: _Named) -> float:
     return min(len(x.files), len(y.files)) / x.info.dim
 
 
-def _warn_of_few(x: _Named, y: _Named, warnings: list[str]) -> None:
+def _warn_of_few(x: _Named, y: _Named, warnings: list[str], are_controls: bool = False) -> None:
+    """Say what too few files do; for controls without advice, as they have what there is."""
     for one in (x, y):
         if len(one.files) < FEW_FILES:
             warnings.append(
@@ -188,12 +189,13 @@ def _warn_of_few(x: _Named, y: _Named, warnings: list[str]) -> None:
     )
     if ratio < MIN_FILES_PER_DIM:
         least = math.ceil(MIN_FILES_PER_DIM * x.info.dim)
-        warnings.append(f"{few}: no FAD∞ below {least}, and FAD is mostly bias; use KAD")
+        effect = f"no FAD∞ below {least}, and FAD's bias is unknown and may be large"
+        advice = "use KAD"
     else:
         safe = math.ceil(SAFE_FILES_PER_DIM * x.info.dim)
-        warnings.append(
-            f"{few}: below {safe} FAD∞ may be too high; compare it with controls of as many files"
-        )
+        effect = f"below {safe} FAD∞ may be too high by a part of FAD's bias"
+        advice = "add files or use KAD"
+    warnings.append(f"{few}: {effect}" if are_controls else f"{few}: {effect}; {advice}")
 
 
 def _kernel_reference(reference: _Named, seed: int) -> KernelReference:
@@ -245,7 +247,8 @@ def compare_controls(
     for one in sets.values():
         _check(one, half)
     if sets:
-        _warn_of_few(next(iter(sets.values())), half, warnings)  # they are all of one size
+        # They are all of one size.
+        _warn_of_few(next(iter(sets.values())), half, warnings, are_controls=True)
     kernel_reference = _kernel_reference(half, seed)
     compared = {name: _compare(one, half, kernel_reference, seed) for name, one in sets.items()}
     return compared, warnings

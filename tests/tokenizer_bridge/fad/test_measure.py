@@ -92,7 +92,7 @@ def test_far_fewer_files_than_dimensions_have_no_fad_infinity():
     assert found["kad"]["low"] < 0 < found["kad"]["high"]
     assert found["warnings"] == [
         "generated against reference: 100 files for the 700 dimensions of musicnn: no FAD∞ below "
-        "105, and FAD is mostly bias; use KAD"
+        "105, and FAD's bias is unknown and may be large; use KAD"
     ]
 
 
@@ -104,7 +104,14 @@ def test_warnings_of_few_files():
     assert found["warnings"] == [
         "generated: 99 files; below 100 intervals are wide",
         "generated against nlakh: 99 files for the 67 dimensions of musicnn: below 101 FAD∞ may be "
-        "too high; compare it with controls of as many files",
+        "too high by a part of FAD's bias; add files or use KAD",
+    ]
+    controls = ControlSets(few, {"real_vs_real": few})
+    assert measure(enough, enough, controls, SETTINGS, "nlakh")["warnings"] == [
+        "real_vs_real: 99 files; below 100 intervals are wide",
+        "half of nlakh: 99 files; below 100 intervals are wide",
+        "real_vs_real against half of nlakh: 99 files for the 67 dimensions of musicnn: below 101 "
+        "FAD∞ may be too high by a part of FAD's bias",
     ]
     info = dataclasses.replace(INFO, dim=66)
     x, y = (vectors(FEW_FILES, seed=s, windows=1, info=info) for s in (0, 1))
