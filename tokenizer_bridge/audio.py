@@ -36,6 +36,7 @@ SAMPLE_RATES = (1_000, 1_000_000)  # Hz; of anything else the header must be wro
 # What `resample` does, as reports state it: torchaudio's defaults.
 RESAMPLER = "torchaudio windowed sinc (Hann, width 6, rolloff 0.99)"
 
+_UNKNOWN_FRAMES = 2**62  # what libsndfile gives of FLAC that was written to a pipe
 _BLOCK_FRAMES = 2**18  # read at a time: 6 s at 44.1 kHz
 _MAX_DENOMINATOR = 1000  # of a resampling ratio; a kernel has numerator · denominator values
 _RESAMPLE_STRIDE = 128  # input samples between two columns of the convolution, at least half
@@ -238,6 +239,9 @@ def _open(path: Path) -> soundfile.SoundFile:
     if not lowest <= file.samplerate <= highest:
         file.close()
         raise AudioError(f"a sample rate of {file.samplerate} Hz: the header is damaged")
+    if file.frames >= _UNKNOWN_FRAMES:
+        file.close()
+        raise AudioError("its header does not say how long it is: convert it, to FLAC again")
     if _header_promises_more(file.extra_info):
         file.close()
         raise AudioError("cut short: the file ends before the end that it announces")

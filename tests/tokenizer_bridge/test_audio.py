@@ -214,3 +214,15 @@ def test_an_ogg_page_that_the_reader_drops_is_missed(tmp_path):
             dropped += 1
             assert "a part is missing near" in reason(damaged)
     assert dropped
+
+
+def test_flac_of_unknown_length_is_refused(tmp_path):
+    path = tmp_path / "piped.flac"
+    soundfile.write(path, np.full(24_000, 0.1), 24_000)
+    header = bytearray(path.read_bytes())
+    header[21] &= 0xF0  # 36 bits: the number of samples, 0 if unknown
+    header[22:26] = bytes(4)
+    path.write_bytes(header)
+    for read in (audio.length_s, lambda path: list(audio.stream_mono(path, 24_000))):
+        with pytest.raises(AudioError, match="does not say how long it is"):
+            read(path)

@@ -1,6 +1,7 @@
 """What is compared with what: files of both sides to clips, clips to vectors and controls."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,11 @@ class Comparison:
     @property
     def sides(self) -> tuple[Side, Side]:
         return self.generated, self.reference
+
+    def num_common(self) -> int:
+        """How many files are on both sides, under whatever name."""
+        paths, others = ({os.path.realpath(clip.path) for clip in s.clips} for s in self.sides)
+        return len(paths & others)
 
     def require_enough(self, seed: int | None) -> None:
         """Raise UserError for fewer files than distances, or halves of the reference, need.

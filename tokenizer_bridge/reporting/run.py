@@ -189,6 +189,11 @@ def _report(
         for m in measurements
         if m["embedding"]["weights"] != "published"
     ]
+    warnings += [
+        f"{common} generated files are files of {c.reference.name} as well"
+        for c in comparisons
+        if (common := c.num_common())
+    ]
     warnings = list(
         dict.fromkeys(warnings + [line for m in measurements for line in m["warnings"]])
     )

@@ -275,3 +275,12 @@ def test_rates_that_nothing_plays(make, tmp_path):
     report, shown = make(codec=None)
     assert {heard.sample_rate for heard in shown[0].heard} == {48_000}
     assert as_page(report, shown).count("data:audio/flac") == 3
+
+
+def test_files_on_both_sides_are_told(make, tmp_path):
+    report, _ = make(codec=None)
+    assert not [line for line in report["warnings"] if "as well" in line]
+    for path in sorted((tmp_path / "real/artist0").iterdir())[:3]:
+        (tmp_path / "new" / path.name).symlink_to(path)
+    report, _ = make(codec=None)
+    assert "3 generated files are files of real as well" in report["warnings"]
