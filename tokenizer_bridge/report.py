@@ -1,4 +1,4 @@
-"""Measures how far generated music is from real music: the paper's table, with its error bars.
+r"""Measures how far generated music is from real music: the paper's table, with its error bars.
 
     python -m tokenizer_bridge.report --generated=WAVS --reference jamendo=JAMENDO \
         --reference nlakh=NLAKH --clip_s=10 --clip_s=nlakh=5 --codec=demo --output=REPORT
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from tokenizer_bridge.cleaning import check_target
 from tokenizer_bridge.errors import UserError, run_door
-from tokenizer_bridge.fad.embeddings import load_embedding
+from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights
 from tokenizer_bridge.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.memory import keep_freed_memory
@@ -37,6 +37,7 @@ from tokenizer_bridge.reporting.page import as_page
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.run import Plan, make_report
 from tokenizer_bridge.reporting.table import measurement_table, paper_table, text, title
+from tokenizer_bridge.reporting.verdict import verdict
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 _GENERATED = flags.DEFINE_string("generated", None, "Folder of generated audio.", required=True)
@@ -44,7 +45,9 @@ _REFERENCE = flags.DEFINE_multi_string(
     "reference", None, "NAME=DIR or NAME=SOURCE:DIR of real music; may be repeated.", required=True
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the report.", required=True)
-_EMBEDDINGS = flags.DEFINE_list("embeddings", ["musicnn"], "Names of embeddings.")
+_EMBEDDINGS = flags.DEFINE_list(
+    "embeddings", ["musicnn"], f"Comma-separated, of {', '.join(EMBEDDINGS)}."
+)
 _WEIGHTS = flags.DEFINE_multi_string(
     "weights", [], "NAME=FILE with an embedding's weights, if they are not in a cache."
 )
@@ -60,7 +63,7 @@ _LOUDNESS = flags.DEFINE_float("loudness", None, "LUFS that every clip is brough
 _SEED = flags.DEFINE_integer("seed", 0, "Of tracks, halves, subsets and noise.", lower_bound=0)
 _CODEC = flags.DEFINE_string("codec", "demo", "Name of the codec that decoded the music.")
 _CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
-_CONTROLS = flags.DEFINE_bool("controls", True, "Measure the controls, which takes most time.")
+_CONTROLS = flags.DEFINE_bool("controls", True, "Measure the controls too; they need the codec.")
 _SKIP = flags.DEFINE_bool("skip_unusable", False, "Leave out files that cannot be used.")
 _CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Where vectors are kept; a user's cache.")
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 2, "Threads that read files.", lower_bound=1)
@@ -82,7 +85,8 @@ def main(argv: list[str]) -> None:
     write_json_atomically(output / "report.json", report)
     print(f"{text(paper_table(report))}\n")
     for m in report["measurements"]:
-        print(f"{title(m)}\n{text(measurement_table(m))}\n")
+        print(f"{title(m)}\n{text(measurement_table(m))}")
+        print(f"{verdict(m) or ''}\n")
     for line in report["warnings"]:
         print(f"mind: {line}")
     print(f"report written to {output / 'report.html'}")

@@ -53,6 +53,7 @@ class Halves:
 
     a: tuple[int, ...]
     b: tuple[int, ...]
+    by: str = "artists"  # they share none; or "files": they may share artists
     warnings: tuple[str, ...] = ()
 
 
@@ -78,23 +79,25 @@ def split_halves(ids: Sequence[str], artists: Sequence[str | None], seed: int) -
     files are left out until both have the same number.
     """
     artist_of = dict(zip(ids, artists, strict=True))
-    warnings = []
+    warnings, by = [], "artists"
     halves = _deal({id: artist or f"file {id}" for id, artist in artist_of.items()}, seed)
     known = set(artist_of.values()) - {None}
     sizes = sorted(map(len, halves))
     if not known:
-        warnings.append("controls: no artists are known; the halves may share some")
+        by = "files"
+        warnings.append("no artists are known; the halves that controls are made of may share some")
     elif sizes[1] > _MAX_RATIO * sizes[0]:
-        halves = _deal({id: id for id in artist_of}, seed)
+        by, halves = "files", _deal({id: id for id in artist_of}, seed)
         warnings.append(
-            f"controls: too few artists ({len(known)}) for halves that share none: they may share "
-            "some, and real_vs_real is lower for it"
+            f"too few artists ({len(known)}) for halves that share none: those that controls are "
+            "made of may share some, and real against real is lower for it"
         )
     count = min(map(len, halves))
     a, b = (set(half[:count]) for half in halves)
     return Halves(
         a=tuple(i for i, id in enumerate(ids) if id in a),
         b=tuple(i for i, id in enumerate(ids) if id in b),
+        by=by,
         warnings=tuple(warnings),
     )
 
@@ -197,7 +200,7 @@ def embed_controls(
         silence.select([0] * len(real.clips)), clips=real.clips, artists=real.artists
     )
     by_name = {"real_vs_real": real, **made, "silence": silence}
-    return ControlSets(reference.select(halves.b), by_name, halves.warnings)
+    return ControlSets(reference.select(halves.b), by_name, halves.by, halves.warnings)
 
 
 def _is_whole(path: Path, shape: tuple[int, int]) -> bool:

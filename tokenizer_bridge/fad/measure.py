@@ -28,6 +28,8 @@
         "white_noise":     {… the same},
         "silence":         {… the same},
       },                              # {}: no controls were asked for
+      "halves": "artists",            # the reference's halves share none; "files": they may share
+                                      # artists; null: no controls
       "warnings": ["one line each", …]
     }
 
@@ -85,6 +87,7 @@ class ControlSets:
 
     other_half: EmbeddingSet
     by_name: Mapping[str, EmbeddingSet] = field(default_factory=dict)
+    halves: str = "artists"  # as controls.Halves.by
     warnings: tuple[str, ...] = ()
 
 
@@ -116,6 +119,7 @@ def measure(
         **comparison,
         "per_file": _per_file(named[0], named[1]),
         "controls": compared,
+        "halves": controls.halves if controls is not None else None,
         "warnings": warnings,
     }
 
@@ -241,14 +245,16 @@ def compare_controls(
 
     Raises UserError as `measure` does.
     """
-    warnings = list(controls.warnings)
+    warnings = [f"{reference_name}: {line}" for line in controls.warnings]
     half = _Named(f"half of {reference_name}", controls.other_half)
     sets = {name: _Named(name, vectors) for name, vectors in controls.by_name.items()}
     for one in sets.values():
         _check(one, half)
     if sets:
-        # They are all of one size.
-        _warn_of_few(next(iter(sets.values())), half, warnings, are_controls=True)
+        first = next(iter(controls.by_name.values()))  # they are all of one size
+        _warn_of_few(
+            _Named(f"controls of {reference_name}", first), half, warnings, are_controls=True
+        )
     kernel_reference = _kernel_reference(half, seed)
     compared = {name: _compare(one, half, kernel_reference, seed) for name, one in sets.items()}
     return compared, warnings

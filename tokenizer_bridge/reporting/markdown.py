@@ -9,6 +9,7 @@ from tokenizer_bridge.reporting.table import (
     settings_table,
     title,
 )
+from tokenizer_bridge.reporting.verdict import verdict
 
 
 def as_markdown(report: Mapping) -> str:
@@ -21,9 +22,10 @@ def as_markdown(report: Mapping) -> str:
     parts += ["## Table 2", markdown(paper_table(report))]
     for m in report["measurements"]:
         parts += [f"## {title(m)}"]
+        parts += [line] if (line := verdict(m)) else []
         parts += [markdown(measurement_table(m)), markdown(settings_table(report, m))]
     if report["unusable"]:
-        parts += ["## Left out", f"{len(report['unusable'])} files could not be used:"]
+        parts += ["## Left out", f"Could not be used ({len(report['unusable']):,}):"]
         parts += [
             "\n".join(f"- `{u['path']}` ({u['set']}): {u['reason']}" for u in report["unusable"])
         ]

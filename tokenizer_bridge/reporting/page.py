@@ -10,6 +10,7 @@ from tokenizer_bridge.pages.pictures import player, spectrogram
 from tokenizer_bridge.pages.template import render
 from tokenizer_bridge.reporting import plots
 from tokenizer_bridge.reporting.table import measurement_table, paper_table, settings_table, title
+from tokenizer_bridge.reporting.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def as_page(report: Mapping, shown: Sequence[Shown]) -> str:
         sections.append(
             {
                 "title": title(measurement),
+                "verdict": verdict(measurement),
                 "table": measurement_table(measurement),
                 "settings": settings_table(report, measurement),
                 "distances": plots.distances(measurement),

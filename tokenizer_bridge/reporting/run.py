@@ -1,5 +1,6 @@
 """From folders of music to a report: plan the clips, embed them, make controls, measure."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,8 +19,11 @@ from tokenizer_bridge.reporting.page import Shown
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.published import PUBLISHED
 from tokenizer_bridge.reporting.show import show
+from tokenizer_bridge.reporting.table import title, windows
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
+
+_MAX_UNHEARD = 0.25  # of a clip, before a warning says so
 
 # A progress bar of a name and a length; yields what is called after each step.
 Bar = Callable[[str, int], AbstractContextManager[Callable[[], Any]]]
@@ -78,8 +82,8 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
             generated, real = by_comparison[i]
             controls = None
             if made:
-                title = f"{embedding.info.name}, controls of {reference.name}"
-                with bar(title, 3 * len(made[0].a)) as step:
+                bar_title = f"{embedding.info.name}, controls of {reference.name}"
+                with bar(bar_title, 3 * len(made[0].a)) as step:
                     controls = embed_controls(
                         embedding, real, *made, loudness=plan.options.loudness,
                         batch_size=plan.options.batch_size, on_clip=step,
@@ -194,11 +198,13 @@ def _report(
         for c in comparisons
         if (common := c.num_common())
     ]
+    warnings += [line for m in measurements if (line := _unheard(m))]
     warnings = list(
         dict.fromkeys(warnings + [line for m in measurements for line in m["warnings"]])
     )
     if unusable:
-        warnings.append(f"{len(unusable)} files were left out; they are listed at the end")
+        left_out = "1 file was" if len(unusable) == 1 else f"{len(unusable):,} files were"
+        warnings.append(f"{left_out} left out: listed at the end of report.md and report.html")
     settings = {"codec": "none: no controls"}
     if plan.codec:
         _, info = plan.codec
@@ -206,7 +212,7 @@ def _report(
     return {
         "generated": {
             "directory": as_text(plan.generated),
-            "n_files": comparisons[0].generated.num_files,
+            "n_files": measurements[0]["generated"]["n_files"],
         },
         "measurements": list(measurements),
         "settings": settings,
@@ -214,3 +220,15 @@ def _report(
         "unusable": unusable.listed(),
         "warnings": warnings,
     }
+
+
+def _unheard(measurement: Mapping) -> str | None:
+    """A warning where much of each clip lies in no window."""
+    count, heard_s = windows(measurement)
+    if heard_s >= (1 - _MAX_UNHEARD) * measurement["clip_s"]:
+        return None
+    name, fitting_s = measurement["reference"]["name"], math.ceil(10 * heard_s) / 10
+    return (
+        f"{title(measurement)}: of each clip of {measurement['clip_s']:g} s only {heard_s:.4g} s "
+        f"are heard (windows: {count}); --clip_s={name}={fitting_s:g} would lose next to nothing"
+    )

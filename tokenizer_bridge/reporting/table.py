@@ -14,21 +14,33 @@ CONTROL_NAMES = {
     "silence": "silence",
 }
 CONTROL_NOTES = {
-    "real_vs_real": "two halves of the reference that share no artist: as near as real music is",
-    "codec_floor": "one half encoded and decoded: no piece made of tokens can be nearer",
+    "codec_floor": (
+        "one half encoded and decoded: what the codec alone costs; a model of its tokens is not "
+        "expected to come nearer"
+    ),
     "shuffled_tokens": "codes as frequent as in real music, in no order",
     "white_noise": "as loud as each real clip",
     "silence": "nothing at all",
 }
+_HALVES_NOTES = {
+    "artists": "two halves of the reference that share no artist",
+    "files": "two halves of the reference that share no file, but may share artists",
+}
+_HOW_TO_READ = (
+    "FAD grows as files get fewer; FAD∞ is extrapolated to infinitely many, and may fall below 0 "
+    "by chance, as KAD may (100 × MMD² under a Gaussian kernel, unbiased). Figures compare only "
+    "where embedding, reference, clips and controls are the same."
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in cells; the first column holds words, the others numbers."""
+    """Text in cells; the first column holds words, the others numbers, or words as well."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    numbers: bool = True
 
 
 def paper_table(report: Mapping) -> Table:
@@ -69,6 +81,7 @@ def paper_table(report: Mapping) -> Table:
             "Flattened: components of all vectors pooled into one mean and one variance, as a "
             "common program does for PANNs. That is no Fréchet distance of the embeddings."
         )
+    notes.append(_HOW_TO_READ)
     return Table(("", *map(_heading, columns)), tuple(rows), tuple(notes))
 
 
@@ -81,8 +94,11 @@ def measurement_table(measurement: Mapping) -> Table:
         for name, control in measurement["controls"].items()
     ]
     head = ("against real music", "FAD∞ (95%)", "FAD", "KAD (95%)", "clips", "of the reference")
+    of_controls = CONTROL_NOTES | {
+        "real_vs_real": f"{_HALVES_NOTES.get(measurement['halves'])}: as near as real music is"
+    }
     notes = [
-        f"{CONTROL_NAMES[name]}: {CONTROL_NOTES[name]}."
+        f"{CONTROL_NAMES[name]}: {of_controls[name]}."
         for name in measurement["controls"]
         if name in CONTROL_NAMES
     ]
@@ -97,11 +113,13 @@ def settings_table(report: Mapping, measurement: Mapping) -> Table:
         if embedding["window_s"] is None
         else f"windows of {embedding['window_s']:g} s every {embedding['hop_s']:g} s"
     )
+    count, heard_s = windows(measurement)
     rows = [
         ("embedding", f"{embedding['name']}, {embedding['dim']} dimensions"),
         (f"weights ({embedding['weights']}), SHA-256", embedding["weights_sha256"]),
         ("audio", f"{embedding['sample_rate']:,} Hz mono, {window}"),
         ("clips", f"{measurement['clip_s']:g} s; {_clips_per_file(measurement)} a file"),
+        ("windows a clip", f"{count}: {heard_s:.4g} s heard of {measurement['clip_s']:g} s"),
         ("resampler", measurement["resampler"]),
         ("loudness", measurement["loudness"]),
         ("generated", _amount(measurement["generated"])),
@@ -109,7 +127,17 @@ def settings_table(report: Mapping, measurement: Mapping) -> Table:
         ("seed", str(measurement["seed"])),
     ]
     rows += [(key.replace("_", " "), str(value)) for key, value in report["settings"].items()]
-    return Table(("setting", "value"), tuple(rows))
+    return Table(("setting", "value"), tuple(rows), numbers=False)
+
+
+def windows(measurement: Mapping) -> tuple[int, float]:
+    """Windows of a clip, and how many of its seconds lie in one."""
+    generated, window_s = measurement["generated"], measurement["embedding"]["window_s"]
+    if window_s is None:
+        return 1, measurement["clip_s"]
+    count = generated["n_vectors"] // generated["n_clips"]
+    overlapped_s = (count - 1) * measurement["embedding"]["hop_s"] + window_s
+    return count, min(overlapped_s, measurement["clip_s"])
 
 
 def number(value: float) -> str:
@@ -129,7 +157,8 @@ def interval(estimate: Mapping | None) -> str:
 
 def markdown(table: Table) -> str:
     """A pipe table, its notes below."""
-    lines = [table.head, ("---", *("---:" for _ in table.head[1:])), *table.rows]
+    rule = "---:" if table.numbers else "---"
+    lines = [table.head, ("---", *(rule for _ in table.head[1:])), *table.rows]
     text = "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
     return f"{text}\n\n{' '.join(table.notes)}".rstrip()
 
@@ -140,13 +169,14 @@ def title(measurement: Mapping) -> str:
 
 
 def text(table: Table) -> str:
-    """Aligned columns for a terminal."""
+    """Aligned columns for a terminal, a line for each note below."""
     lines = [table.head, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    aligned = [
         "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
         for first, *rest in lines
-    )
+    ]
+    return "\n".join([*aligned, *table.notes])
 
 
 def _row(name: str, figures: Mapping, flattened: bool) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def test_halves_share_no_artist():
     halves = split_halves(ids, artists, seed=0)
     assert not artists_of(halves.a, artists) & artists_of(halves.b, artists)
     assert len(halves.a) == len(halves.b) >= 148
-    assert not halves.warnings
+    assert halves.by == "artists" and not halves.warnings
     assert split_halves(ids, artists, seed=0) == halves
     assert split_halves(ids, artists, seed=1).a != halves.a
 
@@ -88,7 +88,7 @@ def test_files_without_an_artist_count_as_their_own():
 def test_where_artists_make_no_halves_files_do_and_a_warning_says_so(artists, warning):
     halves = split_halves([str(i) for i in range(20)], artists, seed=0)
     assert len(halves.a) == len(halves.b) == 10
-    assert len(halves.warnings) == 1
+    assert halves.by == "files" and len(halves.warnings) == 1
     assert warning in halves.warnings[0]
 
 

@@ -35,6 +35,7 @@ def test_the_whole_map():
     controls = ControlSets(
         other_half=vectors(100, seed=2),
         by_name={"real_vs_real": vectors(100, seed=3), "silence": vectors(100, seed=4, shift=9)},
+        halves="files",
         warnings=("of the halves",),
     )
     found = measure(generated, reference, controls, SETTINGS, "jamendo")
@@ -48,7 +49,8 @@ def test_the_whole_map():
     assert found["fad_infinity"]["low"] < 4.0 < found["fad_infinity"]["high"]
     assert found["kad"]["low"] > 1
     assert found["paper_compat"] is None
-    assert found["warnings"] == ["of the halves"]
+    assert found["warnings"] == ["jamendo: of the halves"]
+    assert found["halves"] == "files"
     real, silence = (found["controls"][name] for name in ("real_vs_real", "silence"))
     assert real["fad_infinity"]["low"] < 0 < real["fad_infinity"]["high"]
     assert real["kad"]["low"] < 0 < real["kad"]["high"]
@@ -108,10 +110,10 @@ def test_warnings_of_few_files():
     ]
     controls = ControlSets(few, {"real_vs_real": few})
     assert measure(enough, enough, controls, SETTINGS, "nlakh")["warnings"] == [
-        "real_vs_real: 99 files; below 100 intervals are wide",
+        "controls of nlakh: 99 files; below 100 intervals are wide",
         "half of nlakh: 99 files; below 100 intervals are wide",
-        "real_vs_real against half of nlakh: 99 files for the 67 dimensions of musicnn: below 101 "
-        "FAD∞ may be too high by a part of FAD's bias",
+        "controls of nlakh against half of nlakh: 99 files for the 67 dimensions of musicnn: below "
+        "101 FAD∞ may be too high by a part of FAD's bias",
     ]
     info = dataclasses.replace(INFO, dim=66)
     x, y = (vectors(FEW_FILES, seed=s, windows=1, info=info) for s in (0, 1))

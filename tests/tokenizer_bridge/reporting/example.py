@@ -44,6 +44,7 @@ def measurement(embedding: str, reference: str, source: str = "folder", value: f
         "controls": {
             name: figures(control, 150, paper_compat) for name, control in controls.items()
         },
+        "halves": "artists",
         "warnings": [],
     }  # fmt: skip
 

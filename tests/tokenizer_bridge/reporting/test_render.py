@@ -10,7 +10,17 @@ from tokenizer_bridge.reporting.markdown import as_markdown
 from tokenizer_bridge.reporting.page import as_page
 from tokenizer_bridge.reporting.plots import best_median_worst
 from tokenizer_bridge.reporting.projection import fit_projection
-from tokenizer_bridge.reporting.table import interval, number, paper_table
+from tokenizer_bridge.reporting.table import (
+    interval,
+    markdown,
+    measurement_table,
+    number,
+    paper_table,
+    settings_table,
+    text,
+    windows,
+)
+from tokenizer_bridge.reporting.verdict import verdict
 
 
 def cells(table, row: str) -> dict[str, str]:
@@ -47,13 +57,13 @@ def test_every_published_figure_is_shown_once_without_any_of_ours():
         assert text.count(figure) == 1
 
 
-@pytest.mark.parametrize(("value", "text"), [
+@pytest.mark.parametrize(("value", "shown"), [
     (0.0, "0.00"), (3.13159, "3.13"), (-0.0123, "-0.0123"), (1.01e-4, "0.000101"), (120.4, "120"),
     (20_412.7, "20,413"), (2e-7, "2e-07"),
 ])  # fmt: skip
-def test_numbers(value, text):
-    assert number(value) == text
-    assert interval({"value": value, "low": 1, "high": 2}) == f"{text} (1.00 to 2.00)"
+def test_numbers(value, shown):
+    assert number(value) == shown
+    assert interval({"value": value, "low": 1, "high": 2}) == f"{shown} (1.00 to 2.00)"
 
 
 def test_markdown_has_everything_and_no_broken_rows():
@@ -86,6 +96,59 @@ def test_the_same_report_gives_the_same_page():
     m = example.measurement("musicnn", "mine")
     pages = [as_page(example.report(m), [example.shown(m)]) for _ in range(2)]
     assert pages[0] == pages[1]
+
+
+def verdict_of(value: float, **changes) -> str:
+    measurement = example.measurement("musicnn", "mine", value=value)
+    return verdict(measurement | changes)
+
+
+def test_what_the_controls_say_of_generated_music():
+    """Controls: 0 to 0.2, 1.25 to 1.75, 17.9 to 22.1, 62.9 to 77.1 and 71.9 to 88.1."""
+    assert verdict_of(5) == (
+        "By the intervals of FAD∞, generated is farther than real against real and real through "
+        "the codec, nearer than shuffled tokens, white noise and silence."
+    )
+    assert verdict_of(74) == (
+        "By the intervals of FAD∞, generated is farther than real against real, real through the "
+        "codec and shuffled tokens, not told from white noise and silence. Music should be nearer "
+        "than shuffled tokens, white noise and silence: it is not shown to be."
+    )
+    assert "not told from real against real, nearer than real through" in verdict_of(0.15)
+    worse = verdict_of(200, fad_infinity=None, kad={"value": 20, "low": 19, "high": 21})
+    assert worse.startswith("By the intervals of KAD") and "white noise and silence. Mu" in worse
+    assert verdict(example.measurement("musicnn", "mine") | {"controls": {}}) is None
+
+
+def test_markdown_and_page_say_the_verdict_and_how_to_read_the_figures():
+    m = example.measurement("musicnn", "mine")
+    report = example.report(m)
+    for written in (as_markdown(report), as_page(report, [example.shown(m)])):
+        assert verdict(m) in written
+        assert "FAD grows as files get fewer" in written and "100 × MMD²" in written
+
+
+def test_the_note_of_the_halves_is_what_was_measured():
+    m = example.measurement("musicnn", "mine")
+    assert "halves of the reference that share no artist" in measurement_table(m).notes[0]
+    notes = measurement_table(m | {"halves": "files"}).notes
+    assert "may share artists" in notes[0] and not any("no artist" in note for note in notes)
+
+
+def test_a_terminal_shows_notes_below_a_table():
+    m = example.measurement("musicnn", "mine")
+    lines = text(paper_table(example.report(m))).splitlines()
+    assert any(line.startswith("†") for line in lines[5:])
+
+
+def test_settings_are_words():
+    m = example.measurement("musicnn", "mine")
+    table = settings_table(example.report(m), m)
+    assert cells(table, "windows a clip")["value"] == "4: 10 s heard of 10 s"
+    assert "---:" not in markdown(table) and "---:" in markdown(measurement_table(m))
+    m["embedding"] |= {"window_s": 2.992, "hop_s": 2.992}
+    m |= {"clip_s": 5.0, "generated": example.side("generated", 300) | {"n_vectors": 300}}
+    assert windows(m) == (1, 2.992)
 
 
 def test_axes_of_a_known_cloud():

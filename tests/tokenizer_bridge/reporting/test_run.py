@@ -122,6 +122,18 @@ def test_controls_take_no_more_files_than_were_generated(make, tmp_path):
     assert dict((title, total) for title, total, _ in make.bars)["controls of real"] == 2 * 2 * 16
 
 
+def test_clips_of_which_much_is_unheard_are_warned_of(make):
+    def warnings(clip_s):
+        report, _ = make(clip_s={"real": clip_s}, codec=None)
+        return [line for line in report["warnings"] if "heard" in line]
+
+    assert warnings(0.13) == []
+    assert warnings(0.14) == [
+        "bands against real: of each clip of 0.14 s only 0.1 s are heard (windows: 1); "
+        "--clip_s=real=0.1 would lose next to nothing"
+    ]
+
+
 def test_done_again_from_the_cache_it_is_the_same(make):
     first = make()[0]
     network = bands()
@@ -188,6 +200,7 @@ def test_unusable_files_are_left_out_and_listed(make):
     assert m["generated"]["n_files"] == 19
     # The half-silent file is gone with both of its clips.
     assert (m["reference"]["n_files"], m["reference"]["n_clips"]) == (FILES - 2, 2 * FILES - 4)
+    assert report["generated"]["n_files"] == 19  # those that were used
     assert "3 files were left out" in report["warnings"][-1]
 
 
