@@ -33,7 +33,8 @@ from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("reference", None, "Folder of music.", required=True)
+flags.DEFINE_string("reference", None, "Folder of music: DIR or SOURCE:DIR.", required=True)
+flags.DEFINE_string("metadata", None, "TSV of an MTG-Jamendo reference, if it is not in DIR.")
 flags.DEFINE_enum("embedding", "musicnn", EMBEDDINGS, "What hears the music.")
 flags.DEFINE_string("codec", "demo", "Name of a known codec.")
 flags.DEFINE_string("codec_dir", None, "Folder with a codec's YAML and weights.")
@@ -117,9 +118,14 @@ def main(argv: list[str]) -> None:
 
 def plan() -> list[Clip]:
     """The clips of all tracks. Raises UserError if one has none."""
-    source = sources.detect(FLAGS.reference)
+    source, directory = sources.locate(FLAGS.reference)
     tracks = sources.load(
-        source, FLAGS.reference, num_tracks=FLAGS.num_tracks, seed=FLAGS.seed, tell=print
+        source,
+        directory,
+        num_tracks=FLAGS.num_tracks,
+        seed=FLAGS.seed,
+        metadata=FLAGS.metadata,
+        tell=print,
     )
     clips, failures = plan_clips(tracks, FLAGS.clip_s, FLAGS.clips_per_file)
     refuse(failures)

@@ -35,12 +35,7 @@ def parse_references(values: Sequence[str]) -> list[Reference]:
             raise UserError(f"--reference={value}: write NAME=DIR, or NAME=SOURCE:DIR")
         if name in references or name == GENERATED:
             raise UserError(f"--reference={value}: the name {name!r} is taken, choose another")
-        source, colon, rest = directory.partition(":")
-        if colon and source in sources.SOURCES:
-            directory = rest
-            sources.detect(directory)  # is it there?
-        else:
-            source = sources.detect(directory)
+        source, directory = sources.locate(directory)
         references[name] = Reference(name, source, directory)
     return list(references.values())
 

@@ -11,7 +11,7 @@ from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources import folder, mtg_jamendo, nlakh
 from tokenizer_bridge.sources.track import Track, fingerprint, subset
 
-__all__ = ["SOURCES", "Track", "detect", "fingerprint", "load", "subset"]
+__all__ = ["SOURCES", "Track", "detect", "fingerprint", "load", "locate", "subset"]
 
 SOURCES = ("folder", "mtg_jamendo", "nlakh")
 
@@ -27,6 +27,18 @@ def detect(directory: str | os.PathLike) -> str:
     if nlakh.is_layout_of(root):
         return "nlakh"
     return "mtg_jamendo" if mtg_jamendo.is_layout_of(root) else "folder"
+
+
+def locate(place: str) -> tuple[str, str]:
+    """Source and directory of DIR, whose layout tells the source, or SOURCE:DIR, which says it.
+
+    Raises UserError if there is no such directory.
+    """
+    source, colon, directory = place.partition(":")
+    if colon and source in SOURCES:
+        detect(directory)  # is it there?
+        return source, directory
+    return detect(place), place
 
 
 def load(

@@ -8,6 +8,7 @@ import torch
 from absl import flags
 from absl.testing import flagsaver
 
+from tests.tokenizer_bridge.sources.layouts import ROWS, make_jamendo, write_tsv
 from tokenizer_bridge import audio
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad import sanity
@@ -88,6 +89,19 @@ def test_a_file_that_cannot_be_used_is_named(music, codec_dir, tmp_path, monkeyp
     given = {"reference": str(folder), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
     with pytest.raises(UserError, match=r"1 files cannot be used, the first is .*short.wav: too s"):
         run(monkeypatch, codec_dir, **given)
+
+
+def test_mtg_jamendo_with_its_tsv_elsewhere(codec_dir, tmp_path, monkeypatch):
+    """As far as its files, which are half a second each; and a source that is said."""
+    jamendo = make_jamendo(tmp_path / "jamendo")
+    given = {"reference": str(jamendo), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
+    with pytest.raises(UserError, match="holds 0 TSVs: name the official one with --metadata"):
+        run(monkeypatch, codec_dir, **given)
+    given |= {"metadata": str(write_tsv(tmp_path / "raw.tsv", ROWS))}
+    with pytest.raises(UserError, match="6 files cannot be used, the first is .*mp3: too short"):
+        run(monkeypatch, codec_dir, **given)
+    with pytest.raises(UserError, match="--metadata: only --source=mtg_jamendo has it, not folder"):
+        run(monkeypatch, codec_dir, **given | {"reference": f"folder:{jamendo}"})
 
 
 def estimate(value, margin=0.1):

@@ -4,7 +4,7 @@ import pytest
 
 from tests.tokenizer_bridge.sources.layouts import make_jamendo, make_nlakh
 from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.sources import detect, load
+from tokenizer_bridge.sources import detect, load, locate
 
 
 def test_layouts_are_told_apart(tmp_path):
@@ -28,6 +28,18 @@ def test_anything_else_is_a_folder(tmp_path):
     assert detect(tmp_path) == "mtg_jamendo"
     with pytest.raises(UserError, match="no: no such folder"):
         detect(tmp_path / "no")
+
+
+def test_a_source_may_be_said(tmp_path):
+    nlakh = make_nlakh(tmp_path / "nlakh")
+    odd = tmp_path / "a:b"
+    odd.mkdir()
+    assert locate(str(nlakh)) == ("nlakh", str(nlakh))
+    assert locate(f"folder:{nlakh}") == ("folder", str(nlakh))
+    assert locate(str(odd)) == ("folder", str(odd))
+    for place in (f"folder:{nlakh}/no", f"{nlakh}/no"):
+        with pytest.raises(UserError, match="/no: no such folder"):
+            locate(place)
 
 
 def test_options_of_other_sources_are_refused(tmp_path):
