@@ -50,17 +50,17 @@ class EncodeJob:
     settings: dict[str, Any] = field(init=False)  # what a resumed run must share
 
     def __post_init__(self):
+        # In this order they are compared: what was asked for, then what came of it.
         settings = {
             "source": self.source,
-            "num_files": len(self.tracks),
-            "files_sha256": fingerprint(self.tracks),
+            "source_options": dict(self.source_options),
+            "cleaning": self.cleaning.settings() if self.cleaning is not None else {},
             "window_s": self.window_s,
             "overlap_s": self.overlap_s,
+            "num_files": len(self.tracks),
+            "files_sha256": fingerprint(self.tracks),
         }
-        if self.source_options:
-            settings["source_options"] = dict(self.source_options)
-        if self.cleaning is not None:
-            settings["cleaning"] = self.cleaning.settings()
+        settings = {key: value for key, value in settings.items() if value != {}}
         object.__setattr__(self, "settings", settings)
 
     @property

@@ -49,7 +49,7 @@ def settings_agree(directory: Path, settings: Mapping[str, Any]) -> None:
 
 def require_equal(where: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise UserError, naming the setting, unless `where` was made as it would be made now."""
-    for key in [*new, *(key for key in old if key not in new)]:
+    for key in [*(key for key in old if key not in new), *new]:
         if old.get(key) != new.get(key):
             raise UserError(
                 f"{where} was made with another {key} ({old.get(key)} instead of {new.get(key)}): "

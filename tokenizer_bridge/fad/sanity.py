@@ -39,7 +39,7 @@ flags.DEFINE_enum("embedding", "musicnn", EMBEDDINGS, "What hears the music.")
 flags.DEFINE_string("codec", "demo", "Name of a known codec.")
 flags.DEFINE_string("codec_dir", None, "Folder with a codec's YAML and weights.")
 flags.DEFINE_float("clip_s", 10.0, "Length of a clip.", lower_bound=1.0)
-flags.DEFINE_integer("clips_per_file", 1, "Clips, evenly spread over a file.", lower_bound=1)
+flags.DEFINE_integer("clips_per_file", 1, "Clips, evenly spread over a file.", 1, 1000)
 flags.DEFINE_integer("num_tracks", None, "Take so many files only.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of tracks, halves, noise and shuffled tokens.", lower_bound=0)
 flags.DEFINE_multi_string(

@@ -136,7 +136,7 @@ def test_the_door(tmp_path, codec_dir, run_door):
     }
     assert dataset.origin["source_options"] == {"tags": "folders"}
     for flag, text in (
-        ("--tags=none", "was made with another "),
+        ("--tags=none", "was made with another source_options ("),
         ("--tags=genres", "--tags=genres: must be none, folders, metadata or the path of a .csv"),
         ("--tags=no.csv", "--tags=no.csv: No such file or directory"),
         ("--metadata=x.tsv", "--metadata: only --source=mtg_jamendo has it, not folder"),
