@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: a virtual environment with everything in requirements.txt.
+# A virtual environment with everything in requirements.txt; sourced by the other scripts.
 # VENV names its folder (default: .venv beside the project); PYTHON the interpreter to build it with.
 
 project=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)

@@ -172,8 +172,9 @@ ensure_tpu() {
 
 sync_and_install() {
   local archive=$scratch/sedd-music.tgz node
-  run tar -czf "$archive" -C "$project" --exclude=./.git --exclude='./.venv*' --exclude=./runs \
-    --exclude=./tokenizer_bridge/assets --exclude='*_cache' --exclude=__pycache__ .
+  # By name: data sets and runs may lie beside the code.
+  run tar -czf "$archive" -C "$project" --exclude=tokenizer_bridge/assets --exclude=__pycache__ \
+    README.md LICENSE pyproject.toml requirements.txt sedd_jax tokenizer_bridge configs launch
   for node in "${nodes[@]}"; do
     run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all
   done

@@ -46,6 +46,7 @@ class _Progress:
 
     track: Track
     pieces: list[tuple[int, np.ndarray]] = field(default_factory=list)  # (start, codes)
+    reached: int = 0  # samples that the windows encoded so far cover
     end: "_End | None" = None
 
 
@@ -80,8 +81,8 @@ def encode_tracks(
     """Encode tracks, each yielded once, in the order in which they are done.
 
     codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
-    at once. on_audio: told the seconds of audio after each batch. cleaning: what is done to the
-    audio before. Memory is bounded by a few batches of windows, however long the tracks are.
+    at once. on_audio: told the seconds of audio after each batch, overlaps once. cleaning: what is
+    done to the audio before. Memory holds a few batches of windows, however long tracks are.
     """
     hop, sample_rate = codec.config.hop_length, codec.config.sample_rate
     # A track is done after its last window or, if that was encoded before the reader came to the
@@ -119,10 +120,18 @@ def encode_tracks(
                 # them, and kept for a track's length it would split that memory for good.
                 window.progress.pieces.append((window.start, codes_L.astype(np.uint16)))
                 finish_if_complete(window.progress)
-            on_audio(sum(len(window.audio) for window in batch) / sample_rate)
+            on_audio(sum(_fresh_samples(window, hop) for window in batch) / sample_rate)
             yield from done
             done.clear()
         yield from done
+
+
+def _fresh_samples(window: _Window, hop: int) -> int:
+    """Samples of a window that none of its track's before had; noted in the progress."""
+    progress, end = window.progress, window.start * hop + len(window.audio)
+    fresh = max(0, end - progress.reached)
+    progress.reached += fresh
+    return fresh
 
 
 def encode_batch(codec: WavTokenizer, audio_BxT: np.ndarray) -> np.ndarray:

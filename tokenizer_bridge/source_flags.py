@@ -32,6 +32,12 @@ _TAGS = flags.DEFINE_string(
 
 def load_tracks() -> list[Track]:
     """The tracks that the flags ask for; prints what people should know. Raises UserError."""
+    if not _SOURCE.present and (layout := _layout()) != _SOURCE.value:
+        # Taken for folders of artists, its folders would let artists leak between splits.
+        raise UserError(
+            f"--input={_INPUT.value} has the layout of {layout}: say --source={layout}, or "
+            f"--source={_SOURCE.value} if it is none"
+        )
     tracks = sources.load(
         _SOURCE.value,
         _INPUT.value,
@@ -65,6 +71,11 @@ def given_options() -> dict[str, Any]:
     if files := _split_files():
         options["split_files"] = {split: os.path.basename(path) for split, path in files.items()}
     return options
+
+
+def _layout() -> str:
+    """The source that --input looks like; what cannot be looked into is left to the source."""
+    return sources.detect(_INPUT.value) if os.path.isdir(_INPUT.value) else _SOURCE.value
 
 
 def _split_files() -> dict[str, str] | None:

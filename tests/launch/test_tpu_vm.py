@@ -115,6 +115,10 @@ def test_trains_on_all_workers_with_the_exact_arguments(cloud):
         assert seen[:3] == ["-m", "sedd_jax.train", "--distributed"]
         assert '--config.data.path=/bucket/it\'s "mine"; $(touch x)' in seen
         assert seen[-1].startswith("LIBTPU_INIT_ARGS=--xla_tpu")
+        copy = cloud.home / "mine" / f"worker-{worker}" / "sedd-music"
+        sent = {path.name for path in copy.iterdir()}
+        assert {"sedd_jax", "tokenizer_bridge", "configs", "launch", "requirements.txt"} <= sent
+        assert not {"tests", "runs", ".git"} & sent
 
 
 def test_a_program_that_was_preempted_or_crashed_starts_again(cloud):

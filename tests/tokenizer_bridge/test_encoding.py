@@ -53,6 +53,15 @@ def test_tracks_come_out_as_if_alone(codec, songs):
             assert result.duration_s == pytest.approx(len(audio) / 24000)
 
 
+def test_progress_counts_audio_once_however_windows_overlap(codec, songs):
+    told = []
+    results = list(
+        encode_tracks(codec, folder.tracks(songs), Windowing(1000, 400), 2, on_audio=told.append)
+    )
+    assert len(told) > len(results) / 2
+    assert sum(told) == pytest.approx(sum(result.duration_s for result in results), rel=0.01)
+
+
 def test_a_failure_takes_no_other_track_with_it(codec, songs):
     signal = music(2.5, 9)
     signal[-1] = np.nan  # found when two windows have been encoded already

@@ -213,6 +213,13 @@ def test_the_door(audio, tmp_path, tsv, codec_dir, run_door):
         assert_one_line_error(run_door(ENCODE, *arguments, other), "was made with another ")
 
 
+def test_the_layout_is_not_taken_for_folders_of_artists(audio, tmp_path, codec_dir, run_door):
+    arguments = flags(audio, tmp_path / "out", codec_dir)
+    assert_one_line_error(run_door(ENCODE, *arguments), "say --source=mtg_jamendo")
+    assert not (tmp_path / "out").exists()
+    assert run_door(ENCODE, *arguments, "--source=folder").code == 0
+
+
 def test_the_door_keeps_official_splits(audio, tmp_path, codec_dir, run_door):
     rows = {"train": ROWS[5:], "validation": ROWS[2:5], "test": ROWS[:2]}
     files = [f"{split}={write_tsv(tmp_path / split, some)}" for split, some in rows.items()]
