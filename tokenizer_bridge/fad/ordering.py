@@ -1,7 +1,7 @@
 """Whether distances rise with damage."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 MEASURES = ("fad", "fad_infinity", "kad")
 
@@ -11,10 +11,14 @@ def orderings(
 ) -> dict[str, dict[str, str | None]]:
     """Row -> measure -> verdict, for rows of comparisons from little to much damage.
 
-    compared: as `measure.compare_controls` returns it. The verdict is "apart" where values rise
-    and no interval touches the next, "rising" where values rise, "not rising" where some value is
-    not above the one before; None where a value is missing. FAD has no interval: it is never
-    "apart".
+    compared: as `measure.compare_controls` returns it. Of FAD∞ and KAD, which have intervals:
+
+        apart            values rise, and no interval touches the next
+        rising           values rise
+        not told apart   some value is not above the one before, which the intervals leave open
+        falling          some value is below an earlier one, and so is its whole interval
+
+    Of FAD, which has none: rising, or not rising. None where a value is missing.
     """
     return {
         row: {
@@ -29,6 +33,8 @@ def _verdict(found: Sequence[Mapping | float | None]) -> str | None:
         return None
     if not isinstance(found[0], Mapping):
         return "rising" if all(a < b for a, b in pairwise(found)) else "not rising"
-    if all(a["high"] < b["low"] for a, b in pairwise(found)):
-        return "apart"
-    return "rising" if all(a["value"] < b["value"] for a, b in pairwise(found)) else "not rising"
+    if any(a["low"] > b["high"] for a, b in combinations(found, 2)):
+        return "falling"
+    if not all(a["value"] < b["value"] for a, b in pairwise(found)):
+        return "not told apart"
+    return "apart" if all(a["high"] < b["low"] for a, b in pairwise(found)) else "rising"

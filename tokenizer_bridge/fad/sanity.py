@@ -3,9 +3,14 @@
     python -m tokenizer_bridge.fad.sanity --reference=MUSIC --embedding=musicnn --output=sanity.json
 
 The reference's files are split into two halves, A and B, as for a report's controls. A itself, A
-through the codec, shuffled tokens and white noise are compared with B, and A under damage of rising
-strength: low-pass, added noise, slower tempo at the same pitch. An embedding that is fit to judge
-music of this kind puts each of these rows in order; the last lines say whether it does.
+through the codec, shuffled tokens, white noise and silence are compared with B, and A under damage
+of rising strength: low-pass, added noise, slower tempo at the same pitch. An embedding that is fit
+to judge music of this kind puts each of these rows in order (silence has no place in one); the last
+lines say whether it does, in words that ordering.py defines.
+
+Tempo is changed by a phase vocoder, whose own sound is heard as well, from the smallest change on.
+A "to 0.9 of the tempo and back" passes it twice and is at the original tempo again: no more of the
+distance at 0.9 of the tempo is surely the tempo's than it has over that.
 """
 
 import dataclasses
@@ -99,8 +104,9 @@ def main(argv: list[str]) -> None:
     )
     compared, warnings = compare_controls(sets, seed=FLAGS.seed)
     steps = {"controls": CONTROLS} | {
-        family: ("real_vs_real", *(name_of(family, strength) for strength in strengths))
-        for family, (_, strengths) in FAMILIES.items()
+        name: ("real_vs_real", *(name_of(name, strength) for strength in family.strengths))
+        for name, family in FAMILIES.items()
+        if not family.is_baseline
     }
     orders = orderings(compared, steps)
     settings = Settings(FLAGS.clip_s, FLAGS.clips_per_file, "none", RESAMPLER, FLAGS.seed)
@@ -154,20 +160,20 @@ def embed_damaged(
         for clip in half:
             yield damage(read_clip(clip, sample_rate), sample_rate, strength)
 
-    total = len(half) * sum(len(strengths) for _, strengths in FAMILIES.values())
+    total = len(half) * sum(len(family.strengths) for family in FAMILIES.values())
     with tqdm(total=total, desc="damaged", unit="clip") as bar:
         return {
-            name_of(family, strength): embed_audio(
+            name_of(name, strength): embed_audio(
                 embedding,
-                damaged(damage, strength),
+                damaged(family.damage, strength),
                 sample_rate,
                 ids=real.clips,
                 artists=real.artists,
                 batch_size=FLAGS.batch_size,
                 on_clip=bar.update,
             )
-            for family, (damage, strengths) in FAMILIES.items()
-            for strength in strengths
+            for name, family in FAMILIES.items()
+            for strength in family.strengths
         }
 
 
@@ -177,17 +183,27 @@ def print_figures(figures: dict) -> None:
             return "–"
         return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
 
+    labels = {
+        name_of(name, strength): family.label.format(strength)
+        for name, family in FAMILIES.items()
+        for strength in family.strengths
+    }
     sizes = figures["compared"]["real_vs_real"]["generated"]
     print(f"{sizes['n_files']} files, {sizes['n_clips']} clips a half")
-    print(f"{'':20}{'FAD':>10}{'FAD∞':>32}{'KAD':>32}")
+    print(f"{'':30}{'FAD':>10}{'FAD∞':>30}{'KAD':>30}")
     for name, found in figures["compared"].items():
         estimates = (interval(found[measure]) for measure in ("fad_infinity", "kad"))
-        print(f"{name:20}{found['fad']:10.3f}" + "".join(f"{text:>32}" for text in estimates))
+        row = f"{labels.get(name, name):30}{found['fad']:10.3f}"
+        print(row + "".join(f"{text:>30}" for text in estimates))
     for warning in figures["warnings"]:
         print(f"warning: {warning}")
+    notes = {
+        "controls": " (without silence)",
+        "tempo": " (compare with there and back: the phase vocoder's own sound)",
+    }
     for row, by_measure in figures["orders"].items():
         verdicts = (f"{measure}: {by_measure[measure] or '–'}" for measure in MEASURES)
-        print(f"{row}: " + ", ".join(verdicts))
+        print(f"{row}{notes.get(row, '')}: " + ", ".join(verdicts))
 
 
 if __name__ == "__main__":

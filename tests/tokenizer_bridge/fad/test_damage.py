@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from tokenizer_bridge.fad.damage import FAMILIES, add_noise, low_pass, slow_down
+from tokenizer_bridge.fad.damage import (
+    FAMILIES,
+    add_noise,
+    low_pass,
+    slow_down,
+    slow_down_and_back,
+)
 
 RATE = 24_000
 
@@ -45,13 +51,31 @@ def test_slow_down_keeps_pitch_and_length():
     assert np.abs(slow_down(click_T, RATE, 0.75)).argmax() == pytest.approx(RATE / 1.5, abs=1500)
 
 
+@pytest.mark.parametrize("rate", [0.9, 0.75, 0.5])
+def test_there_and_back_everything_is_where_it_was_but_smeared(rate):
+    back_T = slow_down_and_back(tone(440, 1.01), RATE, rate)
+    assert back_T.shape == tone(440, 1.01).shape and back_T.dtype == np.float32
+    assert peak_hertz(back_T) == pytest.approx(440, abs=2)
+    click_T = np.zeros(RATE, np.float32)
+    click_T[RATE // 2] = 1
+    back_T = slow_down_and_back(click_T, RATE, rate)
+    assert np.abs(back_T).argmax() == pytest.approx(RATE / 2, abs=1500)
+    assert np.abs(back_T - click_T).max() > 0.1
+
+
+def test_labels_have_units():
+    labels = [family.label.format(family.strengths[0]) for family in FAMILIES.values()]
+    assert labels[:2] == ["low-pass at 6,000 Hz", "noise 30 dB below"]
+    assert labels[2:] == ["at 0.9 of the tempo", "to 0.9 of the tempo and back"]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_strengths_go_from_little_to_much(family):
     """Of noise-like music: every step is further from the original's spectrogram."""
-    damage, strengths = FAMILIES[family]
+    damage, strengths = FAMILIES[family].damage, FAMILIES[family].strengths
     rng = np.random.default_rng(0)
     music_T = (np.repeat(rng.random(20), RATE // 10) * rng.standard_normal(2 * RATE)).astype("f4")
     changes = [np.square(damage(music_T, RATE, s) - music_T).mean() for s in strengths]
-    if family != "tempo":
+    if not family.startswith("tempo"):
         assert changes == sorted(changes)
     assert min(changes) > 0

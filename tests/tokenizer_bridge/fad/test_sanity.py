@@ -69,7 +69,7 @@ def test_an_embedding_that_hears_the_spectrum(music, codec_dir, tmp_path, monkey
     )
     figures = json.loads(output.read_text())
     compared = figures["compared"]
-    assert len(compared) == 5 + 4 + 4 + 3
+    assert len(compared) == 5 + 4 + 4 + 3 + 3
     assert compared["real_vs_real"]["generated"]["n_files"] == 18
     assert compared["white_noise"]["kad"]["low"] > compared["real_vs_real"]["kad"]["high"]
     assert figures["orders"]["low_pass"]["fad_infinity"] in ("rising", "apart")
@@ -78,6 +78,10 @@ def test_an_embedding_that_hears_the_spectrum(music, codec_dir, tmp_path, monkey
     printed = capsys.readouterr().out
     assert "18 files, 18 clips a half" in printed
     assert "low_pass: fad: rising" in printed
+    assert "low-pass at 6,000 Hz  " in printed and "to 0.9 of the tempo and back  " in printed
+    assert "controls (without silence): fad: " in printed
+    assert "tempo (compare with there and back: the phase vocoder's own sound): fad: " in printed
+    assert list(figures["orders"]) == ["controls", "low_pass", "noise", "tempo"]
 
 
 def test_a_file_that_cannot_be_used_is_named(music, codec_dir, tmp_path, monkeypatch):
@@ -104,24 +108,29 @@ def test_mtg_jamendo_with_its_tsv_elsewhere(codec_dir, tmp_path, monkeypatch):
         run(monkeypatch, codec_dir, **given | {"reference": f"folder:{jamendo}"})
 
 
-def estimate(value, margin=0.1):
+def estimate(value, margin):
     return {"value": value, "low": value - margin, "high": value + margin}
 
 
-def test_verdicts():
+@pytest.mark.parametrize(
+    ("values", "margin", "verdict", "without_intervals"),
+    [
+        ((1, 2, 3), 0.4, "apart", "rising"),
+        ((1, 2, 3), 0.6, "rising", "rising"),
+        ((12.581, 12.572, 20), 5, "not told apart", "not rising"),
+        ((1, 1), 0.1, "not told apart", "not rising"),
+        ((3, 2), 0.6, "not told apart", "not rising"),
+        ((3, 2), 0.4, "falling", "not rising"),
+        ((3, 2.5, 2), 0.4, "falling", "not rising"),  # the last below the first
+    ],
+)
+def test_verdicts(values, margin, verdict, without_intervals):
     compared = {
-        name: {"fad": fad, "fad_infinity": infinity, "kad": estimate(kad)}
-        for name, fad, infinity, kad in (
-            ("a", 1.0, estimate(0.0), 0.0),
-            ("b", 2.0, None, 0.15),
-            ("c", 3.0, estimate(1.0), 0.1),
-        )
+        str(i): {"fad": value, "fad_infinity": None, "kad": estimate(value, margin)}
+        for i, value in enumerate(values)
     }
-    steps = {"all": ("a", "b", "c"), "few": ("a", "c"), "close": ("a", "b")}
-    assert orderings(compared, steps) == {
-        "all": {"fad": "rising", "fad_infinity": None, "kad": "not rising"},
-        "few": {"fad": "rising", "fad_infinity": "apart", "kad": "rising"},
-        "close": {"fad": "rising", "fad_infinity": None, "kad": "rising"},
+    assert orderings(compared, {"row": list(compared)}) == {
+        "row": {"fad": without_intervals, "fad_infinity": None, "kad": verdict}
     }
 
 
