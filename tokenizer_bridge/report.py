@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from tokenizer_bridge.cleaning import check_target
 from tokenizer_bridge.errors import UserError, run_door
-from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding
-from tokenizer_bridge.fad.weights import cache_folder, parse_weights
+from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding, parts_of
+from tokenizer_bridge.fad.weights import cache_folder, parse_weights, require_weights
 from tokenizer_bridge.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.reporting.arguments import parse_paths, parse_per_name, parse_references
@@ -127,11 +127,11 @@ def embeddings() -> list:
     if not names:
         raise UserError("--embeddings is empty")
     weights = parse_weights(_WEIGHTS.value)
-    loaded = [load_embedding(name, weights, _DEVICE.value) for name in names]
-    needed = {part for embedding in loaded for part in embedding.network.WEIGHTS}
-    if unused := sorted(weights.keys() - needed):
+    needed = parts_of(names)
+    if unused := sorted(weights.keys() - set(needed)):
         raise UserError(f"--weights={unused[0]}=…: no embedding in --embeddings needs them")
-    return loaded
+    require_weights(needed, weights)
+    return [load_embedding(name, weights, _DEVICE.value) for name in names]
 
 
 @contextlib.contextmanager

@@ -25,11 +25,15 @@ class Clip:
 
 @dataclass(frozen=True)
 class Failure:
-    """A track or one of its clips that could not be used, and why."""
+    """A track or one of its clips that could not be used, and why.
+
+    fitting_s: of a track that is too short, the longest clips that it has room for.
+    """
 
     path: Path
     id: str
     reason: str
+    fitting_s: float | None = None
 
 
 def plan_clips(
@@ -43,10 +47,13 @@ def plan_clips(
     """
 
     def plan(track: Track) -> list[Clip] | Failure:
+        fitting_s = None
         try:
-            starts_s = spread(length_s(track.path), clip_s, clips_per_file)
+            duration_s = length_s(track.path)
+            fitting_s = duration_s / clips_per_file
+            starts_s = spread(duration_s, clip_s, clips_per_file)
         except AudioError as error:
-            return Failure(track.path, track.id, str(error))
+            return Failure(track.path, track.id, str(error), fitting_s)
         return [Clip(track.path, track.id, track.artist, start, clip_s) for start in starts_s]
 
     with ThreadPoolExecutor(num_workers) as pool:

@@ -4,7 +4,7 @@ A network's class says what it is: SAMPLE_RATE (Hz), DIM, WINDOW_S (also its hop
 a clip, and WEIGHTS: names of weights, each with the submodule that it fills.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +76,7 @@ def load_embedding(
     returns them. Raises UserError for an unknown name, and for weights that are missing (with the
     command that gets them), damaged or not the published ones, and for a device of no use.
     """
-    network = _network(name)
+    network = _class_of(name)()
     loaded = [load_weights(part, weights) for part in network.WEIGHTS]
     for (part, place), one in zip(network.WEIGHTS.items(), loaded, strict=True):
         load_into(network.get_submodule(place), one, part)
@@ -85,16 +85,21 @@ def load_embedding(
     return Embedding(_info(name, network, sha256, origin), move_to(network, device))
 
 
+def parts_of(names: Iterable[str]) -> list[str]:
+    """Names of the weights that embeddings are made of. Raises UserError for an unknown name."""
+    return list(dict.fromkeys(part for name in names for part in _class_of(name).WEIGHTS))
+
+
 def untrained_embedding(name: str, device: str | torch.device = "cpu") -> Embedding:
     """The network with random weights: as fast, and good for nothing else."""
-    network = _network(name)
+    network = _class_of(name)()
     return Embedding(_info(name, network, "0" * 64, "random"), network.to(device))
 
 
-def _network(name: str) -> nn.Module:
+def _class_of(name: str) -> type[nn.Module]:
     if name not in _NETWORKS:
         raise UserError(f"{name}: no such embedding; choose one of {', '.join(EMBEDDINGS)}")
-    return _NETWORKS[name]()
+    return _NETWORKS[name]
 
 
 def _info(name: str, network: nn.Module, weights_sha256: str, origin: str) -> EmbeddingInfo:

@@ -6,7 +6,7 @@ Nothing is downloaded from here: an error names the size and the command. No cod
 import os
 import shlex
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,6 +144,18 @@ def load_into(network: torch.nn.Module, weights: LoadedWeights, name: str) -> No
 def cache_folder() -> Path:
     """Where this project keeps what it can have again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sedd_music"
+
+
+def require_weights(names: Iterable[str], given: Mapping[str, str] | None = None) -> None:
+    """Raise one UserError, one line, for all of these weights that are missing."""
+    missing = []
+    for name in names:
+        try:
+            _locate(name, (given or {}).get(name))
+        except UserError as error:
+            missing.append(str(error))
+    if missing:
+        raise UserError("; ".join(missing))
 
 
 def _locate(name: str, given: str | None) -> tuple[Path, bool]:

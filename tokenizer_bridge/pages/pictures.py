@@ -15,6 +15,7 @@ INK = "#123456"
 # Told apart in light and dark alike, and by people who see few colours (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 
+_LEAST = 0.75  # of a plot's size
 _STYLE = {
     "svg.fonttype": "none",  # words stay words: small, searchable, in the page's font
     "font.family": "sans-serif",
@@ -48,7 +49,8 @@ def plot(draw, width: float, height: float, label: str) -> Markup:
     svg = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", svg, count=1, flags=re.S)
     svg = re.sub(r'<g id="[^"]*_\d+"', "<g", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    style = f"max-width: {width}in"
+    # On narrow screens it is scrolled before its words become too small to read.
+    style = f"max-width: {width}in; --least: {_LEAST * width:g}in"
     return Markup('<div class="plot" role="img" aria-label="{}" style="{}">{}</div>').format(
         label, style, Markup(svg)
     )

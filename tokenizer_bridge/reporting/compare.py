@@ -1,7 +1,9 @@
 """What is compared with what: files of both sides to clips, clips to vectors and controls."""
 
 import hashlib
+import math
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.files import as_text
+from tokenizer_bridge.records import DATASET_FILE
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.sources import Track
 
@@ -49,16 +52,17 @@ class Comparison:
         paths, others = ({os.path.realpath(clip.path) for clip in s.clips} for s in self.sides)
         return len(paths & others)
 
-    def require_enough(self, seed: int | None) -> None:
+    def require_enough(self, seed: int | None, unusable: "Unusable") -> None:
         """Raise UserError for fewer files than distances, or halves of the reference, need.
 
-        seed: of the halves; None without controls.
+        seed: of the halves; None without controls. unusable: what the sides lack.
         """
         for side in self.sides:
             count = len({clip.id for clip in side.clips})
             if count < MIN_FILES:
                 raise UserError(
                     f"{side.name}: {count} usable files; distances need at least {MIN_FILES}"
+                    f"{unusable.told_of(side.name)}"
                 )
             if side is self.reference and seed is not None:
                 half = len({side.clips[i].id for i in side.halves(seed).a})
@@ -66,7 +70,7 @@ class Comparison:
                     raise UserError(
                         f"{side.name}: {count} usable files, of which halves that share no artist "
                         f"have {half}; controls need {MIN_FILES} in each: add some, or leave the "
-                        "controls out with --nocontrols"
+                        f"controls out with --nocontrols{unusable.told_of(side.name)}"
                     )
 
 
@@ -85,13 +89,17 @@ class Unusable:
 
     def __init__(self):
         self._reasons: dict[tuple[str, str], str] = {}  # set, path -> reason
+        self._fitting_s: dict[tuple[str, str], float] = {}  # of those that are too short
 
     def __len__(self) -> int:
         return len(self._reasons)
 
     def add(self, name: str, failures: Sequence[Failure]) -> None:
         for failure in failures:
-            self._reasons.setdefault((name, str(failure.path)), failure.reason)
+            key = (name, str(failure.path))
+            self._reasons.setdefault(key, failure.reason)
+            if failure.fitting_s is not None:
+                self._fitting_s[key] = failure.fitting_s
 
     def listed(self) -> list[dict[str, str]]:
         """As in a report."""
@@ -100,14 +108,36 @@ class Unusable:
             for (name, path), reason in self._reasons.items()
         ]
 
-    def refuse(self, num_files: int) -> None:
-        """Raise UserError if there are any; num_files: looked at in all."""
+    def told_of(self, name: str) -> str:
+        """What an error about a set says of those among its files; nothing without any."""
+        reasons = [
+            (path, reason) for (of_set, path), reason in self._reasons.items() if of_set == name
+        ]
+        if not reasons:
+            return ""
+        (path, reason), *_ = reasons
+        return f"; {len(reasons)} cannot be used, the first: {path}: {reason}"
+
+    def refuse(self, num_files: int, least_s: float) -> None:
+        """Raise UserError if there are any.
+
+        num_files: looked at in all. least_s: of the shortest clips that all embeddings can use;
+        where files are too short, clips that would fit them are named unless they are shorter.
+        """
         if self._reasons:
             (name, path), reason = next(iter(self._reasons.items()))
             raise UserError(
                 f"{len(self._reasons)} of {num_files} files cannot be used, the first of {name}: "
-                f"{path}: {reason}; mend or remove them, or leave them out with --skip_unusable"
+                f"{path}: {reason}; {self._remedy(least_s)} or leave them out with --skip_unusable"
             )
+
+    def _remedy(self, least_s: float) -> str:
+        fitting_s = math.floor(10 * min(self._fitting_s.values(), default=0)) / 10
+        if fitting_s < least_s:
+            return "mend or remove them,"
+        if len(self._fitting_s) == len(self._reasons):
+            return f"all have room for --clip_s={fitting_s:g}; take that,"
+        return f"those too short have room for --clip_s={fitting_s:g}; mend the others,"
 
     def without(self, side: Side) -> Side:
         """A set without the files that could not be used, each left out with all of its clips."""
@@ -116,7 +146,16 @@ class Unusable:
 
 
 def generated_tracks(directory: str) -> list[Track]:
-    """Every audio file of a folder; folders name no artists here. Raises UserError without any."""
+    """Every audio file of a folder; folders name no artists here.
+
+    Raises UserError without any, and for a token dataset.
+    """
+    if (Path(directory) / DATASET_FILE).is_file():
+        raise UserError(
+            f"--generated={directory}: holds tokens, not audio; decode them first: "
+            f"python -m tokenizer_bridge.decode --input={shlex.quote(directory)} --output=WAVS, "
+            "then --generated=WAVS"
+        )
     tracks = _load("--generated=", "folder", directory)
     return [replace(track, artist=None) for track in tracks]
 

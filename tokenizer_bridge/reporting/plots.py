@@ -18,6 +18,8 @@ _COLOUR_OF = {
     "white_noise": COLOURS[1],
     "silence": COLOURS[4],
 }
+_GREY = "#888888"  # seen on light and dark
+_SIZES = {GENERATED: 12, "silence": 40}  # of dots; all silent clips are one
 _MAX_POINTS = 1000  # of each set: more hide each other
 _MAX_BINS = 40
 
@@ -42,11 +44,16 @@ def distances(measurement: Mapping) -> Markup:
         names = [CONTROL_NAMES.get(name, name) for name in bars]
         left.set_yticks(range(len(bars)), names)
         left.invert_yaxis()
-        left.set_xlabel("FAD∞; hollow: FAD")
+        hollow = any(figures["fad_infinity"] is None for figures in bars.values())
+        left.set_xlabel("FAD∞; hollow: FAD" if hollow else "FAD∞")
         right.set_xlabel("KAD")
         for axes in (left, right):
             axes.axvline(0, color=INK, linewidth=0.8)
-            axes.margins(x=0.2)
+            low, high = axes.dataLim.intervalx
+            # Room for words on the right; below 0 only what an interval needs.
+            axes.set_xlim(
+                min(0.0, low - 0.01 * (high - low) * (low < 0)), high + 0.2 * (high - low)
+            )
 
     return plot(draw, 9, 0.8 + 0.32 * len(bars), f"Distances, {title(measurement)}")
 
@@ -88,9 +95,9 @@ def projection(measurement: Mapping, vectors: Mapping[str, np.ndarray]) -> Marku
             for name, points_Nx2 in points.items():
                 axes.scatter(
                     *points_Nx2.T,
-                    s=12 if name == GENERATED else 6,
-                    color="#888888" if name == REFERENCE else _COLOUR_OF.get(name, INK),
-                    alpha=0.5 if name == REFERENCE else 0.8,
+                    s=_SIZES.get(name, 6),
+                    color=_GREY if name == REFERENCE else _COLOUR_OF.get(name, INK),
+                    alpha=0.8,
                     linewidths=0,
                     label=CONTROL_NAMES.get(name, name),
                     rasterized=True,  # thousands of dots as a picture, words and axes as lines
@@ -101,7 +108,7 @@ def projection(measurement: Mapping, vectors: Mapping[str, np.ndarray]) -> Marku
         far.set_title("everything", fontsize=9)
         shares = [f"{share:.0%}" for share in axes_of.shares_2]
         figure.supxlabel(f"first axis of the reference, {shares[0]} of its variance", fontsize=9)
-        figure.supylabel(f"second axis, {shares[1]}", fontsize=9)
+        figure.supylabel(f"second axis, {shares[1]} of its variance", fontsize=9)
         handles, labels = far.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", markerscale=1.8, ncols=4)
 

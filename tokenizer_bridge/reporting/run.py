@@ -57,15 +57,16 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     """
     unusable = Unusable()
     comparisons, num_files = _plan_comparisons(plan, unusable)
+    least_s = max(e.min_samples / e.info.sample_rate for e in embeddings)
     if not plan.skip_unusable:
-        unusable.refuse(num_files)  # what is known already, before hours of embedding
-    _require_comparable(plan, comparisons, embeddings)
+        unusable.refuse(num_files, least_s)  # what is known already, before hours of embedding
+    _require_comparable(plan, comparisons, embeddings, unusable)
     first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
     if not plan.skip_unusable:
-        unusable.refuse(num_files)
+        unusable.refuse(num_files, least_s)
     if any(unusable.without(side) != side for c in comparisons for side in c.sides):
         comparisons = [Comparison(*map(unusable.without, c.sides)) for c in comparisons]
-        _require_comparable(plan, comparisons, embeddings)
+        _require_comparable(plan, comparisons, embeddings, unusable)
         first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
     vectors = [first]
     vectors += [
@@ -114,11 +115,14 @@ def _plan_comparisons(plan: Plan, unusable: Unusable) -> tuple[list[Comparison],
 
 
 def _require_comparable(
-    plan: Plan, comparisons: Sequence[Comparison], embeddings: Sequence[Embedding]
+    plan: Plan,
+    comparisons: Sequence[Comparison],
+    embeddings: Sequence[Embedding],
+    unusable: Unusable,
 ) -> None:
     """Raise UserError for what would be refused after hours: too few files, too short clips."""
     for comparison in comparisons:
-        comparison.require_enough(plan.seed if plan.codec else None)
+        comparison.require_enough(plan.seed if plan.codec else None, unusable)
         for embedding in embeddings:
             check_length(embedding, plan.clip_s[comparison.reference.name])
 

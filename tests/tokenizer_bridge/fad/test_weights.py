@@ -11,9 +11,15 @@ import torch
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad import weights as weights_lib
 from tokenizer_bridge.fad.cnn14 import Cnn14At16k
-from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding
+from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding, parts_of
 from tokenizer_bridge.fad.vggish import VggishPca
-from tokenizer_bridge.fad.weights import LoadedWeights, load_into, load_weights, parse_weights
+from tokenizer_bridge.fad.weights import (
+    LoadedWeights,
+    load_into,
+    load_weights,
+    parse_weights,
+    require_weights,
+)
 
 SHIPPED = weights_lib.ASSETS / "musicnn/model.safetensors"
 
@@ -170,6 +176,19 @@ def test_tensors_of_other_kinds(tmp_path, odd):
     torch.save({"model": {"fc1.bias": odd, 7: torch.ones(1)}}, tmp_path / "x.pth")
     with pytest.raises(UserError, match="x.pth: .*fc1.bias is no dense tensor of real numbers"):
         load_embedding("vggish", {"vggish": f"own:{tmp_path / 'x.pth'}"})
+
+
+def test_all_missing_weights_are_told_at_once_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    parts = parts_of(["musicnn", "vggish-pca", "vggish", "cnn14-16k"])
+    assert parts == ["musicnn", "vggish", "vggish-pca", "cnn14-16k"]
+    with pytest.raises(UserError) as refused:
+        require_weights(parts)
+    assert str(refused.value).count("curl -L") == 3 and "\n" not in str(refused.value)
+    require_weights(["musicnn"])  # shipped
+    with pytest.raises(UserError, match="moon: no such embedding"):
+        parts_of(["moon"])
 
 
 def test_weights_of_another_network(tmp_path):

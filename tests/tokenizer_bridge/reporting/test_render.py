@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tokenizer_bridge.reporting import example
+from tokenizer_bridge.reporting import plots
 from tokenizer_bridge.reporting.markdown import as_markdown
 from tokenizer_bridge.reporting.page import as_page
 from tokenizer_bridge.reporting.plots import best_median_worst
@@ -90,6 +91,17 @@ def test_the_page_is_whole_in_itself():
     assert "<script" not in html and "@import" not in html
     assert "&lt;few&gt;" in html and "<few>" not in html and "b&lt;c&gt;.mp3" in html
     assert "prefers-color-scheme" in html or "color-scheme: light dark" in html
+
+
+def test_what_is_hollow_is_explained_where_something_is():
+    m = example.measurement("musicnn", "mine")
+    assert "FAD∞" in plots.distances(m) and "hollow" not in plots.distances(m)
+    assert "hollow: FAD" in plots.distances(m | {"fad_infinity": None})
+
+
+def test_axes_of_distances_begin_at_0_unless_an_interval_is_below():
+    m = example.measurement("musicnn", "mine", value=3000)
+    assert "−" not in re.sub("aria-label=.*", "", plots.distances(m))  # matplotlib's minus
 
 
 def test_the_same_report_gives_the_same_page():

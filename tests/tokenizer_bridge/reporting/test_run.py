@@ -204,6 +204,36 @@ def test_unusable_files_are_left_out_and_listed(make):
     assert "3 files were left out" in report["warnings"][-1]
 
 
+def test_clips_that_short_files_have_room_for_are_named(make, tmp_path):
+    def refusal(seconds):
+        soundfile.write(tmp_path / "real/artist0/00.wav", np.full(round(seconds * RATE), 0.1), RATE)
+        with pytest.raises(UserError, match="^1 of 56 files") as refused:
+            make(clip_s={"real": 0.55})
+        return str(refused.value)
+
+    # Two clips a file; the embedding needs 0.1 s.
+    assert "all have room for --clip_s=0.4; take that, or leave" in refusal(0.99)
+    assert "; mend or remove them, or leave" in refusal(0.19)
+    (tmp_path / "new/artist1/01.wav").write_bytes(b"no audio at all")
+    with pytest.raises(UserError, match="those too short have room for --clip_s=0.1; mend the oth"):
+        soundfile.write(tmp_path / "real/artist0/00.wav", np.full(RATE // 4, 0.1), RATE)
+        make()
+
+
+def test_too_few_that_are_left_are_explained(make):
+    with pytest.raises(UserError, match=r"^generated: 0 usable files; distances need at least 16; "
+                       r"20 cannot be used, the first: .*00\.wav: too short: 1.200"):  # fmt: skip
+        make(clip_s={"real": 1.5}, skip_unusable=True)
+
+
+def test_tokens_are_to_be_decoded_first(make, tmp_path):
+    (tmp_path / "new/dataset.json").write_text("{}")
+    with pytest.raises(
+        UserError, match="^--generated=.*new: holds tokens.*tokenizer_bridge.decode"
+    ):
+        make()
+
+
 def test_a_file_found_silent_while_embedding_is_refused(make, tmp_path):
     half = np.concatenate([np.full(RATE, 0.1), np.zeros(RATE)])
     soundfile.write(tmp_path / "real/artist2/02.wav", half, RATE)
