@@ -5,7 +5,7 @@ nats while n is well above the number of codes; Miller and Madow (1955) add just
 of a code given the one before is spread over V² cells: while n is not well above V² the plug-in is
 far too low, and the correction does not mend it. From above it is bounded by what a model fitted to
 other tracks pays for a token: no model pays less on average than the entropy. The truth lies
-between the two.
+between the two, but for the chance of which tracks are held out.
 """
 
 import numpy as np

@@ -83,7 +83,7 @@ def summarise(dataset: TokenDataset, on_track: Callable[[], None] = lambda: None
         }
         bits = splits[name]["bits"]
         if held is not None:
-            fitted_on, measured_on = f"9 of 10 tracks of {name}", f"the tenth track of {name}"
+            fitted_on, measured_on = f"9 of 10 tracks of {name}", f"every tenth track of {name}"
             bits["held_out"] = _held_out(codes.without(held), held, fitted_on, measured_on)
         elif name != TRAIN and train is not None:
             bits["held_out"] = _held_out(train, codes, TRAIN, name)

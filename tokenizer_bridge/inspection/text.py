@@ -69,12 +69,13 @@ def _split(name: str, split: Mapping) -> Iterator[str]:
 
 
 def _bits(bits: Mapping) -> Iterator[str]:
-    """Plug-in ≤ truth ≤ held-out, said beside the figures."""
+    """Plug-in ≤ truth ≤ held-out, but for the chance of which tracks are held out."""
     unigram, bigram, held = bits["unigram"], bits["bigram"], bits["held_out"]
     yield _row("bits per token", f"{bits['uniform']:.3f} if all codes were equally likely")
     yield _row(
         "  unigram",
-        f"{unigram['plug_in']:.3f} plug-in (too low), {unigram['miller_madow']:.3f} Miller-Madow",
+        f"{unigram['plug_in']:.3f} plug-in (too low), about {unigram['miller_madow']:.3f} "
+        "(Miller-Madow)",
     )
     if bigram:
         yield _row(
@@ -87,8 +88,8 @@ def _bits(bits: Mapping) -> Iterator[str]:
         pairs = "" if held["bigram"] is None else f", bigram {held['bigram']:.3f}"
         yield _row(
             "  held out",
-            f"unigram {held['unigram']:.3f}{pairs} (too high): {held['measured_on']}, models of "
-            f"{held['fitted_on']}",
+            f"unigram {held['unigram']:.3f}{pairs} (too high but for chance): "
+            f"{held['measured_on']}, models of {held['fitted_on']}",
         )
 
 

@@ -96,6 +96,7 @@ def test_a_split_alone_is_measured_against_its_own_tracks(tmp_path):
     )
     bits = summarise(dataset)["splits"]["generated"]["bits"]
     assert bits["held_out"]["tokens"] == 8_000  # tracks 1 and 11
+    assert bits["held_out"]["measured_on"] == "every tenth track of generated"
     # Uniform over 16 codes: 4 bits, by every estimator that is not starved of tokens.
     for value in (bits["unigram"]["plug_in"], bits["bigram"]["miller_madow"]):
         assert value == pytest.approx(4, abs=0.01)
