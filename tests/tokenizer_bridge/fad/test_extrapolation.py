@@ -6,7 +6,7 @@ import pytest
 from tokenizer_bridge.fad.extrapolation import fad_infinity, subsets
 from tokenizer_bridge.fad.frechet import fad
 
-TRIALS = 100
+TRIALS = 60
 
 
 def files(rng, num_files, dim, windows=1, shared=0.0, scale=1.0, shift=0.0):
@@ -34,7 +34,7 @@ def test_two_samples_of_one_distribution_have_distance_zero():
     covered, values = coverage(
         lambda rng: files(rng, 60, dim=8), lambda rng: files(rng, 90, dim=8), truth=0.0
     )
-    assert covered >= 90
+    assert covered >= 0.9 * TRIALS
     assert_unbiased(values, 0.0)
 
 
@@ -46,7 +46,7 @@ def test_a_known_distance_that_is_not_zero():
         lambda rng: files(rng, 60, dim=8),
         truth,
     )
-    assert covered >= 90
+    assert covered >= 0.9 * TRIALS
     assert_unbiased(values, truth)
 
 
@@ -64,14 +64,14 @@ def test_windows_of_one_file_are_no_independent_samples():
         return files(rng, 30, dim=4, windows=6, shared=0.9)
 
     covered, values = coverage(make_x, make_y, truth)
-    assert covered >= 90
+    assert covered >= 0.9 * TRIALS
     assert_unbiased(values, truth)
     by_window, _ = coverage(
         lambda rng: list(np.concatenate(make_x(rng))[:, None]),
         lambda rng: list(np.concatenate(make_y(rng))[:, None]),
         truth,
     )
-    assert by_window < 75
+    assert by_window < 0.75 * TRIALS
 
 
 def test_nearly_as_many_dimensions_as_files():
@@ -89,6 +89,15 @@ def test_the_seed_decides_the_subsets():
     x, y = files(rng, 30, dim=3), files(rng, 50, dim=3)
     assert fad_infinity(x, y, seed=1) == fad_infinity(x, y, seed=1)
     assert fad_infinity(x, y, seed=1) != fad_infinity(x, y, seed=2)
+
+
+def test_another_seed_moves_the_value_little():
+    """By less than a tenth of the interval's half-width: 0.04; of a quarter of the subsets 0.21."""
+    rng = np.random.default_rng(0)
+    x, y = files(rng, 60, dim=16, shift=0.5), files(rng, 100, dim=16)
+    estimates = [fad_infinity(x, y, seed=seed) for seed in range(5)]
+    margin = np.mean([one.high - one.value for one in estimates])
+    assert np.std([one.value for one in estimates], ddof=1) < 0.1 * margin
 
 
 def test_subsets_are_disjoint_until_all_files_were_used():
