@@ -47,6 +47,8 @@ def _refusal(error: Exception) -> str:
             return f"{frame.filename}, line {frame.lineno}: {what}"
     if "has no attribute 'get_config'" in str(error):
         return "--config: the file has no get_config(), as configs/music_small.py has one"
+    if "must have a value other than None" in str(error):
+        return records_errors.refused_flags(error)
     if isinstance(error, AttributeError | KeyError):  # ml_collections: an override of no known key
         name = re.search(r"\w+", str(error))
         like = re.search(r'Did you mean "(\w+)"', str(error))

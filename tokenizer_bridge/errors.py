@@ -3,6 +3,7 @@
 import errno
 import io
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -55,6 +56,21 @@ def check_flags() -> None:
             raise UserError(f"--{name}={flag.value}: a finite number is needed")
 
 
+def refused_flags(error: flags.Error) -> str:
+    """What absl says of flags, on one line."""
+    required = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
+    if required:
+        return f"{' and '.join(required)} {'is' if len(required) == 1 else 'are'} required"
+    return " ".join(str(error).split())
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        raise UserError(refused_flags(error)) from error
+
+
 def run_door(main: Callable[[list[str]], int | None], positionals: Sequence[str] = ()) -> None:
     """Run `main` under absl; a UserError is one line on stderr and exit code 1.
 
@@ -101,7 +117,10 @@ def run_door(main: Callable[[list[str]], int | None], positionals: Sequence[str]
             return 1
 
     try:
-        app.run(guarded)
+        app.run(guarded, flags_parser=_parse_flags)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except SystemExit:
         if asks_for_help():
             sys.exit(0)

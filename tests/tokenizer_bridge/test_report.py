@@ -1,7 +1,10 @@
 """The door: a report from folders to files, with the shipped embedding; what it refuses."""
 
+import ast
+import importlib.util
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +47,24 @@ def test_folders_to_report(music, run_door):
     assert {path.name for path in (music / "report").iterdir()} == {
         "report.html", "report.json", "report.md",
     }  # fmt: skip
+
+
+def test_flags_that_are_wrong_are_one_line(run_door):
+    for arguments, text in (
+        (("--generated=x",), "--reference and --output are required"),
+        (("--generated=x", "--reference=a=b"), "--output is required"),
+        (("--seed=x",), "flag --seed=x: invalid literal for int() with base 10: 'x'"),
+        (("--sead=1",), "Unknown command line flag 'sead'. Did you mean: seed ?"),
+    ):
+        outcome = run_door(REPORT, *arguments)
+        assert (outcome.code, outcome.err) == (1, f"error: {text}\n")
+
+
+def test_the_example_of_the_help_can_be_copied(run_door):
+    help = ast.get_docstring(ast.parse(Path(importlib.util.find_spec(REPORT).origin).read_text()))
+    assert "--reference jamendo=JAMENDO \\\n" in help
+    outcome = run_door(REPORT, "--help")
+    assert outcome.code == 0 and "vggish-pca" in outcome.out
 
 
 def test_mistakes_are_one_line_and_leave_no_report(music, run_door):

@@ -32,7 +32,9 @@ def verdict(measurement: Mapping) -> str | None:
     line = f"By the intervals of {title}, generated is {', '.join(said)}."
     unbeaten = [name for name in _NO_MUSIC if name in controls and name not in found["nearer than"]]
     if unbeaten:
-        line += f" Music should be nearer than {_listed(unbeaten)}: it is not shown to be."
+        farther = set(unbeaten) <= set(found["farther than"])
+        line += f" Music should be nearer than {_listed(unbeaten)}: "
+        line += "this is not." if farther else "this is not shown to be."
     return line
 
 

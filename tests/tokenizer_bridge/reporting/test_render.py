@@ -124,11 +124,12 @@ def test_what_the_controls_say_of_generated_music():
     assert verdict_of(74) == (
         "By the intervals of FAD∞, generated is farther than real against real, real through the "
         "codec and shuffled tokens, not told from white noise and silence. Music should be nearer "
-        "than shuffled tokens, white noise and silence: it is not shown to be."
+        "than shuffled tokens, white noise and silence: this is not shown to be."
     )
     assert "not told from real against real, nearer than real through" in verdict_of(0.15)
     worse = verdict_of(200, fad_infinity=None, kad={"value": 20, "low": 19, "high": 21})
     assert worse.startswith("By the intervals of KAD") and "white noise and silence. Mu" in worse
+    assert worse.endswith("shuffled tokens, white noise and silence: this is not.")
     assert verdict(example.measurement("musicnn", "mine") | {"controls": {}}) is None
 
 
