@@ -5,8 +5,8 @@ import re
 import numpy as np
 import torch
 
-from tokenizer_bridge.fad.convert_musicnn import converted
 from tokenizer_bridge.fad.musicnn import Musicnn
+from tokenizer_bridge.fad.musicnn_tensorflow import converted
 
 KERNELS = {
     "conv2d": (7, 38, 1, 204), "conv2d_1": (7, 67, 1, 204), "conv2d_2": (128, 1, 1, 51),
