@@ -36,10 +36,10 @@ case $verb in
   create) mkdir -p "$tpu/worker-0" "$tpu/worker-1"; echo READY > "$tpu/state" ;;
   delete) rm -r "$tpu" ;;
   scp)
-    for host in "$tpu"/worker-*; do cp "${names[0]}" "$host/${names[1]#*:}"; done ;;
+    for host in "$tpu/"worker-*; do cp "${names[0]}" "$host/${names[1]#*:}"; done ;;
   ssh)
     [ "$(cat "$tpu/state")" = READY ] || exit 255
-    for host in "$tpu"/worker-*; do
+    for host in "$tpu/"worker-*; do
       if [ "$worker" = all ] || [ "$worker" = "${host##*-}" ]; then
         (cd "$host" && HOME=$host bash -c "$command")
       fi
