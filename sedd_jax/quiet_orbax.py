@@ -10,10 +10,16 @@ def _not_of_orbax(record: std_logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
+def _not_of_its_tasks(record: std_logging.LogRecord) -> bool:
+    """Not asyncio's report of a failed task that nobody awaited, if the task is one of Orbax."""
+    return "orbax" not in record.getMessage()
+
+
 def quiet_orbax() -> None:
     """Silences pages of traceback about errors that Orbax also raises: its log, and what is left
     of the other reads or writes when one has failed."""
     logging.get_absl_logger().addFilter(_not_of_orbax)
+    std_logging.getLogger("asyncio").addFilter(_not_of_its_tasks)
     usual = sys.unraisablehook
     if getattr(usual, "quiets_orbax", False):
         return
