@@ -16,6 +16,8 @@ cannot read its part makes the checkpoint a damaged one for all.
 
 import contextlib
 import dataclasses
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +35,8 @@ from sedd_jax.quiet_orbax import quiet_orbax
 from sedd_jax.state import Params, TrainState
 
 SAVE_TIMEOUT_S = 600  # after which processes no longer wait for one that could not write its part
+UNFINISHED = "*.orbax-checkpoint-tmp"  # a checkpoint's name until it is whole
+CALM_S, PATIENCE_S = 0.5, 10.0  # see remove_unfinished
 T = TypeVar("T")
 
 
@@ -53,6 +57,20 @@ def _reason(error: Exception) -> str:
     """Why a save or a restore failed, on one short line."""
     no_space = ("No space left on device", "Disk quota exceeded", "File too large")
     return next((text for text in no_space if text in str(error)), one_line(error, limit=120))
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Removes what a save that failed has left.
+
+    Of its writes, those that had begun when one failed may still make files and directories for a
+    moment: it is done when nothing has come for CALM_S seconds, and gives up after PATIENCE_S.
+    """
+    start = last_seen = time.monotonic()
+    while (now := time.monotonic()) < min(last_seen + CALM_S, start + PATIENCE_S):
+        for left in directory.glob(UNFINISHED):
+            shutil.rmtree(left, ignore_errors=True)
+            last_seen = now
+        time.sleep(CALM_S / 10)
 
 
 class Checkpoints:
@@ -97,7 +115,10 @@ class Checkpoints:
         """Forgets a save that failed and removes what it left, so that there can be another."""
         with contextlib.suppress(Exception):  # the failure, once more
             self._manager.close()
-        self._manager = self._open()
+        with self._save_errors():
+            if is_first():
+                remove_unfinished(self.directory)
+            self._manager = self._open()
 
     @property
     def steps(self) -> list[int]:

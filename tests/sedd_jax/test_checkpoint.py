@@ -1,6 +1,8 @@
 import dataclasses
 import os
 import shutil
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -196,3 +198,28 @@ def test_a_crash_while_saving_leaves_nothing_that_looks_whole(directory):
         checkpoints.save(make_state(4), meta(4))
         checkpoints.wait()
         assert_same(read_newest(checkpoints), make_state(4))
+
+
+def test_what_writes_of_a_failed_save_still_make_is_removed_too(tmp_path):
+    (tmp_path / "10").mkdir()
+    left = tmp_path / "20.orbax-checkpoint-tmp" / "train"
+    left.mkdir(parents=True)
+
+    def keep_writing():
+        for number in range(4):
+            time.sleep(0.6 * checkpoint_lib.CALM_S)
+            left.mkdir(parents=True, exist_ok=True)
+            (left / str(number)).touch()
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    checkpoint_lib.remove_unfinished(tmp_path)
+    assert not writer.is_alive()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["10"]
+
+
+def test_what_cannot_be_removed_is_not_waited_for_forever(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_lib, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
+    (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
+    checkpoint_lib.remove_unfinished(tmp_path)
