@@ -39,6 +39,8 @@ flags.DEFINE_bool("in_process", False, "Run the one part given here and print it
 
 def main(argv: list[str]) -> None:
     del argv
+    if not FLAGS.parts:
+        raise UserError(f"--parts is empty: give some of {', '.join(PARTS)}")
     for part in FLAGS.parts:
         if part not in PARTS:
             raise UserError(f"--parts: {part!r} is none of {', '.join(PARTS)}")
@@ -116,7 +118,9 @@ def train() -> dict[str, float]:
     from sedd_jax.step import jit_train_step
 
     run = build_run()
-    shape = (run.config.training.batch_size, run.config.model.length)
+    training = run.config.training
+    mesh_lib.check_batch(run.mesh, training.batch_size, training.accumulation)
+    shape = (training.batch_size, run.config.model.length)
     tokens = np.random.default_rng(0).integers(FLAGS.codebook_size, size=shape, dtype=np.int32)
     batch = jax.device_put(tokens, mesh_lib.batch_sharding(run.mesh))
     step, state = jit_train_step(run), run.fresh_state()
@@ -140,44 +144,34 @@ def train() -> dict[str, float]:
 
 
 def sample() -> dict[str, float]:
-    """A sampler step, and the network evaluation in it by itself."""
+    """A sampler step as sedd_jax.sample does it, and the network evaluation in it by itself."""
     import jax
-    import jax.numpy as jnp
 
-    from sedd_jax.diffusion import sampler
-    from sedd_jax.network.transformer import init_params
-    from sedd_jax.run import Stream
+    from sedd_jax import mesh as mesh_lib
+    from sedd_jax.generate import make_programs, sample_keys
 
     run = build_run()
-    config = run.config
-    batch, length = config.sampling.batch_size, config.model.length
-    params = jax.jit(init_params, static_argnums=0)(run.network, run.stream_key(Stream.INIT))
-    key_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(batch))
-    x_BxL = sampler.start(run.graph, key_B, length)
-    sigma_B, _ = run.noise(jnp.ones(batch))
+    sampling, length = run.config.sampling, run.config.model.length
+    shards = mesh_lib.batch_shards(run.mesh)
+    batch_size = -(-sampling.batch_size // shards) * shards
+    params = run.fresh_state().ema_params
+    programs = make_programs(run, sampling.sampler, sampling.steps, length)
+    key_B = sample_keys(run, 0, np.arange(batch_size))
+    x_BxL = programs.start(key_B)
+    sigma_B, _ = run.noise(jax.numpy.ones(batch_size))
     network = jax.jit(run.log_score)
-
-    @jax.jit
-    def step(params, x_BxL):
-        return sampler.sample_chunk(
-            config.sampling.sampler,
-            run.graph,
-            run.noise,
-            lambda x, sigma: run.log_score(params, x, sigma),
-            key_B,
-            x_BxL,
-            first=0,
-            num=1,
-            steps=config.sampling.steps,
-        )
-
-    step_s = median_seconds(lambda: step(params, x_BxL).block_until_ready())
     network_s = median_seconds(lambda: network(params, x_BxL, sigma_B).block_until_ready())
+
+    def one_step():
+        nonlocal x_BxL
+        x_BxL = programs.advance(params, key_B, x_BxL, np.int32(0), 1).block_until_ready()
+
+    step_s = median_seconds(one_step)
     return {
         "seconds a step": step_s,
         "seconds of it in the network": network_s,
         "share outside the network": max(0.0, 1 - network_s / step_s),
-        "tokens/s per network evaluation": batch * length / step_s,
+        "tokens/s per network evaluation": batch_size * length / step_s,
     }
 
 

@@ -1,7 +1,9 @@
 """What every door of both packages makes of errors that are not of our making."""
 
+import signal
 import subprocess
 import sys
+from subprocess import PIPE
 
 import pytest
 
@@ -20,6 +22,28 @@ def test_what_the_system_refuses_is_one_line(package, error, line):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
+
+
+def test_sigterm_removes_what_is_half_written(tmp_path):
+    program = (
+        "import pathlib, time\n"
+        "from tokenizer_bridge.errors import run_door\n"
+        "from tokenizer_bridge.files import atomic_file\n"
+        "def main(argv):\n"
+        f"    with atomic_file(pathlib.Path({str(tmp_path / 'figures.json')!r})) as partial:\n"
+        "        partial.write_text('half')\n"
+        "        print('writing', flush=True)\n"
+        "        time.sleep(600)\n"
+        "run_door(main)"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) as door:
+        assert door.stdout.readline() == "writing\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        door.send_signal(signal.SIGTERM)
+        _, said = door.communicate(timeout=60)
+    assert (door.returncode, said) == (128 + signal.SIGTERM, "terminated\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["sedd_jax", "tokenizer_bridge"])

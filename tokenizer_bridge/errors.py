@@ -3,7 +3,9 @@
 import errno
 import io
 import math
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,6 +17,10 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 class UserError(Exception):
     """A mistake of the user's; its text is the one line that the door prints."""
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that what is half written is removed on the way out."""
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -56,6 +62,21 @@ def check_flags() -> None:
             raise UserError(f"--{name}={flag.value}: a finite number is needed")
 
 
+def _raise_at_sigterm() -> None:
+    """Makes the first SIGTERM raise Terminated in this process; a second one kills it as usual."""
+    door = os.getpid()
+
+    def stop(number: int, frame) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != door:  # a fork
+            os.kill(os.getpid(), number)
+        else:
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 def refused_flags(error: flags.Error) -> str:
     """What absl says of flags, on one line."""
     required = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
@@ -75,8 +96,9 @@ def run_door(main: Callable[[list[str]], int | None], positionals: Sequence[str]
     """Run `main` under absl; a UserError is one line on stderr and exit code 1.
 
     So are a full disk, too little memory and a file or directory that cannot be used. An interrupt
-    (Ctrl-C) exits with 130. positionals: names of the arguments that are no flags; `main` gets
-    exactly so many behind the program's name. Others are refused.
+    (Ctrl-C) exits with 130, SIGTERM with 143, both after what is half written has been removed.
+    positionals: names of the arguments that are no flags; `main` gets exactly so many behind the
+    program's name. Others are refused.
     """
 
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters; that is no error
@@ -95,13 +117,17 @@ def run_door(main: Callable[[list[str]], int | None], positionals: Sequence[str]
                     f"unexpected argument {unexpected!r}: flags are written --name=value"
                 )
             check_flags()
+            _raise_at_sigterm()
             return main(argv) or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-            return 130
+            return 128 + signal.SIGINT
+        except Terminated:
+            print("terminated", file=sys.stderr)
+            return 128 + signal.SIGTERM
         except (OSError, RuntimeError, MemoryError) as error:
             if is_disk_full(error):
                 print(f"error: nothing more can be written: {error}", file=sys.stderr)
