@@ -38,42 +38,56 @@ def conditional_miller_madow(pairs_VxV: np.ndarray) -> float:
     return conditional_plug_in(pairs_VxV) + correction - _correction(before_V)
 
 
-def unigram_cost(fitted_V: np.ndarray, held_V: np.ndarray) -> float:
-    """Bits per held-out token under add-½ (Krichevsky–Trofimov) frequencies of other tracks."""
-    return float(-(held_V * np.log2(_add_half(fitted_V))).sum() / held_V.sum())
+class CodeModel:
+    """A unigram and a bigram model of tracks, to price other tracks with.
 
-
-def bigram_cost(fitted_V: np.ndarray, fitted_VxV: np.ndarray, held_VxV: np.ndarray) -> float:
-    """Bits per held-out token, given the one before, under a bigram model of other tracks.
-
-    Interpolated absolute discounting (Ney, Essen and Kneser 1994):
-    p(b | a) = max(n_ab − d, 0) / n_a + d·t_a / n_a · p(b), with t_a distinct followers of a, the
-    discount d = n₁ / (n₁ + 2n₂) from how many pairs were seen once and twice, and add-½ p(b).
-    fitted_V, fitted_VxV: code and pair counts of the fit; held_VxV: of the held-out tracks.
+    Unigram: add-½ (Krichevsky–Trofimov) frequencies. Bigram: interpolated absolute discounting
+    (Ney, Essen and Kneser 1994), p(b | a) = max(n_ab − d, 0) / n_a + d·t_a / n_a · p(b), with t_a
+    distinct followers of a, the discount d = n₁ / (n₁ + 2n₂) from how many pairs were seen once and
+    twice, and the unigram's p(b).
+    codes_V, pairs_VxV: counts of codes and of pairs [before, after]; pairs None: no bigram.
     """
-    once, twice = (np.count_nonzero(fitted_VxV == times) for times in (1, 2))
-    discount = once / (once + 2 * twice) if once else 0.0
-    base_V = _add_half(fitted_V)
-    bits, num_pairs = 0.0, 0
-    for first in range(0, len(fitted_VxV), _ROWS):
-        seen_RxV = fitted_VxV[first : first + _ROWS]
-        held_RxV = held_VxV[first : first + _ROWS]
-        row_P, after_P = np.nonzero(held_RxV)
-        held_P = held_RxV[row_P, after_P].astype(np.float64)
-        n_ab_P = seen_RxV[row_P, after_P].astype(np.float64)
-        n_a_P = seen_RxV.sum(1, dtype=np.int64)[row_P]
-        t_a_P = np.count_nonzero(seen_RxV, axis=1)[row_P]
-        kept_P = np.maximum(n_ab_P - discount, 0.0)
-        mixed_P = (kept_P + discount * t_a_P * base_V[after_P]) / np.maximum(n_a_P, 1)
-        prob_P = np.where(n_a_P > 0, mixed_P, base_V[after_P])
+
+    def __init__(self, codes_V: np.ndarray, pairs_VxV: np.ndarray | None):
+        self._prob_V = (codes_V + 0.5) / (codes_V.sum() + 0.5 * len(codes_V))
+        self._bits_V = -np.log2(self._prob_V)
+        self._pairs_VxV = pairs_VxV
+        if pairs_VxV is not None:
+            once, twice = (np.count_nonzero(pairs_VxV == times) for times in (1, 2))
+            self._discount = once / (once + 2 * twice) if once else 0.0
+            self._num_V = pairs_VxV.sum(1, dtype=np.int64)
+            self._distinct_V = np.count_nonzero(pairs_VxV, axis=1)
+
+    def unigram_bits(self, tokens_L: np.ndarray) -> float:
+        """What a track's tokens cost together."""
+        return float(self._bits_V[tokens_L].sum())
+
+    def bigram_bits(self, tokens_L: np.ndarray) -> float:
+        """What all tokens but the first cost together, each given the one before."""
+        before_P, after_P = tokens_L[:-1], tokens_L[1:]
+        base_P, num_P = self._prob_V[after_P], self._num_V[before_P]
+        kept_P = np.maximum(self._pairs_VxV[before_P, after_P] - self._discount, 0.0)
+        mixed_P = (kept_P + self._discount * self._distinct_V[before_P] * base_P) / np.maximum(
+            num_P, 1
+        )
+        prob_P = np.where(num_P > 0, mixed_P, base_P)
         with np.errstate(divide="ignore"):  # no discount, an unseen pair: infinitely dear
-            bits -= float((held_P * np.log2(prob_P)).sum())
-        num_pairs += held_P.sum()
-    return bits / num_pairs
+            return float(-np.log2(prob_P).sum())
 
 
-def _add_half(counts_V: np.ndarray) -> np.ndarray:
-    return (counts_V + 0.5) / (counts_V.sum() + 0.5 * len(counts_V))
+def per_token(bits_N: np.ndarray, tokens_N: np.ndarray) -> dict[str, float | None]:
+    """{mean, standard_error} of the bits per token of N tracks of so many bits and tokens.
+
+    The error is that of a ratio between tracks drawn at random, Σ(bᵢ − mean·tᵢ)² n / (n − 1) under
+    the root, over Σtᵢ (Cochran 1977, chapter 6); None for one track.
+    """
+    bits_N, tokens_N = np.asarray(bits_N, np.float64), np.asarray(tokens_N, np.float64)
+    mean = bits_N.sum() / tokens_N.sum()
+    error = None
+    if len(bits_N) > 1 and np.isfinite(mean):
+        squares = ((bits_N - mean * tokens_N) ** 2).sum()
+        error = float(np.sqrt(squares * len(bits_N) / (len(bits_N) - 1)) / tokens_N.sum())
+    return {"mean": float(mean), "standard_error": error}
 
 
 def _correction(counts: np.ndarray) -> float:

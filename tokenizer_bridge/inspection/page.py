@@ -6,6 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from tokenizer_bridge.inspection.text import with_error
 from tokenizer_bridge.pages.pictures import COLOURS, INK, plot
 from tokenizer_bridge.pages.template import render
 
@@ -21,6 +22,7 @@ def as_page(summary: Mapping) -> str:
         max_tags=_MAX_TAGS,
         lengths={name: _lengths(name, split["lengths_s"]) for name, split in splits.items()},
         bits=_bits(splits),
+        with_error=with_error,
         raw=json.dumps({key: summary[key] for key in ("codec", "origin")}, indent=1),
     )
 
@@ -51,8 +53,8 @@ def _bits(splits: Mapping) -> Markup:
                 held = bits["held_out"][kind] if bits["held_out"] else None
                 low = bits[kind]["plug_in"]
                 if held is not None:
-                    axes.plot([low, held], [y, y], color=INK, linewidth=0.8)
-                    axes.plot(held, y, "<", color=COLOURS[5], label="held out (too high)")
+                    axes.plot([low, held["mean"]], [y, y], color=INK, linewidth=0.8)
+                    axes.plot(held["mean"], y, "<", color=COLOURS[5], label="held out (too high)")
                 axes.plot(low, y, ">", color=COLOURS[0], label="plug-in (too low)")
                 axes.plot(bits[kind]["miller_madow"], y, "o", color=COLOURS[2], markersize=4,
                           label="Miller–Madow")  # fmt: skip

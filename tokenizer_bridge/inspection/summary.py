@@ -8,7 +8,8 @@
         codebook: {codes_used, share_used, perplexity, most_common: [{code, share}, …]},
         bits: {uniform, unigram: {plug_in, miller_madow},
                bigram: {plug_in, miller_madow, pairs, distinct_pairs} | null,
-               held_out: {fitted_on, measured_on, tokens, unigram, bigram | null} | null},
+               held_out: {fitted_on, measured_on, tokens, unigram: {mean, standard_error | null},
+                          bigram: {mean, standard_error | null} | null} | null},
         repeats: {share_equal_to_previous, by_chance, longest_run: {track, start_s, tokens, seconds,
                   code}, long_runs: {at_least_s, count, share_of_tokens}},
         tags: {CATEGORY: {TAG: tracks}}, tracks_without_tags}},
@@ -21,7 +22,7 @@ Shares are of 1. `bits` are per token; entropy.py says which of them are too low
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -42,7 +43,8 @@ _NUM_COMMON_CODES = 10
 
 
 def summarise(dataset: TokenDataset, on_track: Callable[[], None] = lambda: None) -> dict:
-    """The map of the module's docstring. Reads every record once, and a few twice.
+    """The map of the module's docstring. Reads every record once, and the held-out ones
+    and a few others again.
 
     on_track: called after each track. Raises UserError for a dataset without tracks, or damaged.
     """
@@ -84,9 +86,12 @@ def summarise(dataset: TokenDataset, on_track: Callable[[], None] = lambda: None
         bits = splits[name]["bits"]
         if held is not None:
             fitted_on, measured_on = f"9 of 10 tracks of {name}", f"every tenth track of {name}"
-            bits["held_out"] = _held_out(codes.without(held), held, fitted_on, measured_on)
+            held_out = range(1, len(lengths), _HELD_OUT_EVERY)
+            tracks_again = (dataset.read(name, index).tokens for index in held_out)
+            bits["held_out"] = _held_out(codes.without(held), tracks_again, fitted_on, measured_on)
         elif name != TRAIN and train is not None:
-            bits["held_out"] = _held_out(train, codes, TRAIN, name)
+            tracks_again = (record.tokens for record in dataset.records(name))
+            bits["held_out"] = _held_out(train, tracks_again, TRAIN, name)
         if name == TRAIN:
             train = codes
         artists[name] = set(tracks.tokens_by_artist)
@@ -159,16 +164,24 @@ def _bits(codes: CodeCounts) -> dict:
     return bits
 
 
-def _held_out(fit: CodeCounts, held: CodeCounts, fitted_on: str, measured_on: str) -> dict:
-    paired = held.pairs_VxV is not None and held.pairs_VxV.any()
+def _held_out(
+    fit: CodeCounts, tracks: Iterable[np.ndarray], fitted_on: str, measured_on: str
+) -> dict:
+    """What tracks, each (L,), cost under models of the counts `fit`."""
+    model = entropy.CodeModel(fit.codes_V, fit.pairs_VxV)
+    lengths, unigram, bigram = [], [], []
+    for tokens_L in tracks:
+        lengths.append(len(tokens_L))
+        unigram.append(model.unigram_bits(tokens_L))
+        bigram.append(0.0 if fit.pairs_VxV is None else model.bigram_bits(tokens_L))
+    pairs_N = np.array(lengths) - 1
+    paired = fit.pairs_VxV is not None and pairs_N.any()
     return {
         "fitted_on": fitted_on,
         "measured_on": measured_on,
-        "tokens": int(held.codes_V.sum()),
-        "unigram": entropy.unigram_cost(fit.codes_V, held.codes_V),
-        "bigram": entropy.bigram_cost(fit.codes_V, fit.pairs_VxV, held.pairs_VxV)
-        if paired
-        else None,
+        "tokens": sum(lengths),
+        "unigram": entropy.per_token(unigram, lengths),
+        "bigram": entropy.per_token(bigram, pairs_N) if paired else None,
     }
 
 

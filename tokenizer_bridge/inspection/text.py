@@ -85,12 +85,18 @@ def _bits(bits: Mapping) -> Iterator[str]:
             "them distinct)",
         )
     if held:
-        pairs = "" if held["bigram"] is None else f", bigram {held['bigram']:.3f}"
+        pairs = "" if held["bigram"] is None else f", bigram {with_error(held['bigram'])}"
         yield _row(
             "  held out",
-            f"unigram {held['unigram']:.3f}{pairs} (too high but for chance): "
+            f"unigram {with_error(held['unigram'])}{pairs} (too high but for chance): "
             f"{held['measured_on']}, models of {held['fitted_on']}",
         )
+
+
+def with_error(figure: Mapping) -> str:
+    """A mean and, where it is known, its standard error."""
+    error = figure["standard_error"]
+    return f"{figure['mean']:.3f}" + ("" if error is None else f" ± {error:.3f}")
 
 
 def _histogram(histogram: Mapping) -> Iterator[str]:

@@ -23,6 +23,11 @@ def counts_of(tokens_L: np.ndarray, num_codes: int) -> CodeCounts:
     return counts
 
 
+def model_of(tokens_L: np.ndarray, num_codes: int) -> entropy.CodeModel:
+    counts = counts_of(tokens_L, num_codes)
+    return entropy.CodeModel(counts.codes_V, counts.pairs_VxV)
+
+
 def test_closed_forms():
     assert entropy.plug_in(np.array([8, 4, 2, 2, 0])) == pytest.approx(1.75, rel=1e-12)
     # 3 cells more than one, n = 16
@@ -40,37 +45,74 @@ def test_truth_lies_between_plug_in_and_held_out():
     transition = rng.dirichlet(np.full(100, 0.3), size=100)
     stationary = np.linalg.matrix_power(transition, 200)[0]
     truth = -(stationary[:, None] * transition * np.log2(transition + 1e-300)).sum()
-    fit, held = (counts_of(chain(transition, 3_000, seed), 100) for seed in (1, 2))
+    fit_L, held_L = (chain(transition, 3_000, seed) for seed in (1, 2))
+    fit, model = counts_of(fit_L, 100), model_of(fit_L, 100)
     low = entropy.conditional_plug_in(fit.pairs_VxV)
     corrected = entropy.conditional_miller_madow(fit.pairs_VxV)
-    high = entropy.bigram_cost(fit.codes_V, fit.pairs_VxV, held.pairs_VxV)
+    high = model.bigram_bits(held_L) / 2_999
     assert low < corrected < truth < high
     assert truth - low > 0.3  # the bias is what the other figures are for
-    assert high < entropy.unigram_cost(fit.codes_V, held.codes_V)
+    assert high < model.unigram_bits(held_L) / 3_000
 
 
 def test_with_many_tokens_all_estimates_agree():
     transition = np.random.default_rng(0).dirichlet(np.ones(4), size=4)
-    fit, held = (counts_of(chain(transition, 40_000, seed), 4) for seed in (1, 2))
+    fit_L, held_L = (chain(transition, 40_000, seed) for seed in (1, 2))
+    fit = counts_of(fit_L, 4)
     estimates = [
         entropy.conditional_plug_in(fit.pairs_VxV),
         entropy.conditional_miller_madow(fit.pairs_VxV),
-        entropy.bigram_cost(fit.codes_V, fit.pairs_VxV, held.pairs_VxV),
+        model_of(fit_L, 4).bigram_bits(held_L) / 39_999,
     ]
     # Two samples differ by about 1/√40,000 bits.
     np.testing.assert_allclose(estimates, estimates[0], atol=0.03)
 
 
-def test_the_bigram_is_a_distribution():
-    """Cost of pair (a, b) is −log₂ p(b | a): over all b the p add up to 1, for unseen a too."""
-    counts = counts_of(np.random.default_rng(0).integers(0, 9, 60).astype(np.uint16), 12)
+def test_both_models_are_distributions():
+    """Over all b the p(b) add up to 1, and so do the p(b | a), for unseen a too."""
+    model = model_of(np.random.default_rng(0).integers(0, 9, 60).astype(np.uint16), 12)
+    every = np.arange(12, dtype=np.uint16)
+    assert sum(2 ** -model.unigram_bits(every[b : b + 1]) for b in every) == pytest.approx(1)
     for before in (0, 11):  # seen; never seen
-        total = 0.0
-        for after in range(12):
-            one = np.zeros((12, 12), np.uint32)
-            one[before, after] = 1
-            total += 2 ** -entropy.bigram_cost(counts.codes_V, counts.pairs_VxV, one)
+        pairs = np.stack([np.full(12, before, np.uint16), every], axis=1)
+        total = sum(2 ** -model.bigram_bits(pair) for pair in pairs)
         assert total == pytest.approx(1, rel=1e-12)
+
+
+def test_a_track_costs_what_its_tokens_cost():
+    model = model_of(np.array([0, 1, 0, 1, 1, 2], np.uint16), 4)
+    # Add ½: (2.5, 3.5, 1.5, 0.5) / 8.
+    assert model.unigram_bits(np.array([3, 1], np.uint16)) == pytest.approx(
+        4 - np.log2(3.5 / 8), rel=1e-12
+    )
+    # 01 twice, 10, 11 and 12 once: d = 3 / (3 + 2). After 1 come 3 pairs, all different.
+    prob = 0.4 / 3 + 0.6 * 3 / 3 * (2.5 / 8)
+    assert model.bigram_bits(np.array([1, 0], np.uint16)) == pytest.approx(-np.log2(prob))
+    assert model.bigram_bits(np.array([1], np.uint16)) == 0.0
+
+
+def test_standard_error_between_tracks():
+    # Tracks of one length: the usual error of a mean.
+    bits = np.array([30.0, 50.0, 40.0])
+    found = entropy.per_token(bits, np.full(3, 10))
+    assert found["mean"] == pytest.approx(4.0)
+    assert found["standard_error"] == pytest.approx(np.std(bits / 10, ddof=1) / np.sqrt(3))
+    # Of unequal lengths at one price: none.
+    assert entropy.per_token([20.0, 6.0], [10, 3]) == {"mean": 2.0, "standard_error": 0.0}
+    assert entropy.per_token([20.0], [10]) == {"mean": 2.0, "standard_error": None}
+
+
+def test_standard_error_is_that_of_repeated_draws():
+    rng = np.random.default_rng(0)
+
+    def draw():
+        tokens = rng.integers(20, 200, 60)
+        return entropy.per_token(tokens * rng.normal(9.0, 0.5, 60), tokens)
+
+    found = [draw() for _ in range(400)]
+    told = np.mean([figure["standard_error"] for figure in found])
+    # The standard deviation of 400 draws is known to about 4%.
+    assert np.std([figure["mean"] for figure in found]) == pytest.approx(told, rel=0.15)
 
 
 def test_counts_of_the_rest():
