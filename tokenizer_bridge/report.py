@@ -1,12 +1,13 @@
 r"""Measures how far generated music is from real music: the paper's table, with its error bars.
 
     python -m tokenizer_bridge.report --generated=WAVS --reference jamendo=JAMENDO \
-        --reference nlakh=NLAKH --clip_s=10 --clip_s=nlakh=5 --codec=demo --output=REPORT
+        --reference nlakh=NLAKH --codec=demo --output=REPORT
 
 writes report.md, report.json and report.html (complete in itself) into REPORT. A reference is a
 folder of music, MTG-Jamendo or Nlakh; which is told by its layout, or said as NAME=SOURCE:DIR.
 
-Each file gives --clips_per_file clips of --clip_s seconds, evenly spread; the two flags, and
+Each file gives --clips_per_file clips of --clip_s seconds, evenly spread: one of 10 s, for Nlakh
+(whose pieces are of 5 s) 4.9 s. The two flags, and
 --num_reference, hold for all sets, or for one as NAME=VALUE, where the generated music is called
 generated. It is cut to the length of each reference's clips. For every reference and embedding
 there are FAD, FAD∞ and KAD, beside those of controls made from the reference itself
@@ -51,10 +52,12 @@ _EMBEDDINGS = flags.DEFINE_list(
 _WEIGHTS = flags.DEFINE_multi_string(
     "weights", [], "NAME=FILE with an embedding's weights, if they are not in a cache."
 )
-_CLIP_S = flags.DEFINE_multi_string("clip_s", ["10"], "Seconds of a clip, or NAME=seconds.")
-_CLIPS_PER_FILE = flags.DEFINE_multi_string("clips_per_file", ["1"], "Clips, or NAME=clips.")
+_CLIP_S = flags.DEFINE_multi_string(
+    "clip_s", [], "Seconds of a clip, or NAME=seconds; 10, for Nlakh 4.9."
+)
+_CLIPS_PER_FILE = flags.DEFINE_multi_string("clips_per_file", [], "Clips, or NAME=clips; 1.")
 _NUM_REFERENCE = flags.DEFINE_multi_string(
-    "num_reference", ["0"], "Take so many of a reference's tracks, or NAME=tracks; 0: all."
+    "num_reference", [], "Take so many of a reference's tracks, or NAME=tracks; 0, all."
 )
 _METADATA = flags.DEFINE_multi_string(
     "metadata", [], "NAME=TSV of an MTG-Jamendo reference that has several."
@@ -103,11 +106,13 @@ def plan() -> Plan:
     return Plan(
         generated=_GENERATED.value,
         references=references,
-        clip_s=parse_per_name("clip_s", _CLIP_S.value, names, 10.0, 0.1),
+        clip_s=parse_per_name("clip_s", _CLIP_S.value, {r.name: r.clip_s for r in references}, 0.1),
         clips_per_file=parse_per_name(
-            "clips_per_file", _CLIPS_PER_FILE.value, [GENERATED, *names], 1, 1
+            "clips_per_file", _CLIPS_PER_FILE.value, dict.fromkeys([GENERATED, *names], 1), 1
         ),
-        num_tracks=parse_per_name("num_reference", _NUM_REFERENCE.value, names, 0, 0),
+        num_tracks=parse_per_name(
+            "num_reference", _NUM_REFERENCE.value, dict.fromkeys(names, 0), 0
+        ),
         metadata=parse_paths("metadata", _METADATA.value, names),
         codec=codec,
         options=EmbedOptions(

@@ -53,12 +53,6 @@ class MelSpectrum(nn.Module):
             spectrum_BxSxF = spectrum_BxSxF.square()
         return spectrum_BxSxF.transpose(1, 2) @ self.mel_SxM
 
-    def num_frames(self, num_samples: int) -> int:
-        """F of T samples."""
-        if self.centred:
-            return 1 + num_samples // self.hop
-        return 1 + (num_samples - self.window_length) // self.hop
-
 
 def slaney_mel(
     sample_rate: int, n_fft: int, num_mels: int, low_hz: float, high_hz: float

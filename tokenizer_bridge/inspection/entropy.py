@@ -44,7 +44,8 @@ class CodeModel:
     Unigram: add-½ (Krichevsky–Trofimov) frequencies. Bigram: interpolated absolute discounting
     (Ney, Essen and Kneser 1994), p(b | a) = max(n_ab − d, 0) / n_a + d·t_a / n_a · p(b), with t_a
     distinct followers of a, the discount d = n₁ / (n₁ + 2n₂) from how many pairs were seen once and
-    twice, and the unigram's p(b).
+    twice (½ where none was seen once: some of the probability is always left for new pairs), and
+    the unigram's p(b).
     codes_V, pairs_VxV: counts of codes and of pairs [before, after]; pairs None: no bigram.
     """
 
@@ -54,7 +55,7 @@ class CodeModel:
         self._pairs_VxV = pairs_VxV
         if pairs_VxV is not None:
             once, twice = (np.count_nonzero(pairs_VxV == times) for times in (1, 2))
-            self._discount = once / (once + 2 * twice) if once else 0.0
+            self._discount = once / (once + 2 * twice) if once else 0.5
             self._num_V = pairs_VxV.sum(1, dtype=np.int64)
             self._distinct_V = np.count_nonzero(pairs_VxV, axis=1)
 
@@ -71,8 +72,7 @@ class CodeModel:
             num_P, 1
         )
         prob_P = np.where(num_P > 0, mixed_P, base_P)
-        with np.errstate(divide="ignore"):  # no discount, an unseen pair: infinitely dear
-            return float(-np.log2(prob_P).sum())
+        return float(-np.log2(prob_P).sum())
 
 
 def per_token(bits_N: np.ndarray, tokens_N: np.ndarray) -> dict[str, float | None]:
@@ -84,7 +84,7 @@ def per_token(bits_N: np.ndarray, tokens_N: np.ndarray) -> dict[str, float | Non
     bits_N, tokens_N = np.asarray(bits_N, np.float64), np.asarray(tokens_N, np.float64)
     mean = bits_N.sum() / tokens_N.sum()
     error = None
-    if len(bits_N) > 1 and np.isfinite(mean):
+    if len(bits_N) > 1:
         squares = ((bits_N - mean * tokens_N) ** 2).sum()
         error = float(np.sqrt(squares * len(bits_N) / (len(bits_N) - 1)) / tokens_N.sum())
     return {"mean": float(mean), "standard_error": error}

@@ -6,9 +6,10 @@ A report is a plain JSON map, here called `report` throughout:
       "generated": {"directory", "n_files"},
       "measurements": [            # one for each embedding and reference
         {… as fad/measure.py defines it …,
-         "reference": {… and "source", "directory", "n_tracks"}},
+         "reference": {… and "source", "directory", "drawn": tracks that were drawn | "all"},
+         "clips_per_file": a number, or {set: number} where they differ},
       ],
-      "settings": {"codec", "codec_weights_sha256", "num_reference", "seed", "controls", …},
+      "settings": {"codec", "codec_weights_sha256"},    # of the controls
       "published": [{"model", "embedding", "reference", "kind", "value"}, …],
       "unusable": [{"set", "path", "reason"}, …],       # left out, as --skip_unusable asked
       "warnings": ["one line each", …]                  # of the measurements, and of the whole

@@ -1,7 +1,7 @@
 """What the flags of a report say: references by name, and values that may differ between them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ from tokenizer_bridge.reporting.plots import GENERATED
 
 T = TypeVar("T", int, float)
 
+CLIP_S = 10.0
+_CLIP_S_OF = {"nlakh": 4.9}  # seconds, of about 5 s that its pieces have: five windows of VGGish
 _MOST = 1e9  # of anything that is counted or lasts; what is beyond fits no float
 
 
@@ -21,6 +23,11 @@ class Reference:
     name: str
     source: str
     directory: str
+
+    @property
+    def clip_s(self) -> float:
+        """Seconds of a clip, unless others are asked for."""
+        return _CLIP_S_OF.get(self.source, CLIP_S)
 
 
 def parse_references(values: Sequence[str]) -> list[Reference]:
@@ -41,19 +48,21 @@ def parse_references(values: Sequence[str]) -> list[Reference]:
 
 
 def parse_per_name(
-    flag: str, values: Sequence[str], names: Sequence[str], default: T, least: T
+    flag: str, values: Sequence[str], defaults: Mapping[str, T], least: T
 ) -> dict[str, T]:
-    """A number for each of `names`: VALUE holds for all of them, NAME=VALUE for one.
+    """A number for each name in `defaults`: VALUE holds for all of them, NAME=VALUE for one.
 
     Raises UserError for what is no such number, less than `least`, or of an unknown name.
     """
-    kind: Callable[[str], T] = type(default)
+    kind: Callable[[str], T] = type(least)
     word = "a whole number" if kind is int else "a number"
-    general, special = default, {}
+    general, special = {}, {}
     for value in values:
         name, equals, text = value.rpartition("=")
-        if equals and name not in names:
-            raise UserError(f"--{flag}={value}: no set is called {name!r}, only {', '.join(names)}")
+        if equals and name not in defaults:
+            raise UserError(
+                f"--{flag}={value}: no set is called {name!r}, only {', '.join(defaults)}"
+            )
         try:
             parsed = kind(text)
         except ValueError:
@@ -65,8 +74,8 @@ def parse_per_name(
         if equals:
             special[name] = parsed
         else:
-            general = parsed
-    return {name: special.get(name, general) for name in names}
+            general = dict.fromkeys(defaults, parsed)
+    return {**defaults, **general, **special}
 
 
 def parse_paths(flag: str, values: Sequence[str], names: Sequence[str]) -> dict[str, str]:

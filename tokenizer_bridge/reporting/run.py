@@ -181,6 +181,7 @@ def _measure(
     measurement["reference"] |= {
         "source": reference.source,
         "directory": as_text(reference.directory),
+        "drawn": plan.num_tracks[reference.name] or "all",
     }
     return measurement
 

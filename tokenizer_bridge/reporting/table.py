@@ -124,6 +124,7 @@ def settings_table(report: Mapping, measurement: Mapping) -> Table:
         ("loudness", measurement["loudness"]),
         ("generated", _amount(measurement["generated"])),
         ("reference", f"{reference['name']} ({reference['source']}): {_amount(reference)}"),
+        ("tracks drawn from it, by the seed", str(reference["drawn"])),
         ("seed", str(measurement["seed"])),
     ]
     rows += [(key.replace("_", " "), str(value)) for key, value in report["settings"].items()]
@@ -144,7 +145,7 @@ def number(value: float) -> str:
     """Three significant digits; tiny numbers with an exponent."""
     if value != 0 and abs(value) < 1e-3:
         return f"{value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def interval(estimate: Mapping | None) -> str:

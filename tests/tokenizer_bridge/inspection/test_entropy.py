@@ -91,6 +91,13 @@ def test_a_track_costs_what_its_tokens_cost():
     assert model.bigram_bits(np.array([1], np.uint16)) == 0.0
 
 
+def test_a_new_pair_has_a_price_where_every_pair_was_seen_often():
+    model = model_of(np.array([0, 1, 0, 1, 0, 1, 0], np.uint16), 4)  # 01 and 10 three times each
+    # d = ½: of n_0 = 3, one half is left for what has not followed 0 yet.
+    prob = 0.5 / 3 * (0.5 / 9)
+    assert model.bigram_bits(np.array([0, 3], np.uint16)) == pytest.approx(-np.log2(prob))
+
+
 def test_standard_error_between_tracks():
     # Tracks of one length: the usual error of a mean.
     bits = np.array([30.0, 50.0, 40.0])

@@ -39,7 +39,8 @@ def measurement(embedding: str, reference: str, source: str = "folder", value: f
         "clip_s": 10.0, "clips_per_file": 1, "loudness": "none", "resampler": "sinc", "seed": 0,
         "confidence": 0.95,
         **figures(value, 300, paper_compat),
-        "reference": side(reference, 3600) | {"source": source, "directory": "/music"},
+        "reference": side(reference, 3600)
+        | {"source": source, "directory": "/music", "drawn": "all"},
         "per_file": [{"id": f"sample-{i:03d}", "fad": 10 + (37 * i) % 100} for i in range(100)],
         "controls": {
             name: figures(control, 150, paper_compat) for name, control in controls.items()

@@ -1,9 +1,16 @@
 """Flags of a report: names, sources and values that differ between references."""
 
 import pytest
+import torch
 
 from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.reporting.arguments import Reference, parse_per_name, parse_references
+from tokenizer_bridge.fad.embeddings import untrained_embedding
+from tokenizer_bridge.reporting.arguments import (
+    Reference,
+    parse_paths,
+    parse_per_name,
+    parse_references,
+)
 
 
 def test_a_references_source_is_detected_or_said(tmp_path):
@@ -34,11 +41,28 @@ def test_references_that_are_refused(tmp_path, values, text):
 
 
 def test_values_for_all_and_for_one():
-    names = ["generated", "jamendo", "nlakh"]
-    assert parse_per_name("clip_s", ["8", "nlakh=5"], names, 10.0, 0.1) == {
+    defaults = {"generated": 10.0, "jamendo": 10.0, "nlakh": 4.9}
+    assert parse_per_name("clip_s", ["8", "nlakh=5"], defaults, 0.1) == {
         "generated": 8.0, "jamendo": 8.0, "nlakh": 5.0,
     }  # fmt: skip
-    assert parse_per_name("clips_per_file", [], names, 1, 1) == dict.fromkeys(names, 1)
+    assert parse_per_name("clip_s", ["8"], defaults, 0.1)["nlakh"] == 8.0
+    assert parse_per_name("clip_s", ["jamendo=3"], defaults, 0.1) == defaults | {"jamendo": 3.0}
+
+
+def test_clips_of_nlakh_are_shorter_and_hold_five_windows_of_vggish():
+    assert Reference("mine", "folder", "music").clip_s == 10
+    clip_s = Reference("multi", "nlakh", "Nlakh-multi").clip_s
+    vggish = untrained_embedding("vggish")
+    clip_1xT = torch.zeros(1, round(clip_s * vggish.info.sample_rate))
+    assert vggish.embed(clip_1xT).shape[1] == 5
+    assert clip_s < 5
+
+
+def test_paths_by_name():
+    assert parse_paths("metadata", ["a=x=y.tsv"], ["a", "b"]) == {"a": "x=y.tsv"}
+    for value in ("a.tsv", "a=", "c=x.tsv"):
+        with pytest.raises(UserError, match=f"--metadata={value}: write NAME=PATH, NAME one of a"):
+            parse_paths("metadata", [value], ["a", "b"])
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -51,6 +75,6 @@ def test_values_for_all_and_for_one():
 ])  # fmt: skip
 def test_values_that_are_refused(value, text):
     with pytest.raises(UserError, match=text):
-        parse_per_name("n", [value], ["a", "b"], 1, 1)
+        parse_per_name("n", [value], {"a": 1, "b": 1}, 1)
     with pytest.raises(UserError, match="of at least"):
-        parse_per_name("s", ["nan"], ["a", "b"], 1.0, 0.1)
+        parse_per_name("s", ["nan"], {"a": 1.0, "b": 1.0}, 0.1)
