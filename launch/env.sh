@@ -40,7 +40,7 @@ ensure_environment() {
 # A second environment on top of the first, with the compilers for TPUs and GPUs (about 2 GB). Apart,
 # since JAX tries every plugin that it finds and tells of those without hardware at length.
 ensure_compilers() {
-  local wanted stamp compilers=$VENV-compilers requirements=()
+  local wanted stamp tool compilers=$VENV-compilers requirements=()
   requirements=("$project"/launch/requirements-{tpu,cuda}.txt)
   wanted=$(cat "$project/requirements.txt" "${requirements[@]}" | sha256sum)
   stamp=$compilers/.requirements.sha256
@@ -52,8 +52,9 @@ ensure_compilers() {
     "$compilers/bin/python" -m pip install --quiet --disable-pip-version-check \
       "${requirements[@]/#/--requirement=}" || fail "pip could not install ${requirements[*]}"
     # The tools of the first (ruff, shellcheck) by name, too; the second's own stay.
-    find "$(cd "$VENV/bin" && pwd)" -maxdepth 1 -not -type d -exec \
-      cp --no-clobber --symbolic-link --target-directory="$compilers/bin" {} +
+    for tool in "$VENV"/bin/*; do
+      [ -d "$tool" ] || [ -e "$compilers/bin/${tool##*/}" ] || ln -s "$tool" "$compilers/bin/"
+    done
     echo "$wanted" > "$stamp"
   fi
   PY=$compilers/bin/python

@@ -34,7 +34,7 @@ say "2/6 train"
   --workdir="$run/model"
 say "3/6 measure on held-out music"
 split=validation # a single track is not split
-compgen -G "$run/tokens/validation-*" > /dev/null || split=train
+[ -n "$(find "$run/tokens" -maxdepth 1 -name 'validation-*' -print -quit)" ] || split=train
 "$PY" -m sedd_jax.evaluate --workdir="$run/model" --split="$split"
 say "4/6 sample"
 "$PY" -m sedd_jax.sample --workdir="$run/model" --num_samples=8 --output="$run/new"

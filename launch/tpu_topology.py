@@ -3,10 +3,12 @@
     python3 -m launch.tpu_topology v5e:4x4     # → v5litepod-16 v2-alpha-tpuv5-lite 16 4
 
 The line is the accelerator type and the runtime version for gcloud, chips, and hosts. Standard
-library only: launchers run it with whatever Python 3 the user's machine has.
+library only: launchers run it with whatever Python the user's machine has, from 3.8 on.
 Sources: cloud.google.com/tpu/docs (the page of each version; runtimes) and
 cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus (node selectors, chips a host).
 """
+
+from __future__ import annotations
 
 import dataclasses
 import math

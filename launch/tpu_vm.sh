@@ -54,7 +54,12 @@ need_absolute data "a token dataset, e.g. /bucket/tokens"
 need_absolute workdir "the directory of the run, e.g. /bucket/runs/small"
 [ "${flag[num_slices]}" = 1 ] || [ -n "${flag[queued]}" ] ||
   fail "--num_slices=${flag[num_slices]} needs --queued: slices are only made together as a queued resource"
-line=$(cd "$project" && python3 -m launch.tpu_topology "${flag[topology]}") || exit 1
+for python in ${PYTHON:-python3 python3.11 python}; do
+  if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2> /dev/null; then break; fi
+  python=
+done
+[ -n "$python" ] || fail "Python 3.8 or newer is needed; name it with PYTHON=/path/to/python3"
+line=$("$python" -I "$project/launch/tpu_topology.py" "${flag[topology]}") || exit 1
 read -r accelerator_type runtime chips hosts <<< "$line"
 [ -n "${flag[dry_run]}" ] || command -v gcloud > /dev/null || fail "gcloud is not installed"
 

@@ -1,5 +1,6 @@
 """What the SLURM launchers do inside a job, with stand-ins for SLURM's commands."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 NOTE = '#!/usr/bin/env bash\necho "${0##*/} $*" >> "$NOTES"\n'
 COMMANDS = {
     # The plan is the processes of the step, which scancel reaches; srun itself is to be let alone.
-    "srun": 'bash -c "$PLAN" & echo $! > "$NOTES.pid"; wait $!',
+    "srun": """bash -c 'echo $$ > "$NOTES.pid"; eval "$PLAN"' & wait $!""",
     "scancel": 'kill -TERM "$(cat "$NOTES.pid")"',
     "squeue": 'echo "$STATE"',
     "scontrol": "",
@@ -29,18 +30,25 @@ def job(tmp_path: Path):
     for name, does in COMMANDS.items():
         (tmp_path / name).write_text(NOTE + does + "\n")
         (tmp_path / name).chmod(0o755)
+    started = []
 
     def start(command: list[str], plan: str, **env: str) -> subprocess.Popen:
-        given = {"SLURM_JOB_ID": "7", "STATE": "RUNNING", "PLAN": plan}
+        given = {"SLURM_JOB_ID": "7", "STATE": "RUNNING", "PLAN": plan, "LC_ALL": "C"}
         given["NOTES"] = str(tmp_path / "notes")
         env = {**os.environ, **given, **env, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            ["bash", *command], cwd=PROJECT, env=env, stdout=pipe, stderr=pipe, text=True
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(
+            ["bash", *command], cwd=PROJECT, env=env, start_new_session=True, **pipes
         )
+        started.append(process)
+        return process
 
     start.notes = lambda: (tmp_path / "notes").read_text().splitlines()
-    return start
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.mark.parametrize("code", [75, 134, 137, 143])
@@ -73,17 +81,17 @@ def test_a_job_that_was_cancelled_does_not_come_back(job):
     assert not any(note.startswith("scontrol") for note in job.notes())
 
 
-def test_the_warning_before_the_time_limit_lets_the_program_save(job, tmp_path):
-    saved = tmp_path / "saved"
-    plan = f"trap 'read -t 0.5 < <(:); touch {saved}; exit 143' TERM; echo up; while :; do :; done"
+def test_the_warning_before_the_time_limit_lets_the_program_save(job):
+    saving = 'command -p sleep 0.5; echo saved >> "$NOTES"; exit 143'
+    plan = f"trap '{saving}' TERM; echo up; command -p sleep 600 > /dev/null 2>&1 & wait"
     process = job(TRAIN, plan)
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=600)
-    assert saved.exists()
     assert process.returncode == 143
-    notes = job.notes()
-    assert "scancel --quiet --signal=TERM 7" in notes and "scontrol requeue 7" in notes
+    srun, *notes = job.notes()
+    assert notes[:2] == ["scancel --quiet --signal=TERM 7", "saved"]
+    assert "scontrol requeue 7" in notes[2:]
 
 
 def test_an_array_task_encodes_its_shard_and_requeues_itself_alone(job):

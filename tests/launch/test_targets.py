@@ -1,6 +1,7 @@
 """The launchers' files and what they print: lint, dry runs, manifests, refusals."""
 
 import copy
+import os
 import shlex
 import subprocess
 import sys
@@ -46,7 +47,11 @@ def launch(target: str, *more: str, **changed: str | None) -> subprocess.Complet
     program, flags = TARGETS[target]
     words = [f"--{k}={v}" for k, v in {**flags, **changed}.items() if v is not None]
     return subprocess.run(
-        [*program, *words, "--dry_run", *more], cwd=PROJECT, capture_output=True, text=True
+        [*program, *words, "--dry_run", *more],
+        cwd=PROJECT,
+        env=os.environ | {"LC_ALL": "C"},
+        capture_output=True,
+        text=True,
     )
 
 
@@ -98,6 +103,25 @@ def test_tpu_vm_makes_syncs_installs_starts_and_follows():
         *("--distributed", "--config=configs/music_small.py"),
         *("--config.data.path=/bucket/tokens", "--workdir=/bucket/runs/first"),
     ]
+
+
+def test_tpu_vm_passes_over_a_python_that_is_too_old(tmp_path, monkeypatch):
+    names = ("python3", "python3.11", "python")
+    for name in names:
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("PYTHON", raising=False)
+    done = launch("tpu_vm")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Python 3.8 or newer is needed; name it with PYTHON=")
+    (tmp_path / "python3.11").unlink()
+    (tmp_path / "python3.11").symlink_to(sys.executable)
+    assert commands("tpu_vm")
+    (tmp_path / "python3.11").unlink()
+    (tmp_path / "python3.11").touch()  # found, but no program
+    monkeypatch.setenv("PYTHON", sys.executable)
+    assert commands("tpu_vm")
 
 
 def test_tpu_vm_reaches_all_workers_of_all_slices():

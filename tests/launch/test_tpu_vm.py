@@ -81,6 +81,7 @@ def cloud(tmp_path: Path):
         command += ['--data=/bucket/it\'s "mine"; $(touch x)', "--workdir=/bucket/run", *flags]
         path = f"{tools}:{os.environ['PATH']}"
         env = {**os.environ, "CLOUD": str(tmp_path), "PATH": path, "REAL_PATH": os.environ["PATH"]}
+        env["LC_ALL"] = "C"
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=PROJECT, env=env, start_new_session=True, **pipes)
 

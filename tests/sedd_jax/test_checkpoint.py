@@ -1,8 +1,6 @@
 import dataclasses
 import os
 import shutil
-import threading
-import time
 
 import jax
 import jax.numpy as jnp
@@ -200,26 +198,43 @@ def test_a_crash_while_saving_leaves_nothing_that_looks_whole(directory):
         assert_same(read_newest(checkpoints), make_state(4))
 
 
-def test_what_writes_of_a_failed_save_still_make_is_removed_too(tmp_path):
+class Clock:
+    """In the place of checkpoint's `time`; `events` happen at their moments, while it sleeps."""
+
+    def __init__(self, events=()):
+        self.now, self.events = 0.0, list(events)
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        while self.events and self.events[0][0] <= self.now:
+            self.events.pop(0)[1]()
+
+
+def test_what_writes_of_a_failed_save_still_make_is_removed_too(tmp_path, monkeypatch):
     (tmp_path / "10").mkdir()
     left = tmp_path / "20.orbax-checkpoint-tmp" / "train"
-    left.mkdir(parents=True)
 
-    def keep_writing():
-        for number in range(4):
-            time.sleep(0.6 * checkpoint_lib.CALM_S)
-            left.mkdir(parents=True, exist_ok=True)
-            (left / str(number)).touch()
+    def write():
+        left.mkdir(parents=True, exist_ok=True)
+        (left / "0").touch()
 
-    writer = threading.Thread(target=keep_writing)
-    writer.start()
+    write()
+    moments = [0.8 * number * checkpoint_lib.CALM_S for number in range(1, 5)]
+    clock = Clock((moment, write) for moment in moments)
+    monkeypatch.setattr(checkpoint_lib, "time", clock)
     checkpoint_lib.remove_unfinished(tmp_path)
-    assert not writer.is_alive()
+    assert not clock.events
+    assert clock.now == pytest.approx(moments[-1] + checkpoint_lib.CALM_S, rel=0.1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["10"]
 
 
 def test_what_cannot_be_removed_is_not_waited_for_forever(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_lib, "PATIENCE_S", 0.2)
+    clock = Clock()
+    monkeypatch.setattr(checkpoint_lib, "time", clock)
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
     (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
     checkpoint_lib.remove_unfinished(tmp_path)
+    assert clock.now == pytest.approx(checkpoint_lib.PATIENCE_S, rel=0.1)

@@ -56,7 +56,7 @@ def toy_config(**overrides) -> ConfigDict:
 
 # Programs of these tests run for milliseconds and compile for seconds.
 FAST_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-COMPILED = Path(tempfile.gettempdir()) / "sedd_jax_test_programs"
+COMPILED = Path(tempfile.gettempdir()) / f"sedd_jax_test_programs_{os.getuid()}"
 
 
 def train_command(dataset, workdir, **overrides) -> list[str]:
