@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 import torchaudio
 
+from tokenizer_bridge import mp3
 from tokenizer_bridge.files import atomic_file, file_sha256
 
 # What soundfile reads, and what people take for music: the latter fail with a reason instead of
@@ -38,8 +39,21 @@ RESAMPLER = "torchaudio windowed sinc (Hann, width 6, rolloff 0.99)"
 
 _UNKNOWN_FRAMES = 2**62  # what libsndfile gives of FLAC that was written to a pipe
 _BLOCK_FRAMES = 2**18  # read at a time: 6 s at 44.1 kHz
+# What an MP3's frame may need before it: 255 bytes, where 576 samples can have as few as 3 of them.
+_MP3_LEAD = 2**16
 _MAX_DENOMINATOR = 1000  # of a resampling ratio; a kernel has numerator · denominator values
 _RESAMPLE_STRIDE = 128  # input samples between two columns of the convolution, at least half
+
+
+class _SoundFile(soundfile.SoundFile):
+    """A file of which consecutive reads are consecutive decoding.
+
+    soundfile seeks after each read of a seekable file, to where it already is; in an MP3 of low bit
+    rate that loses the next 0.1 s, for lack of what the frames before have left over for it.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
 class AudioError(ValueError):
@@ -49,7 +63,7 @@ class AudioError(ValueError):
 def read(path: Path) -> tuple[np.ndarray, int]:
     """All of a file: (C, T) float32 and its sample rate in Hz. Raises AudioError."""
     with _open(path) as file:
-        samples_TxC = _checked(file.read(dtype="float32", always_2d=True))
+        samples_TxC = _checked(file.read(file.frames, dtype="float32", always_2d=True))
         _check_length(file, len(samples_TxC))
         return np.ascontiguousarray(samples_TxC.T), file.samplerate
 
@@ -83,12 +97,9 @@ def stream_mono(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
 
 
 def length_s(path: Path) -> float:
-    """Seconds of audio that can be read from a file, decoding no more of it than needed.
-
-    Raises AudioError.
-    """
+    """Seconds of audio in a file; nothing is decoded. Raises AudioError."""
     with _open(path) as file:
-        return _num_frames(file) / file.samplerate
+        return file.frames / file.samplerate
 
 
 def read_excerpt(path: Path, start_s: float, length_s: float) -> tuple[np.ndarray, int]:
@@ -96,14 +107,17 @@ def read_excerpt(path: Path, start_s: float, length_s: float) -> tuple[np.ndarra
 
     A file that ends up to LENGTH_TOLERANCE_S too early gives so much less. The part is sought, not
     read up to: what lies before and after need not be undamaged. (libsndfile seeks to the sample in
-    every format; an MP3's samples then differ by rounding from those of decoding all of it.)
+    every format; an MP3's samples then differ by rounding from those of decoding all of it, as
+    decoding begins _MP3_LEAD samples earlier.)
     Raises AudioError for a file that cannot be read or ends earlier, and for an excerpt that is
     silent (no sample above SILENCE_PEAK), not finite or at a level that no music has.
     """
     with _open(path) as file:
         start, wanted = round(start_s * file.samplerate), round(length_s * file.samplerate)
         try:
-            file.seek(min(start, file.frames))
+            lead = min(start, _MP3_LEAD) if file.format == "MP3" else 0
+            file.seek(min(start, file.frames) - lead)
+            file.read(lead)
             audio_T = mix_down(_checked(file.read(wanted, dtype="float32", always_2d=True)))
         except soundfile.SoundFileError as error:
             raise AudioError(f"damaged near {start_s:.1f} s: {error}") from error
@@ -229,7 +243,7 @@ def _open(path: Path) -> soundfile.SoundFile:
     if path.stat().st_size == 0:
         raise AudioError("empty: 0 bytes")
     try:
-        file = soundfile.SoundFile(os.fsencode(path))  # names are bytes, and need not be text
+        file = _SoundFile(os.fsencode(path))  # names are bytes, and need not be text
     except (soundfile.SoundFileError, OSError) as error:
         detail = getattr(error, "error_string", None) or str(error)
         # libsndfile says so of every stranger named .mp3.
@@ -245,7 +259,7 @@ def _open(path: Path) -> soundfile.SoundFile:
     if _header_promises_more(file.extra_info):
         file.close()
         raise AudioError("cut short: the file ends before the end that it announces")
-    return file
+    return _trusted_mp3(path, file) if file.format == "MP3" else file
 
 
 def _header_promises_more(log: str) -> bool:
@@ -260,21 +274,43 @@ def _header_promises_more(log: str) -> bool:
     return any(int(found) < int(promised) < 2**31 - 2**16 for promised, found in sizes)
 
 
-def _num_frames(file: soundfile.SoundFile) -> int:
-    """A file's frames. Of an MP3 without an index the announced number can be off by a factor."""
-    if file.format != "MP3" or file.frames == 0:
-        return file.frames
-    try:
-        file.seek(file.frames - 1)
-        if len(file.read(1)) == 1:
-            return file.frames
-        file.seek(0)
-        frames = 0
-        while len(block_TxC := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-            frames += len(block_TxC)
-        return frames
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"damaged: {error}") from error
+def _trusted_mp3(path: Path, file: soundfile.SoundFile) -> soundfile.SoundFile:
+    """An open MP3, or the same one opened so that all of it can be read. Raises AudioError.
+
+    What libsndfile announces of an MP3 without an index is a guess, and it reads no further.
+    """
+    survey = mp3.survey(path)
+    if survey is None:
+        file.close()
+        raise AudioError("its MP3 frames do not tell their size: convert it, to FLAC for instance")
+    if survey.found is None:
+        return file
+    found, announced = survey.found, survey.indexed
+    if survey.layer != 3:  # they have no index, and as a rule one bit rate
+        announced = file.frames
+    tolerance = _mp3_tolerance(found, file.samplerate)
+    if announced is not None and abs(found - announced) <= tolerance:
+        return file
+    file.close()
+    if announced is not None and found < announced:
+        raise AudioError(_cut_short(announced, found, file.samplerate))
+    if survey.layer != 3:
+        raise AudioError(
+            f"its {found / file.samplerate:.1f} s would be read as "
+            f"{announced / file.samplerate:.1f} s: convert it, to FLAC for instance"
+        )
+    return _SoundFile(mp3.with_index(path, survey))
+
+
+def _mp3_tolerance(frames: int, sample_rate: int) -> float:
+    """By how many frames an MP3 may miss its announced length: encoders count in several ways."""
+    return max(0.01 * frames, sample_rate)
+
+
+def _cut_short(announced: int, found: int, sample_rate: int) -> str:
+    return (
+        f"cut short: {announced / sample_rate:.1f} s announced, {found / sample_rate:.1f} s found"
+    )
 
 
 def _read_block(file: soundfile.SoundFile) -> np.ndarray:
@@ -293,15 +329,12 @@ def _checked(block_TxC: np.ndarray) -> np.ndarray:
 def _check_length(file: soundfile.SoundFile, frames: int) -> None:
     """Refuse a file too short to be music, or shorter than it announces.
 
-    MP3s may be so by 1 % or 1 s: without an index their length is an estimate.
+    MP3s may be so by 1 % or 1 s: a damaged frame is passed over, as players do.
     """
     if frames == 0:
         raise AudioError("holds no samples")
-    tolerance = max(0.01 * file.frames, file.samplerate) if file.format == "MP3" else 0
+    tolerance = _mp3_tolerance(file.frames, file.samplerate) if file.format == "MP3" else 0
     if file.frames - frames > tolerance:
-        raise AudioError(
-            f"cut short: {file.frames / file.samplerate:.1f} s announced, "
-            f"{frames / file.samplerate:.1f} s found"
-        )
+        raise AudioError(_cut_short(file.frames, frames, file.samplerate))
     if frames < MIN_DURATION_S * file.samplerate:
         raise AudioError(f"too short: {frames / file.samplerate:.3g} s, {MIN_DURATION_S} s needed")

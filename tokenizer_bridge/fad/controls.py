@@ -42,7 +42,7 @@ from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 # Halves by artist that are more unequal than this would leave most of the reference unused.
 _MAX_RATIO = 2.0
 _MADE = ("codec_floor", "shuffled_tokens", "white_noise")
-_VERSION = 1  # of what is made here: a new one leaves older files unused
+_VERSION = 2  # of what is made here: a new one leaves older files unused
 _FULL_SCALE = 32767
 _ABANDONED_S = 24 * 3600  # since the last write to an unfinished file
 

@@ -22,7 +22,7 @@ from tokenizer_bridge.fad.clips import Clip, Failure, prepare, read_clip
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.files import file_sha256
 
-_VERSION = 1  # of all that makes vectors of audio here: a new one leaves older entries unused
+_VERSION = 2  # of all that makes vectors of audio here: a new one leaves older entries unused
 
 
 @dataclasses.dataclass(frozen=True)
