@@ -16,6 +16,7 @@ cannot read its part makes the checkpoint a damaged one for all.
 
 import contextlib
 import dataclasses
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -31,12 +32,14 @@ from sedd_jax.agreement import any_process, from_first, is_first
 from sedd_jax.checkpoint_meta import LAYOUT_VERSION, Meta, checksums, digest
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.mesh import path_name
+from sedd_jax.obstacles import describe, obstacle
 from sedd_jax.quiet_orbax import quiet_orbax
 from sedd_jax.state import Params, TrainState
 
 SAVE_TIMEOUT_S = 600  # after which processes no longer wait for one that could not write its part
 UNFINISHED = "*.orbax-checkpoint-tmp"  # a checkpoint's name until it is whole
 CALM_S, PATIENCE_S = 0.5, 10.0  # see remove_unfinished
+SEEN_WITHIN_S = 60.0  # so long a shared disk may hide from one process what another has written
 T = TypeVar("T")
 
 
@@ -152,8 +155,13 @@ class Checkpoints:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no whole checkpoint."""
+        """Whether there is no checkpoint that may be whole."""
         return self._newest_but([]) is None
+
+    @property
+    def has_damaged(self) -> bool:
+        """Whether there is one that was found damaged and moved aside."""
+        return bool(from_first(any(self.directory.glob("damaged-*"))))
 
     def _newest_but(self, damaged: Sequence[int]) -> int | None:
         """The newest step that process 0 sees: a shared disk may show it later to another."""
@@ -164,20 +172,26 @@ class Checkpoints:
     def newest(self, read: Callable[[int], T]) -> T:
         """`read(step)` of the newest checkpoint that it can read.
 
-        A damaged one is reported and, unless read_only, moved aside, so that its step can be
-        saved anew. Raises UserError when there is none, or none whole.
+        A damaged one is reported and, unless read_only, moved aside once an older one could be
+        read, so that its step can be saved anew. Raises UserError when there is none, none whole,
+        or when something else stands in the way of reading one.
         """
         damaged: list[int] = []
         while (step := self._newest_but(damaged)) is not None:
             try:
-                return read(step)
+                result = read(step)
             except DamagedCheckpoint as error:
                 damaged.append(step)
                 logging.warning("%s: trying an older checkpoint", error)
-                if not self._read_only:
-                    self._move_aside(step)
+                continue
+            if damaged and not self._read_only:
+                self._move_aside(damaged)
+            return result
         if damaged:
-            raise UserError(f"{self.directory}: none of the checkpoints {damaged} can be read")
+            raise UserError(
+                f"{self.directory}: none of the checkpoints {damaged} can be read: put a copy in "
+                "their place, or move the directory away to start anew"
+            )
         raise UserError(f"{self.directory} holds no checkpoint yet")
 
     def at(self, step: int, read: Callable[[int], T]) -> T:
@@ -254,19 +268,41 @@ class Checkpoints:
         Past the CheckpointManager, within which the others would wait for the one that failed.
         """
         where = self.directory / str(step) / item
-        result, reason = None, ""
+        result, error, in_the_way = None, None, None
         try:
+            self._wait_to_see(step)
             result = read(where)
-        except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
-            reason = _reason(error)
-        if any_process(bool(reason)):
-            raise DamagedCheckpoint(f"{where} is damaged: {reason or 'another process says so'}")
-        return result
+        except Exception as raised:  # whatever a damaged file makes Orbax or TensorStore raise
+            error, in_the_way = raised, obstacle(raised)
+        if not any_process(error is not None):
+            return result
+        if any_process(in_the_way is not None):
+            if in_the_way is None:
+                raise UserError(f"{where} cannot be read by another process") from error
+            said = describe(in_the_way, where)
+            if jax.process_count() > 1:  # which of them ends the job is chance
+                logging.warning("%s", said)
+            raise UserError(said) from error
+        reason = "another process says so" if error is None else _reason(error)
+        raise DamagedCheckpoint(f"{where} is damaged: {reason}") from error
 
-    def _move_aside(self, step: int) -> None:
+    def _wait_to_see(self, step: int) -> None:
+        """Raises TimeoutError for a checkpoint that is not there, or not visible yet."""
         place = self.directory / str(step)
+        deadline = time.monotonic() + SEEN_WITHIN_S
+        while not place.is_dir():
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{place} is not there, or this machine does not see it")
+            time.sleep(0.05)
+
+    def _move_aside(self, steps: Sequence[int]) -> None:
         if is_first():
-            place.rename(place.with_name(f"damaged-{step}"))
+            for step in steps:
+                names = itertools.chain(
+                    [f"damaged-{step}"], (f"damaged-{step}-{n}" for n in itertools.count(2))
+                )
+                free = next(name for name in names if not (self.directory / name).exists())
+                (self.directory / str(step)).rename(self.directory / free)
         any_process(False)  # waits for it
         self._manager.reload()
 

@@ -30,7 +30,7 @@ from absl import flags
 from jax._src import distributed as jax_distributed  # its key-value store has no public name
 
 from sedd_jax.agreement import FOREVER_MS
-from sedd_jax.errors import UserError, explain, one_line
+from sedd_jax.errors import UserError, chain, explain, one_line
 
 LOST = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"
 
@@ -189,7 +189,7 @@ class _Peers:
 
     def fail(self, error: BaseException) -> NoReturn:
         """Ends this process, and through the coordinator the others, because of an error."""
-        lost = next((e for e in _chain(error) if tells_of_a_loss(e)), None)
+        lost = next((e for e in chain(error) if tells_of_a_loss(e)), None)
         if lost:
             time.sleep(_GRACE_S)  # the one who caused it may say why: `_follow` then ends us
             code, message = LOST, f"another process was lost ({one_line(lost, limit=200)})"
@@ -250,14 +250,6 @@ class _Peers:
         if self._id == 0:
             time.sleep(_LINGER_S)
         _exit(code, message)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that caused it."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__
 
 
 def tells_of_a_loss(error: BaseException) -> bool:

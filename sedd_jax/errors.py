@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import absl
 import ml_collections
@@ -22,6 +22,14 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     """An exception's text on one line, of at most `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that caused it."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

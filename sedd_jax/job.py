@@ -38,9 +38,15 @@ class Job:
     def start(self, checkpoints: Checkpoints) -> TrainState:
         """The newest whole checkpoint's state, or a fresh one where there is no checkpoint.
 
-        Raises UserError when the directory holds a run of another config or other data.
+        Raises UserError when the directory holds a run of another config or other data, or only
+        checkpoints that cannot be read.
         """
         if checkpoints.is_empty:
+            if checkpoints.has_damaged:
+                raise UserError(
+                    f"{checkpoints.directory} holds damaged checkpoints and no whole one: rename "
+                    "damaged-STEP to STEP to try it again, or use another --workdir"
+                )
             return self.run.fresh_state()
 
         def read(step: int) -> TrainState:

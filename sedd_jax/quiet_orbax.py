@@ -11,8 +11,10 @@ def _not_of_orbax(record: std_logging.LogRecord) -> bool:
 
 
 def _not_of_its_tasks(record: std_logging.LogRecord) -> bool:
-    """Not asyncio's report of a failed task that nobody awaited, if the task is one of Orbax."""
-    return "orbax" not in record.getMessage()
+    """Not asyncio's report of a failed task that nobody awaited, if the task is one of Orbax,
+    or a read or write of TensorStore that it had begun."""
+    message = record.getMessage()
+    return "orbax" not in message and "tensorstore" not in message
 
 
 def quiet_orbax() -> None:
