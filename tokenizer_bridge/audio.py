@@ -279,7 +279,11 @@ def _trusted_mp3(path: Path, file: soundfile.SoundFile) -> soundfile.SoundFile:
 
     What libsndfile announces of an MP3 without an index is a guess, and it reads no further.
     """
-    survey = mp3.survey(path)
+    try:
+        survey = mp3.survey(path)
+    except OSError as error:
+        file.close()
+        raise AudioError(f"cannot be read: {error.strerror}") from error
     if survey is None:
         file.close()
         raise AudioError("its MP3 frames do not tell their size: convert it, to FLAC for instance")
@@ -294,6 +298,8 @@ def _trusted_mp3(path: Path, file: soundfile.SoundFile) -> soundfile.SoundFile:
     file.close()
     if announced is not None and found < announced:
         raise AudioError(_cut_short(announced, found, file.samplerate))
+    if found == 0:
+        raise AudioError("holds no samples")
     if survey.layer != 3:
         raise AudioError(
             f"its {found / file.samplerate:.1f} s would be read as "

@@ -122,6 +122,16 @@ def test_layer_2_of_several_bit_rates_is_refused(tmp_path):
         length_s(path)
 
 
+def test_an_index_of_nothing(tmp_path):
+    path = tmp_path / "x.mp3"
+    write_mp3(path)
+    start = mp3.survey(path).start
+    content = path.read_bytes()
+    path.write_bytes(content[:36] + b"VBRI" + content[40 : start + 50])
+    with pytest.raises(AudioError, match="holds no samples"):
+        length_s(path)
+
+
 def test_frames_of_no_known_size_are_refused(tmp_path):
     path = tmp_path / "x.mp3"
     path.write_bytes(200 * bytes([0xFF, 0xFB, 0x00, 0]).ljust(500, b"\0"))  # free format

@@ -14,7 +14,7 @@ from tokenizer_bridge.fad.measure import ControlSets, Settings, measure
 from tokenizer_bridge.files import as_text
 from tokenizer_bridge.reporting import compare
 from tokenizer_bridge.reporting.arguments import Reference
-from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Unusable
+from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Side, Unusable
 from tokenizer_bridge.reporting.page import Shown
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.published import PUBLISHED
@@ -61,18 +61,18 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     if not plan.skip_unusable:
         unusable.refuse(num_files, least_s)  # what is known already, before hours of embedding
     _require_comparable(plan, comparisons, embeddings, unusable)
-    first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
-    if not plan.skip_unusable:
-        unusable.refuse(num_files, least_s)
-    if any(unusable.without(side) != side for c in comparisons for side in c.sides):
-        comparisons = [Comparison(*map(unusable.without, c.sides)) for c in comparisons]
-        _require_comparable(plan, comparisons, embeddings, unusable)
-        first = _embed_all(embeddings[0], comparisons, plan.options, unusable, bar)
-    vectors = [first]
-    vectors += [
-        _embed_all(embedding, comparisons, plan.options, unusable, bar)
-        for embedding in embeddings[1:]
-    ]
+    vectors: list[list[list[EmbeddingSet]]] = []  # by embedding, comparison and side
+    while len(vectors) < len(embeddings):
+        vectors.append(
+            _embed_all(embeddings[len(vectors)], comparisons, plan.options, unusable, bar)
+        )
+        if not plan.skip_unusable:
+            unusable.refuse(num_files, least_s)
+        if any(unusable.without(side) != side for c in comparisons for side in c.sides):
+            # A file is used under all embeddings or none: they are measures of the same sets.
+            comparisons = [Comparison(*map(unusable.without, c.sides)) for c in comparisons]
+            _require_comparable(plan, comparisons, embeddings, unusable)
+            vectors = []
 
     measurements, shown = [], []
     for i, (reference, comparison) in enumerate(zip(plan.references, comparisons, strict=True)):
@@ -81,6 +81,8 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
             made = _make_controls(plan, comparison, bar)
         for embedding, by_comparison in zip(embeddings, vectors, strict=True):
             generated, real = by_comparison[i]
+            _require_same_clips(comparison.generated, generated)
+            _require_same_clips(comparison.reference, real)
             controls = None
             if made:
                 bar_title = f"{embedding.info.name}, controls of {reference.name}"
@@ -141,6 +143,15 @@ def _embed_all(
             [compare.embed_side(embedding, side, options, unusable, step) for side in c.sides]
             for c in comparisons
         ]
+
+
+def _require_same_clips(side: Side, vectors: EmbeddingSet) -> None:
+    """Raise RuntimeError unless vectors are of all clips of a set: halves of it are indices."""
+    if vectors.clips != tuple(clip.id for clip in side.clips):
+        raise RuntimeError(
+            f"{vectors.info.name}: vectors of {len(vectors.clips)} clips of {side.name}, "
+            f"which has {len(side.clips)}"
+        )
 
 
 def _make_controls(plan: Plan, comparison: Comparison, bar: Bar) -> tuple[Halves, ControlAudio]:

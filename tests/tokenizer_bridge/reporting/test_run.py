@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad.clips import read_clip
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import EmbedOptions
@@ -202,6 +203,40 @@ def test_unusable_files_are_left_out_and_listed(make):
     assert (m["reference"]["n_files"], m["reference"]["n_clips"]) == (FILES - 2, 2 * FILES - 4)
     assert report["generated"]["n_files"] == 19  # those that were used
     assert "3 files were left out" in report["warnings"][-1]
+
+
+@pytest.fixture
+def failing(monkeypatch, tmp_path):
+    """The first file of the reference cannot be read once the second embedding comes to it."""
+    reads = []
+
+    def read(clip, sample_rate, *args, **options):
+        if clip.path == tmp_path / "real/artist0/00.wav":
+            reads.append(clip)
+            if len(reads) > 2:  # both of its clips
+                raise OSError(5, "Input/output error")
+        return read_clip(clip, sample_rate, *args, **options)
+
+    monkeypatch.setattr("tokenizer_bridge.fad.embed.read_clip", read)
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_file_that_fails_under_a_later_embedding_is_refused(make):
+    with pytest.raises(UserError, match=r"^1 of 56 files cannot be used, the first of real: "
+                       r".*00\.wav: Input/output error; .*--skip_unusable$"):  # fmt: skip
+        make([bands(), bands("again", "own")])
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_file_that_fails_under_a_later_embedding_is_left_out_of_all(make):
+    report, _ = make([bands(), bands("again", "own")], skip_unusable=True)
+    sizes = [(m["reference"]["n_files"], m["reference"]["n_clips"]) for m in report["measurements"]]
+    assert sizes == 2 * [(FILES - 1, 2 * FILES - 2)]
+    assert [(u["path"][-14:], u["reason"]) for u in report["unusable"]] == [
+        ("artist0/00.wav", "Input/output error")
+    ]
+    first, second = (m["controls"]["real_vs_real"] for m in report["measurements"])
+    assert first["fad"] == second["fad"]  # of the same halves, without a common artist
 
 
 def test_clips_that_short_files_have_room_for_are_named(make, tmp_path):
