@@ -1,7 +1,7 @@
 """Controls: the distances between sets of which one knows what to expect.
 
-The reference's files are split into halves A and B that share no artist. All controls are sets of
-as many clips, of the same length, compared with B:
+The reference's files are split into halves A and B that share no known artist. All controls are
+sets of A's clips, as many and of the same length, compared with B:
 
     real_vs_real     A itself: what other music of the same kind is worth
     codec_floor      A through the codec: what the codec alone costs; a model of its tokens is not
@@ -49,11 +49,15 @@ _ABANDONED_S = 24 * 3600  # since the last write to an unfinished file
 
 @dataclass(frozen=True)
 class Halves:
-    """Clips of A and of B by their index, equally many files in each; what one should know."""
+    """Clips of A and of B by their index, no file in both; what one should know.
+
+    by: "artists", they share none; "known artists", they share none that is known, and some files'
+    are not; or "files", they may share artists.
+    """
 
     a: tuple[int, ...]
     b: tuple[int, ...]
-    by: str = "artists"  # they share none; or "files": they may share artists
+    by: str = "artists"
     warnings: tuple[str, ...] = ()
 
 
@@ -71,17 +75,19 @@ class ControlAudio:
 
 
 def split_halves(ids: Sequence[str], artists: Sequence[str | None], seed: int) -> Halves:
-    """Two halves of a set's clips that share no artist, nor a file; the same for the same seed.
+    """Two halves of a set's clips that share no known artist, nor a file, with equally many files.
 
     ids, artists: of each clip; clips of one file share their id. A file without an artist counts as
-    an artist of its own. Where all files are of one artist or of none, or artists are too few to
-    make halves of, files are split whoever they are by, and a warning says so. Of the larger half,
-    files are left out until both have the same number.
+    an artist of its own, and a warning says how many do. Where all files are of one artist or of
+    none, or artists are too few to make halves of, files are split whoever they are by, and a
+    warning says so. Of the larger half, files are left out until both have the same number. The
+    same for the same seed.
     """
     artist_of = dict(zip(ids, artists, strict=True))
     warnings, by = [], "artists"
     halves = _deal({id: artist or f"file {id}" for id, artist in artist_of.items()}, seed)
     known = set(artist_of.values()) - {None}
+    unknown = sum(artist is None for artist in artist_of.values())
     sizes = sorted(map(len, halves))
     if not known:
         by = "files"
@@ -91,6 +97,12 @@ def split_halves(ids: Sequence[str], artists: Sequence[str | None], seed: int) -
         warnings.append(
             f"too few artists ({len(known)}) for halves that share none: those that controls are "
             "made of may share some, and real against real is lower for it"
+        )
+    elif unknown:
+        by = "known artists"
+        warnings.append(
+            f"the artists of {unknown} of {len(artist_of)} files are not known: the halves that "
+            "controls are made of share none that is known, but may share others"
         )
     count = min(map(len, halves))
     a, b = (set(half[:count]) for half in halves)

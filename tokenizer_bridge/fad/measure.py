@@ -11,8 +11,12 @@
       "resampler": "…",
       "seed": 0,                      # of subsets, halves, noise and shuffled tokens
       "confidence": 0.95,             # of every low … high
-      "generated": {"name": "generated", "n_files", "n_clips", "n_vectors"},
-      "reference": {"name": "jamendo", "n_files", "n_clips", "n_vectors"},
+      "generated": {"name": "generated", "n_files", "n_clips", "n_vectors",
+                    "n_artists",      # known ones; 0 for generated music
+                    "n_effective",    # independent files that would tell as much, ≤ n_files
+                    "drawn"},         # "artists" with all their files, or "files": what subsets
+                                      # and intervals draw
+      "reference": {"name": "jamendo", … the same},
       "fad": 3.21,                    # plain, biased upward by finite samples
       "fad_infinity": {"value", "low", "high"} or null,
                                       # null: far too few files (a warning says so)
@@ -21,14 +25,15 @@
       "per_file": [{"id": "…", "fad": 12.3}, …],     # generated files, in the set's order
       "controls": {
         "real_vs_real":    {"fad", "fad_infinity", "kad", "paper_compat",
-                            "generated": {"name", "n_files", "n_clips", "n_vectors"},
-                            "reference": {"name", "n_files", "n_clips", "n_vectors"}},
+                            "generated": {"name", … as above},
+                            "reference": {"name", … as above}},
         "codec_floor":     {… the same},
         "shuffled_tokens": {… the same},
         "white_noise":     {… the same},
         "silence":         {… the same},
       },                              # {}: no controls were asked for
-      "halves": "artists",            # the reference's halves share none; "files": they may share
+      "halves": "artists",            # the reference's halves share none; "known artists": none
+                                      # that is known, where some are not; "files": they may share
                                       # artists; null: no controls
       "warnings": ["one line each", …]
     }
@@ -49,18 +54,26 @@ from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
 from tokenizer_bridge.fad.extrapolation import CONFIDENCE, fad_infinity
 from tokenizer_bridge.fad.frechet import fit_gaussian, frechet_distance
-from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance
+from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance, within_bound
 from tokenizer_bridge.fad.paper_compat import flattened_distance
+from tokenizer_bridge.fad.units import alone, by_artist, effective_files, equal_units, files_of
 
-# An interval is the spread of random halves of the files. With 16 files in a set it still covered
+# An interval is the spread of random halves of a set. With 16 files in a set it still covered
 # the truth in 98 of 100 trials (8 dimensions); below, a half has too few files to say much.
 MIN_FILES = 16
 # Below it intervals are wide: with covariances as musicnn's of real music, those of FAD∞ are ± 0.10
 # of the whole variance with 37 files, ± 0.04 with 75, ± 0.014 with 150.
 FEW_FILES = 100
 
-# FAD∞ by files for each dimension, in the smaller set (windows of a file are too much alike to
-# count). A line in 1/k is the law for many files only. What it left of FAD's bias, in simulations:
+# Artists, files of unknown ones among them, as so many of equal size are (units.equal_units): from
+# here on they are drawn. With as few and half of the variance shared within an artist, intervals
+# covered the truth in 98 of 100 trials or more; by file in 45 to 78 (8 dimensions, variances as
+# 1/i, truths 0 and 2.25 of the variance).
+MIN_ARTISTS = 4
+
+# FAD∞ by effective files for each dimension, in the smaller set (windows of a file are too much
+# alike to count). A line in 1/k is the law for many files only. What it left of FAD's bias, in
+# simulations:
 #   all dimensions alike       1.0: a half,    1.25: a quarter, 1.5: a twelfth, 2: nothing
 #   variances as 1/i           1.0: a third,   1.25: a fifth,   1.5: a tenth,   2: nothing
 #   as musicnn's of real music 0.1: a quarter, 0.15: a seventh, 0.4: a twentieth, 0.75: nothing
@@ -87,7 +100,7 @@ class ControlSets:
 
     other_half: EmbeddingSet
     by_name: Mapping[str, EmbeddingSet] = field(default_factory=dict)
-    halves: str = "artists"  # as controls.Halves.by
+    halves: str = "artists"  # or "known artists", "files": as controls.Halves.by
     warnings: tuple[str, ...] = ()
 
 
@@ -104,7 +117,8 @@ def measure(
     MIN_FILES files, vectors that are not finite.
     """
     warnings: list[str] = []
-    named = _Named("generated", generated), _Named(reference_name, reference)
+    sides = (("generated", generated), (reference_name, reference))
+    named = [_Named(name, vectors, settings.seed) for name, vectors in sides]
     _check(*named)
     _warn_of_few(*named, warnings)
     comparison = _compare(*named, _kernel_reference(named[1], settings.seed), settings.seed)
@@ -125,15 +139,26 @@ def measure(
 
 
 class _Named:
-    """A set, what messages call it, and its vectors file by file in float64."""
+    """A set, what messages call it, and its vectors in float64: by file, and as they are drawn."""
 
-    def __init__(self, name: str, vectors: EmbeddingSet):
+    def __init__(self, name: str, vectors: EmbeddingSet, seed: int):
         self.name, self.set, self.info = name, vectors, vectors.info
         clips: dict[str, list[np.ndarray]] = {}
         for clip_id, vectors_WxD in zip(vectors.clips, vectors.per_clip(), strict=True):
             clips.setdefault(clip_id, []).append(vectors_WxD)
         self.files = {id: np.concatenate(file, dtype=np.float64) for id, file in clips.items()}
         self.all_NxD = np.asarray(vectors.vectors_NxD, np.float64)
+        artist_of = dict(zip(vectors.clips, vectors.artists, strict=True))
+        self.num_artists = len(set(artist_of.values()) - {None})
+        files = list(self.files.values())
+        self.units = by_artist(files, [artist_of[id] for id in self.files])
+        self.has_few_artists = (
+            len(self.units) < len(files) and equal_units(self.units) < MIN_ARTISTS
+        )
+        if self.has_few_artists:
+            self.units = alone(files)
+        self.num_effective = effective_files(self.units)
+        self.kernel_units = within_bound(self.units, seed)
 
     @property
     def counts(self) -> dict:
@@ -142,7 +167,18 @@ class _Named:
             "n_files": len(self.files),
             "n_clips": len(self.set.clips),
             "n_vectors": len(self.all_NxD),
+            "n_artists": self.num_artists,
+            "n_effective": self.num_effective,
+            "drawn": "artists" if len(self.units) < len(self.files) else "files",
         }
+
+    @property
+    def told(self) -> str:
+        """Its number of files, and what they are worth where that is less."""
+        told = f"{len(self.files)} files"
+        if self.num_effective == len(self.files):
+            return told
+        return f"{told} ({self.num_artists} known artists) that count as {self.num_effective}"
 
 
 def _check(x: _Named, y: _Named) -> None:
@@ -174,22 +210,32 @@ def _identity(info: EmbeddingInfo) -> str:
 
 
 def _files_per_dim(x: _Named, y: _Named) -> float:
-    return min(len(x.files), len(y.files)) / x.info.dim
+    return min(x.num_effective, y.num_effective) / x.info.dim
 
 
 def _warn_of_few(x: _Named, y: _Named, warnings: list[str], are_controls: bool = False) -> None:
     """Say what too few files do; for controls without advice, as they have what there is."""
     for one in (x, y):
-        if len(one.files) < FEW_FILES:
+        if one.num_effective < FEW_FILES:
+            warnings.append(f"{one.name}: {one.told}; below {FEW_FILES} intervals are wide")
+        if one.has_few_artists:
             warnings.append(
-                f"{one.name}: {len(one.files)} files; below {FEW_FILES} intervals are wide"
+                f"{one.name}: too few artists to draw ({one.num_artists} known, of which unequal "
+                f"ones count for less; {MIN_ARTISTS} are needed): intervals come from its files, "
+                "and speak of music by these artists only"
+            )
+        if (count := len(files_of(one.kernel_units))) < len(one.files):
+            warnings.append(
+                f"{one.name}: KAD is estimated on {count:,} of its {len(one.files):,} files, drawn "
+                "at random; all would take long"
             )
     ratio = _files_per_dim(x, y)
     if ratio >= SAFE_FILES_PER_DIM:
         return
+    smaller = min(x, y, key=lambda one: one.num_effective)
     few = (
-        f"{x.name} against {y.name}: {min(len(x.files), len(y.files))} files for the {x.info.dim} "
-        f"dimensions of {x.info.name}"
+        f"{x.name} against {y.name}: {smaller.told} for the {x.info.dim} dimensions of "
+        f"{x.info.name}"
     )
     if ratio < MIN_FILES_PER_DIM:
         least = math.ceil(MIN_FILES_PER_DIM * x.info.dim)
@@ -204,23 +250,22 @@ def _warn_of_few(x: _Named, y: _Named, warnings: list[str], are_controls: bool =
 
 def _kernel_reference(reference: _Named, seed: int) -> KernelReference:
     try:
-        return KernelReference(list(reference.files.values()), seed)
+        return KernelReference(reference.kernel_units, seed)
     except ValueError as error:
         raise UserError(f"{reference.name}: {error}") from error
 
 
 def _compare(x: _Named, y: _Named, kernel_reference: KernelReference, seed: int) -> dict:
     """All distances between two sets, and their sizes."""
-    x_files, y_files = list(x.files.values()), list(y.files.values())
     enough = _files_per_dim(x, y) >= MIN_FILES_PER_DIM
-    extrapolated = fad_infinity(x_files, y_files, seed) if enough else None
+    extrapolated = fad_infinity(x.units, y.units, seed) if enough else None
     is_panns = x.info.name.startswith("cnn14")
     return {
         "generated": x.counts,
         "reference": y.counts,
         "fad": frechet_distance(fit_gaussian(x.all_NxD), fit_gaussian(y.all_NxD)),
         "fad_infinity": dataclasses.asdict(extrapolated) if extrapolated else None,
-        "kad": dataclasses.asdict(kernel_distance(x_files, kernel_reference, seed)),
+        "kad": dataclasses.asdict(kernel_distance(x.kernel_units, kernel_reference, seed)),
         "paper_compat": flattened_distance(x.all_NxD, y.all_NxD) if is_panns else None,
     }
 
@@ -246,15 +291,14 @@ def compare_controls(
     Raises UserError as `measure` does.
     """
     warnings = [f"{reference_name}: {line}" for line in controls.warnings]
-    half = _Named(f"half of {reference_name}", controls.other_half)
-    sets = {name: _Named(name, vectors) for name, vectors in controls.by_name.items()}
+    half = _Named(f"half of {reference_name}", controls.other_half, seed)
+    sets = {name: _Named(name, vectors, seed) for name, vectors in controls.by_name.items()}
     for one in sets.values():
         _check(one, half)
     if sets:
-        first = next(iter(controls.by_name.values()))  # they are all of one size
-        _warn_of_few(
-            _Named(f"controls of {reference_name}", first), half, warnings, are_controls=True
-        )
+        first = next(iter(controls.by_name.values()))  # they are all of the same files
+        made = _Named(f"controls of {reference_name}", first, seed)
+        _warn_of_few(made, half, warnings, are_controls=True)
     kernel_reference = _kernel_reference(half, seed)
     compared = {name: _compare(one, half, kernel_reference, seed) for name, one in sets.items()}
     return compared, warnings

@@ -1,6 +1,5 @@
 """What is compared with what: files of both sides to clips, clips to vectors and controls."""
 
-import hashlib
 import math
 import os
 import shlex
@@ -206,17 +205,8 @@ def control_halves(comparison: Comparison, seed: int) -> Halves:
     ids = [clip.id for clip in comparison.reference.clips]
     halves = comparison.reference.halves(seed)
     count = len({clip.id for clip in comparison.generated.clips})
-    kept = _draw({ids[i] for i in halves.a}, count, seed)
+    kept = sources.draw({ids[i] for i in halves.a}, count, seed)
     return replace(halves, a=tuple(i for i in halves.a if ids[i] in kept))
-
-
-def _draw(ids: set[str], count: int, seed: int) -> set[str]:
-    """At most `count` of the ids, those with the lowest hash of seed and id."""
-
-    def key(id: str) -> bytes:
-        return hashlib.sha256(f"{seed}/{id}".encode()).digest()
-
-    return set(sorted(ids, key=key)[:count])
 
 
 def _load(flag: str, source: str, directory: str, metadata: str | None = None) -> list[Track]:

@@ -24,6 +24,7 @@ CONTROL_NOTES = {
 }
 _HALVES_NOTES = {
     "artists": "two halves of the reference that share no artist",
+    "known artists": "two halves of the reference that share no artist that is known",
     "files": "two halves of the reference that share no file, but may share artists",
 }
 _HOW_TO_READ = (
@@ -196,7 +197,15 @@ def _heading(column: Sequence[str | None]) -> str:
 
 
 def _amount(side: Mapping) -> str:
-    return f"{side['n_files']:,} files, {side['n_clips']:,} clips, {side['n_vectors']:,} vectors"
+    """Sizes; and what files are worth where artists make them fewer."""
+    sizes = f"{side['n_files']:,} files, {side['n_clips']:,} clips, {side['n_vectors']:,} vectors"
+    artists = side.get("n_artists", 0)
+    if not artists:
+        return sizes
+    return (
+        f"{sizes}; {artists:,} known artists, {side['n_effective']:,} independent files' worth; "
+        f"{side['drawn']} are drawn"
+    )
 
 
 def _clips_per_file(measurement: Mapping) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources import folder, mtg_jamendo, nlakh
-from tokenizer_bridge.sources.track import Track, fingerprint, subset
+from tokenizer_bridge.sources.track import Track, draw, fingerprint, subset
 
-__all__ = ["SOURCES", "Track", "detect", "fingerprint", "load", "locate", "subset"]
+__all__ = ["SOURCES", "Track", "detect", "draw", "fingerprint", "load", "locate", "subset"]
 
 SOURCES = ("folder", "mtg_jamendo", "nlakh")
 

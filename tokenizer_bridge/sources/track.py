@@ -1,7 +1,7 @@
 """What a source gives: tracks. A subset of them, and whether they have changed."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,14 @@ def subset(tracks: Sequence[Track], num_tracks: int, seed: int) -> list[Track]:
     if num_tracks > len(tracks):
         raise UserError(f"--num_tracks={num_tracks}: the source has only {len(tracks)} tracks")
 
-    def key(track: Track) -> bytes:
-        return hashlib.sha256(f"{seed}/{track.id}".encode()).digest()
-
-    chosen = {track.id for track in sorted(tracks, key=key)[:num_tracks]}
+    chosen = draw((track.id for track in tracks), num_tracks, seed)
     return [track for track in tracks if track.id in chosen]
+
+
+def draw(ids: Iterable[str], count: int, seed: int) -> set[str]:
+    """At most `count` of the ids: those with the lowest SHA-256 of seed and id."""
+
+    def key(id: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{id}".encode()).digest()
+
+    return set(sorted(ids, key=key)[:count])

@@ -75,6 +75,11 @@ def test_files_without_an_artist_count_as_their_own():
     halves = split_halves([str(i) for i in range(40)], artists, seed=0)
     assert len(halves.a) == len(halves.b) == 20
     assert set(range(10)) <= set(halves.a) or set(range(10)) <= set(halves.b)
+    assert halves.by == "known artists"
+    assert halves.warnings == (
+        "the artists of 30 of 40 files are not known: the halves that controls are made of share "
+        "none that is known, but may share others",
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,28 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from tokenizer_bridge.fad.extrapolation import fad_infinity, subsets
+from tokenizer_bridge.fad import extrapolation
+from tokenizer_bridge.fad.extrapolation import fad_infinity
 from tokenizer_bridge.fad.frechet import fad
+from tokenizer_bridge.fad.units import alone, by_artist, files_of
 
 TRIALS = 60
 
 
 def files(rng, num_files, dim, windows=1, shared=0.0, scale=1.0, shift=0.0):
-    """Files of Gaussian windows, variance scale², of which the share `shared` is the file's own."""
+    """Files of Gaussian windows, variance scale², of which the share `shared` is the file's own.
+
+    None has a known artist.
+    """
     own_Fx1xD = rng.standard_normal((num_files, 1, dim))
     noise_FxWxD = rng.standard_normal((num_files, windows, dim))
-    return list(shift + scale * (shared**0.5 * own_Fx1xD + (1 - shared) ** 0.5 * noise_FxWxD))
+    return alone(shift + scale * (shared**0.5 * own_Fx1xD + (1 - shared) ** 0.5 * noise_FxWxD))
+
+
+def vectors(units):
+    return np.concatenate(files_of(units))
 
 
 def coverage(make_x, make_y, truth):
@@ -67,8 +77,8 @@ def test_windows_of_one_file_are_no_independent_samples():
     assert covered >= 0.9 * TRIALS
     assert_unbiased(values, truth)
     by_window, _ = coverage(
-        lambda rng: list(np.concatenate(make_x(rng))[:, None]),
-        lambda rng: list(np.concatenate(make_y(rng))[:, None]),
+        lambda rng: alone(vectors(make_x(rng))[:, None]),
+        lambda rng: alone(vectors(make_y(rng))[:, None]),
         truth,
     )
     assert by_window < 0.75 * TRIALS
@@ -78,7 +88,7 @@ def test_nearly_as_many_dimensions_as_files():
     """150 files against 600 in 64 dimensions: the plain one is a seventh of the variance off."""
     rng = np.random.default_rng(0)
     x, y = files(rng, 150, dim=64), files(rng, 600, dim=64)
-    assert fad(np.concatenate(x), np.concatenate(y)) > 0.1 * 64
+    assert fad(vectors(x), vectors(y)) > 0.1 * 64
     estimate = fad_infinity(x, y)
     assert abs(estimate.value) < 0.02 * 64
     assert estimate.low < 0 < estimate.high
@@ -100,12 +110,36 @@ def test_another_seed_moves_the_value_little():
     assert np.std([one.value for one in estimates], ddof=1) < 0.1 * margin
 
 
-def test_subsets_are_disjoint_until_all_files_were_used():
-    vectors = [np.array([[float(i)]]) for i in range(10)]
-    found = [set(one.ravel()) for one in subsets(vectors, 3, 6, np.random.default_rng(0))]
-    assert all(len(one) == 3 for one in found)
-    assert len(set.union(*found[:3])) == 9
-    assert len(set.union(*found[3:])) == 9
+def clustered(rng, artists=20, dim=8, shared=0.7):
+    """5 files each of artists, who share so much of the variance."""
+    of_artist = np.repeat(rng.standard_normal((artists, 1, dim)), 5, axis=0)
+    own = rng.standard_normal((5 * artists, 1, dim))
+    vectors_Fx1xD = shared**0.5 * of_artist + (1 - shared) ** 0.5 * own
+    return by_artist(vectors_Fx1xD, [str(i // 5) for i in range(5 * artists)])
+
+
+def test_files_of_one_artist_are_no_independent_samples():
+    """Two samples of one distribution by other artists: drawn by file it is too high, and sure."""
+    by_artists, by_file = [], []
+    for trial in range(20):
+        rng = np.random.default_rng(trial)
+        x, y = clustered(rng), clustered(rng)
+        by_artists.append(fad_infinity(x, y, seed=trial))
+        by_file.append(fad_infinity(alone(files_of(x)), alone(files_of(y)), seed=trial))
+    assert sum(one.low <= 0 <= one.high for one in by_artists) >= 19
+    assert sum(one.low <= 0 <= one.high for one in by_file) <= 5
+    mean, mean_by_file = (np.mean([one.value for one in each]) for each in (by_artists, by_file))
+    assert abs(mean) < 0.05 * 8 and mean_by_file > 0.1 * 8
+
+
+def test_few_artists_take_students_t(monkeypatch):
+    """That of 5 artists, who tell little of their spread, on the side that has as few."""
+    rng = np.random.default_rng(0)
+    x, y = files(rng, 60, 8, shift=0.3), clustered(rng, 5)
+    before = fad_infinity(x, y)
+    monkeypatch.setattr(extrapolation, "_STUDENT", {100: 2 * stats.t.ppf(0.975, 4)})
+    after = fad_infinity(x, y)
+    assert after.high - after.value == pytest.approx(2 * (before.high - before.value))
 
 
 def test_a_handful_of_files_is_refused():

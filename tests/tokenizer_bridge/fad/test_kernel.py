@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from tests.tokenizer_bridge.fad.test_extrapolation import files
+from tests.tokenizer_bridge.fad.test_extrapolation import clustered, files
 from tokenizer_bridge.fad import kernel
-from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance, median_distance
+from tokenizer_bridge.fad.kernel import (
+    KernelReference,
+    kernel_distance,
+    median_distance,
+    within_bound,
+)
+from tokenizer_bridge.fad.units import alone, by_artist, files_of
 
 TRIALS = 100
 
@@ -29,19 +36,25 @@ def test_equal_to_the_definition():
     expected = 100 * (
         mean_kernel(x, x, True) + mean_kernel(y, y, True) - 2 * mean_kernel(x, y, False)
     )
-    reference = KernelReference(list(y[:, None]))
+    reference = KernelReference(alone(y[:, None]))
     assert reference.bandwidth == pytest.approx(sigma, rel=1e-12)
-    assert kernel_distance(list(x[:, None]), reference).value == pytest.approx(expected, rel=1e-10)
+    assert kernel_distance(alone(x[:, None]), reference).value == pytest.approx(expected, rel=1e-10)
 
 
-def test_files_of_unequal_length_and_blocks(monkeypatch):
-    """Pairs within a file are left out, all others count alike, whatever the blocks."""
+@pytest.mark.parametrize("artists", [(None,) * 7, ("a", "a", None, "b", "c", "c", "c")])
+@pytest.mark.parametrize("block", [2**23, 35, 1])
+def test_units_of_unequal_length_and_blocks(monkeypatch, artists, block):
+    """Pairs within a file or an artist are left out, all others count alike, whatever the blocks.
+
+    Of 35 values, 14 vectors of y, the larger units are in several parts.
+    """
     rng = np.random.default_rng(0)
-    x = [rng.standard_normal((windows, 2)) for windows in (1, 4, 2, 3)]
-    y = [rng.standard_normal((windows, 2)) for windows in (2, 2, 5, 1, 1)]
+    x = by_artist([rng.standard_normal((w, 2)) for w in (1, 4, 2, 3, 3, 1, 2)], artists)
+    y = by_artist([rng.standard_normal((w, 2)) for w in (2, 2, 5, 1, 1, 2, 1)], artists[::-1])
+    monkeypatch.setattr(kernel, "_BLOCK", block)
     reference = KernelReference(y)
-    flat_x, flat_y = np.concatenate(x), np.concatenate(y)
-    of_x, of_y = (np.repeat(range(len(z)), [len(file) for file in z]) for z in (x, y))
+    flat_x, flat_y = (np.concatenate(files_of(z)) for z in (x, y))
+    of_x, of_y = (np.repeat(range(len(z)), [sum(map(len, u)) for u in z]) for z in (x, y))
 
     def values(a, b):
         squared = np.square(a[:, None] - b[None]).sum(-1)
@@ -52,8 +65,6 @@ def test_files_of_unequal_length_and_blocks(monkeypatch):
         + values(flat_y, flat_y)[of_y[:, None] != of_y].mean()
         - 2 * values(flat_x, flat_y).mean()
     )
-    assert kernel_distance(x, reference).value == pytest.approx(expected, rel=1e-10)
-    monkeypatch.setattr(kernel, "_BLOCK", 1)
     assert kernel_distance(x, reference).value == pytest.approx(expected, rel=1e-10)
 
 
@@ -68,6 +79,35 @@ def test_unbiased_at_zero_and_covered(windows, shared):
     values = np.array([one.value for one in estimates])
     assert abs(values.mean()) < 4 * values.std() / TRIALS**0.5
     assert sum(one.low <= 0 <= one.high for one in estimates) >= 90
+
+
+def test_files_of_one_artist_are_no_independent_samples():
+    """Two samples of one distribution by other artists: by file it is too high, and sure of it."""
+    by_artists, by_file = [], []
+    for trial in range(TRIALS):
+        rng = np.random.default_rng(trial)
+        x, y = clustered(rng), clustered(rng)
+        by_artists.append(kernel_distance(x, KernelReference(y), seed=trial))
+        x, y = alone(files_of(x)), alone(files_of(y))
+        by_file.append(kernel_distance(x, KernelReference(y), seed=trial))
+    values = np.array([one.value for one in by_artists])
+    assert abs(values.mean()) < 4 * values.std() / TRIALS**0.5
+    assert sum(one.low <= 0 <= one.high for one in by_artists) >= 95
+    assert sum(one.low <= 0 <= one.high for one in by_file) <= 50
+
+
+def test_the_bound_takes_random_files_and_leaves_them_with_their_artists(monkeypatch):
+    files = [np.full((2, 1), float(i)) for i in range(60)]
+    units = by_artist(files, [None if i < 10 else str(i // 10) for i in range(60)])
+    assert within_bound(units) == units
+    monkeypatch.setattr(kernel, "MAX_VECTORS", 41)
+    kept = within_bound(units, seed=1)
+    values = [sorted({int(file[0, 0]) for file in unit}) for unit in kept]
+    assert sum(map(len, values)) == 20
+    assert all(len(unit) == 1 for unit in values if unit[0] < 10)
+    assert sorted(unit[0] // 10 for unit in values if unit[0] >= 10) == [1, 2, 3, 4, 5]
+    assert all(len({value // 10 for value in unit}) == 1 for unit in values)
+    assert str(kept) == str(within_bound(units, seed=1)) != str(within_bound(units, seed=2))
 
 
 def test_covers_a_known_distance():
@@ -85,11 +125,22 @@ def test_covers_a_known_distance():
     assert covered >= 90
 
 
+def test_few_artists_take_students_t(monkeypatch):
+    """That of 5 artists, who tell little of their spread, on the side that has as few."""
+    rng = np.random.default_rng(0)
+    x, reference = files(rng, 60, 8, shift=0.3), KernelReference(clustered(rng, 5))
+    before = kernel_distance(x, reference)
+    monkeypatch.setattr(kernel, "_NORMAL", 2 * stats.t.ppf(0.975, 4))
+    after = kernel_distance(x, reference)
+    assert after.high - after.value == pytest.approx(2 * (before.high - before.value))
+
+
 def test_far_from_the_origin_nothing_is_lost():
     rng = np.random.default_rng(0)
     x, y = files(rng, 30, 4, shift=0.5), files(rng, 30, 4)
     near = kernel_distance(x, KernelReference(y))
-    far = kernel_distance([1e6 + one for one in x], KernelReference([1e6 + one for one in y]))
+    far_x, far_y = (alone([1e6 + one for one in files_of(z)]) for z in (x, y))
+    far = kernel_distance(far_x, KernelReference(far_y))
     assert far.value == pytest.approx(near.value, rel=1e-6)
 
 
@@ -103,7 +154,7 @@ def test_median_of_a_large_set_is_that_of_a_fixed_part():
 def test_what_has_no_kernel_distance_is_refused():
     x = files(np.random.default_rng(0), 10, dim=3)
     with pytest.raises(ValueError, match="most of the reference's vectors are equal"):
-        KernelReference([np.ones((2, 3))] * 10)
+        KernelReference(alone([np.ones((2, 3))] * 10))
     with pytest.raises(ValueError, match="at least 4 files"):
         KernelReference(x[:3])
     with pytest.raises(ValueError, match="at least 4 files"):

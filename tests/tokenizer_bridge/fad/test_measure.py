@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.fad import kernel
 from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
 from tokenizer_bridge.fad.frechet import fad
@@ -17,8 +18,8 @@ INFO = EmbeddingInfo("musicnn", "ab" * 32, 4, 16000, 3.0, 3.0)
 SETTINGS = Settings(clip_s=10.0, clips_per_file=1, loudness="none", resampler="sinc", seed=3)
 
 
-def vectors(num_files, *, seed, shift=0.0, windows=3, clips_per_file=1, info=INFO):
-    """Clips of unit Gaussian windows around `shift`."""
+def vectors(num_files, *, seed, shift=0.0, windows=3, clips_per_file=1, info=INFO, artists=None):
+    """Clips of unit Gaussian windows around `shift`. artists: of each file."""
     rng = np.random.default_rng(seed)
     num_clips = num_files * clips_per_file
     return EmbeddingSet(
@@ -26,7 +27,7 @@ def vectors(num_files, *, seed, shift=0.0, windows=3, clips_per_file=1, info=INF
         vectors_NxD=(shift + rng.standard_normal((num_clips * windows, info.dim))).astype("f4"),
         clip_of_N=np.repeat(np.arange(num_clips), windows),
         clips=tuple(f"file {i // clips_per_file}" for i in range(num_clips)),
-        artists=(None,) * num_clips,
+        artists=tuple(np.repeat(artists or [None] * num_files, clips_per_file)),
     )
 
 
@@ -43,6 +44,7 @@ def test_the_whole_map():
     assert found["embedding"] == dataclasses.asdict(INFO)
     assert {key: found[key] for key in dataclasses.asdict(SETTINGS)} == dataclasses.asdict(SETTINGS)
     counts = {"name": "jamendo", "n_files": 200, "n_clips": 200, "n_vectors": 600}
+    counts |= {"n_artists": 0, "n_effective": 200, "drawn": "files"}
     assert found["reference"] == counts
     assert found["generated"]["n_vectors"] == 360
     assert found["fad"] == fad(generated.vectors_NxD, reference.vectors_NxD)
@@ -155,3 +157,104 @@ def test_controls_of_too_small_a_half_are_refused():
     controls = ControlSets(vectors(10, seed=2), {"real_vs_real": vectors(10, seed=3)})
     with pytest.raises(UserError, match="real_vs_real: 10 files; distances need at least 16"):
         measure(vectors(20, seed=0), vectors(20, seed=1), controls, SETTINGS)
+
+
+def by_artists(sizes, *, seed, unknown=0):
+    """As many files of each artist, who share most of the variance, and some of unknown ones."""
+    artists = [f"{seed}/{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    made = vectors(
+        len(artists) + unknown, seed=seed, clips_per_file=2, artists=artists + [None] * unknown
+    )
+    of_artist = np.random.default_rng(seed + 1000).standard_normal((len(sizes), 4))
+    own = of_artist[np.repeat(range(len(sizes)), 6 * np.array(sizes))]
+    made.vectors_NxD[: len(own)] += 2 * own
+    return made
+
+
+def test_artists_are_drawn_and_files_count_for_less():
+    reference = by_artists([5] * 24, seed=1, unknown=6)
+    generated = vectors(120, seed=0, shift=1.0, clips_per_file=2)
+    found = measure(generated, reference, None, SETTINGS, "jamendo")
+    counts = found["reference"]
+    assert (counts["n_files"], counts["n_artists"], counts["drawn"]) == (126, 24, "artists")
+    worth = counts["n_effective"]
+    assert 30 <= worth < 60
+    assert found["generated"]["n_effective"] == 120 and found["generated"]["drawn"] == "files"
+    assert found["warnings"] == [
+        f"jamendo: 126 files (24 known artists) that count as {worth}; below 100 intervals are wide"
+    ]
+    by_file = dataclasses.replace(reference, artists=(None,) * len(reference.clips))
+    wrong = measure(generated, by_file, None, SETTINGS, "jamendo")
+    for name in ("fad_infinity", "kad"):
+        assert width(found[name]) > 1.4 * width(wrong[name])
+    assert found["kad"]["value"] != wrong["kad"]["value"]  # pairs within artists are left out
+    assert found["fad"] == wrong["fad"]
+
+
+def width(estimate):
+    return estimate["high"] - estimate["low"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "drawn"),
+    [([20], "files"), ([90, 5, 5], "files"), ([40, 8, 8, 8], "files"), ([8] * 4, "artists")],
+)
+def test_too_few_artists_are_not_drawn_and_a_warning_says_so(sizes, drawn):
+    found = measure(vectors(120, seed=0), by_artists(sizes, seed=1), None, SETTINGS, "mine")
+    assert found["reference"]["drawn"] == drawn
+    told = [line for line in found["warnings"] if "artists only" in line]
+    if drawn == "artists":
+        assert not told and found["reference"]["n_effective"] < sum(sizes)
+        return
+    assert found["reference"]["n_effective"] == sum(sizes)
+    assert told == [
+        f"mine: too few artists to draw ({len(sizes)} known, of which unequal ones count for less; "
+        "4 are needed): intervals come from its files, and speak of music by these artists only"
+    ]
+
+
+def test_effective_files_are_what_dimensions_need():
+    """100 files by 20 artists count as some 25: for 200 dimensions, fewer than the 30 of FAD∞."""
+    info = dataclasses.replace(INFO, dim=200)
+    artists = [str(i // 5) for i in range(100)]
+    alike = vectors(100, seed=1, info=info, artists=artists)
+    alike.vectors_NxD[:] += 2 * np.repeat(
+        np.random.default_rng(2).standard_normal((20, 200)), 15, axis=0
+    )
+    found = measure(vectors(120, seed=0, info=info), alike, None, SETTINGS, "jamendo")
+    worth = found["reference"]["n_effective"]
+    assert 20 <= worth < 30
+    assert found["fad_infinity"] is None
+    assert found["warnings"][1] == (
+        f"generated against jamendo: 100 files (20 known artists) that count as {worth} for the "
+        "200 dimensions of musicnn: no FAD∞ below 30, and FAD's bias is unknown and may be large; "
+        "use KAD"
+    )
+
+
+def test_controls_are_drawn_by_the_artists_that_they_were_made_of():
+    halves = by_artists([4] * 10, seed=1), by_artists([4] * 10, seed=2)
+    found = measure(
+        vectors(40, seed=0), vectors(80, seed=3),
+        ControlSets(halves[1], {"real_vs_real": halves[0]}), SETTINGS, "mine",
+    )  # fmt: skip
+    real = found["controls"]["real_vs_real"]
+    assert real["generated"]["drawn"] == real["reference"]["drawn"] == "artists"
+    assert [line.split(" that")[0] for line in found["warnings"] if "known" in line][:2] == [
+        "controls of mine: 40 files (10 known artists)",
+        "half of mine: 40 files (10 known artists)",
+    ]
+
+
+def test_kad_of_a_large_set_is_estimated_on_a_part_of_it(monkeypatch):
+    monkeypatch.setattr(kernel, "MAX_VECTORS", 300)
+    generated, reference = vectors(100, seed=0, shift=1.0), vectors(400, seed=1)
+    found = measure(generated, reference, None, SETTINGS, "nlakh")
+    assert found["warnings"] == [
+        "nlakh: KAD is estimated on 100 of its 400 files, drawn at random; all would take long"
+    ]
+    monkeypatch.undo()
+    of_all = measure(generated, reference, None, SETTINGS, "nlakh")
+    assert not of_all["warnings"]
+    assert found["kad"]["value"] == pytest.approx(of_all["kad"]["value"], rel=0.1)
+    assert width(found["kad"]) > width(of_all["kad"])

@@ -144,6 +144,8 @@ def test_markdown_and_page_say_the_verdict_and_how_to_read_the_figures():
 def test_the_note_of_the_halves_is_what_was_measured():
     m = example.measurement("musicnn", "mine")
     assert "halves of the reference that share no artist" in measurement_table(m).notes[0]
+    notes = measurement_table(m | {"halves": "known artists"}).notes
+    assert "share no artist that is known: as near" in notes[0]
     notes = measurement_table(m | {"halves": "files"}).notes
     assert "may share artists" in notes[0] and not any("no artist" in note for note in notes)
 
@@ -152,6 +154,18 @@ def test_a_terminal_shows_notes_below_a_table():
     m = example.measurement("musicnn", "mine")
     lines = text(paper_table(example.report(m))).splitlines()
     assert any(line.startswith("†") for line in lines[5:])
+
+
+def test_settings_say_what_files_are_worth_where_artists_are_known():
+    m = example.measurement("musicnn", "mine")
+    m["reference"] |= {"n_artists": 1200, "n_effective": 2100, "drawn": "artists"}
+    m["generated"] |= {"n_artists": 0, "n_effective": 300, "drawn": "files"}
+    table = settings_table(example.report(m), m)
+    assert cells(table, "reference")["value"] == (
+        "mine (folder): 3,600 files, 3,600 clips, 14,400 vectors; 1,200 known artists, 2,100 "
+        "independent files' worth; artists are drawn"
+    )
+    assert cells(table, "generated")["value"] == "300 files, 300 clips, 1,200 vectors"
 
 
 def test_settings_are_words():

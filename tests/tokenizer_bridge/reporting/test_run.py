@@ -92,7 +92,8 @@ def test_a_whole_report(make, tmp_path):
     json.dumps(report, allow_nan=False)
     (m,) = report["measurements"]
     assert m["generated"] | {"name": None} == {
-        "name": None, "n_files": 20, "n_clips": 20, "n_vectors": 100,
+        "name": None, "n_files": 20, "n_clips": 20, "n_vectors": 100, "n_artists": 0,
+        "n_effective": 20, "drawn": "files",
     }  # fmt: skip
     assert (m["reference"]["n_files"], m["reference"]["n_clips"]) == (FILES, 2 * FILES)
     assert m["reference"]["directory"] == str(tmp_path / "real")
