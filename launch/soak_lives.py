@@ -1,5 +1,7 @@
 """The lives of a training run that is killed again and again, each a job of 1 to 4 processes."""
 
+import contextlib
+import itertools
 import json
 import os
 import random
@@ -203,7 +205,7 @@ class _Job:
         place: list[str] = []
         if topology.processes > 1:
             place = [
-                f"--coordinator=127.0.0.1:{_free_port()}",
+                f"--coordinator=127.0.0.1:{free_port()}",
                 f"--num_processes={topology.processes}", "--join_timeout=900",
             ]  # fmt: skip
         self._processes = []
@@ -265,7 +267,16 @@ class _Job:
         raise SoakError(f"a life {what} within {LIFE_TIMEOUT_S:.0f} s:\n{self.stderr()}")
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+# Below the ports that a system gives to whoever wants any, so that a free one stays free until
+# process 0 listens there.
+_PORTS = range(10_000, 32_000)
+_calls = itertools.count(97 * os.getpid())  # programs of one machine begin at different places
+
+
+def free_port() -> int:
+    """A port at which nobody listens; another one with each call."""
+    for call in _calls:
+        port = _PORTS[call % len(_PORTS)]
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port

@@ -4,9 +4,7 @@ import csv
 import importlib
 import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,13 +18,13 @@ from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
 from sedd_jax.run import checkpoint_dir
 from sedd_jax.state import init_state
+from tests.programs import wait_until
 from tests.sedd_jax.toy import (
     CODEC,
-    ROOT,
-    environment,
     error_line,
     metrics,
     run,
+    start,
     toy_config,
     write_dataset,
 )
@@ -152,21 +150,17 @@ def test_a_sweep_told_to_stop_lets_its_runs_save_and_goes_on(tokens, tmp_path):
     workdir = tmp_path / "sweep"
     seeds = 'zip_({"seed": [0, 1]})'
     first = workdir / "seed=0"
-    with subprocess.Popen(
-        command(write_sweep(tmp_path, seeds, 100_000), workdir, tokens),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        while not (first / "metrics.jsonl").exists() or not metrics(first):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        output = process.stdout.read()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "the same command goes on" in output
-    [stopped] = [int(path.name) for path in (first / "checkpoints").glob("[0-9]*")]
+    endless = command(
+        write_sweep(tmp_path, seeds, 100_000), workdir, tokens, "--config.checkpoint.every=100000"
+    )
+    with start(endless) as program:
+        wait_until(lambda: metrics(first), [program])
+        program.send_signal(signal.SIGTERM)
+        told = program.result()
+    assert told.returncode == 128 + signal.SIGTERM, told.stderr
+    assert "the same command goes on" in told.stdout
+    with Checkpoints(checkpoint_dir(first), read_only=True) as checkpoints:
+        [stopped] = checkpoints.steps
     assert not (workdir / "seed=1").exists()
 
     more = write_sweep(tmp_path, seeds, stopped + 1)

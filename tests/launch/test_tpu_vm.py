@@ -1,13 +1,15 @@
 """launch/tpu_vm.sh against a gcloud that keeps its TPUs as folders here and runs the commands."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.programs import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -161,15 +163,16 @@ def test_without_create_a_missing_tpu_is_an_error(cloud):
 def test_training_outlives_the_launcher_and_is_found_again(cloud):
     plan = ['until [ -e "$CLOUD/go" ]; do sleep 0.1; done']
     first = cloud.start(plan, "--create")
-    deadline = time.monotonic() + 60
-    while lives(cloud.home) != [1, 1] and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
-
-    other = cloud(plan, "--workdir=/bucket/other")
+    try:
+        wait_until(lambda: lives(cloud.home) == [1, 1])
+        os.killpg(first.pid, signal.SIGKILL)
+        other = cloud(plan, "--workdir=/bucket/other")
+    finally:
+        (cloud.home / "go").touch()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
     assert other.returncode == 1
     assert other.stderr.splitlines()[-1].startswith("error: another program runs on mine")
-    (cloud.home / "go").touch()
     again = cloud(plan)
     assert again.returncode == 0, again.stderr

@@ -10,12 +10,14 @@ import jax
 import numpy as np
 from absl import flags
 
+from sedd_jax import distributed
 from sedd_jax.agreement import Agreement, any_process, from_first, is_first
 from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
 
 TASK = flags.DEFINE_string("task", None, "Which of the functions below to run.", required=True)
 ARGUMENT = flags.DEFINE_string("argument", None, "What the task needs to know.")
+GRACE_S = flags.DEFINE_float("grace_s", distributed._GRACE_S, "Instead of distributed's own.")
 
 
 def agree() -> None:
@@ -49,9 +51,9 @@ def mistake() -> None:
 
 
 def slow_end() -> None:
-    """Process 0 has more to do than the others."""
+    """Process 0 has more to do than the others, for so many seconds."""
     if is_first():
-        time.sleep(6)
+        time.sleep(float(ARGUMENT.value))
 
 
 def ready() -> None:
@@ -73,6 +75,7 @@ def read_epoch() -> None:
 
 
 def main(argv: list[str]) -> None:
+    distributed._GRACE_S = GRACE_S.value
     with joined():
         globals()[TASK.value]()
 

@@ -10,9 +10,11 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from launch.soak_lives import free_port
 from sedd_jax import distributed
 from sedd_jax.distributed import LOST
 from sedd_jax.errors import UserError
+from tests.programs import Program
 from tests.sedd_jax import gang
 from tests.sedd_jax.toy import error_line, run
 from tokenizer_bridge.records import Record, TokenDatasetWriter
@@ -55,14 +57,12 @@ def test_no_job_to_find_is_one_line():
     ("process_id", "message"), [(1, "nothing listens at"), (0, "did not join")]
 )
 def test_waiting_for_the_others_has_an_end(process_id, message):
-    place = [f"--coordinator=127.0.0.1:{gang.free_port()}", "--num_processes=2"]
-    start = time.monotonic()
+    place = [f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2"]
     result = run(command("agree", *place, f"--process_id={process_id}", "--join_timeout=2"))
     assert result.returncode == LOST
     [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert message in line and "within 2 s" in line
     assert "Traceback" not in result.stderr and "stack trace" not in result.stderr
-    assert time.monotonic() - start < 60
 
 
 def test_they_agree_on_the_largest_and_on_the_first():
@@ -79,12 +79,23 @@ def lines_of_error(results) -> list[list[str]]:
     return [[x for x in r.stderr.splitlines() if x.startswith("error: ")] for r in results]
 
 
+# Even a process that gets no time from a busy machine is seldom silent for so long.
+PEER_TIMEOUT = 20
+SOON = 150  # seconds; by itself, JAX would take 230 by default
+
+
+def start_two(task: str, directory, *flags: str) -> list[Program]:
+    """Two processes, once both are in the midst of the task."""
+    return gang.start_until(
+        lambda: len(list(directory.glob("ready-*"))) == 2,
+        command(task, *flags, argument=directory),
+        2,
+    )
+
+
 def lose(victim: int, task: str, directory, *flags: str) -> tuple[list, float]:
     """Kills one of two processes; their results, and how many seconds the other took to end."""
-    processes = gang.start(command(task, *flags, argument=directory), 2)
-    while len(list(directory.glob("ready-*"))) < 2:
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.02)
+    processes = start_two(task, directory, *flags)
     start = time.monotonic()
     processes[victim].kill()
     results = gang.finish(processes)
@@ -92,18 +103,21 @@ def lose(victim: int, task: str, directory, *flags: str) -> tuple[list, float]:
 
 
 def test_a_lost_peer_ends_a_process_that_waits_for_it(tmp_path):
-    results, seconds = lose(1, "compute", tmp_path, "--peer_timeout=4")
+    results, seconds = lose(1, "compute", tmp_path, f"--peer_timeout={PEER_TIMEOUT}")
     assert results[0].returncode == LOST, results[0].stderr
     [line] = lines_of_error(results)[0]  # gloo may notice first, or may not at all
     assert "another process was lost (" in line or "process 1 was lost: not heard of" in line
-    assert seconds < 60
+    assert seconds < SOON
 
 
 def test_a_lost_peer_ends_a_process_that_does_not(tmp_path):
-    results, seconds = lose(1, "idle", tmp_path, "--peer_timeout=4")
+    results, seconds = lose(1, "idle", tmp_path, f"--peer_timeout={PEER_TIMEOUT}")
     assert results[0].returncode == LOST, results[0].stderr
-    assert lines_of_error(results)[0] == ["error: process 1 was lost: not heard of for 4 s"]
-    assert 4 <= seconds < 60
+    assert lines_of_error(results)[0] == [
+        f"error: process 1 was lost: not heard of for {PEER_TIMEOUT} s"
+    ]
+    # The last that was heard of it came up to two beats, a tenth each, before.
+    assert 0.8 * PEER_TIMEOUT <= seconds < SOON
 
 
 def test_the_loss_of_process_0_ends_the_others(tmp_path):
@@ -111,7 +125,7 @@ def test_the_loss_of_process_0_ends_the_others(tmp_path):
     # JAX's own watch may be the first to act.
     assert results[1].returncode in (LOST, -signal.SIGABRT), results[1].stderr
     assert "was lost" in results[1].stderr or "another task died" in results[1].stderr
-    assert seconds < 60
+    assert seconds < SOON
 
 
 def test_an_error_of_one_is_the_error_of_all():
@@ -124,16 +138,15 @@ def test_an_error_of_one_is_the_error_of_all():
 
 
 def test_sigterm_ends_all_with_its_exit_code(tmp_path):
-    processes = gang.start(command("compute", argument=tmp_path), 2)
-    while len(list(tmp_path.glob("ready-*"))) < 2:
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.02)
+    # However late it hears why, the other waits for the reason.
+    processes = start_two("compute", tmp_path, "--grace_s=100")
     processes[1].terminate()
     assert [result.returncode for result in gang.finish(processes)] == [143, 143]
 
 
 def test_those_that_are_done_wait_for_the_others():
-    results = gang.run(command("slow_end", "--peer_timeout=4"), 2)
+    flag = f"--peer_timeout={PEER_TIMEOUT}"
+    results = gang.run(command("slow_end", flag, argument=PEER_TIMEOUT + 5), 2)
     assert [result.returncode for result in results] == [0, 0], (
         results[0].stderr + results[1].stderr
     )

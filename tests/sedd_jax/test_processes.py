@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -66,10 +65,9 @@ def test_sigterm_at_one_stops_all_and_a_damaged_checkpoint_is_passed_by_all(toke
     endless = train_command(
         tokens, workdir, training__num_steps=100_000, checkpoint__every=20, **EVERY_STEP
     )
-    processes = gang.start(endless, 2, XLA_FLAGS=FAST_COMPILE)
-    while len(list(checkpoint_dir(workdir).glob("[0-9]*0"))) == 0:
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.05)
+    processes = gang.start_until(
+        lambda: list(checkpoint_dir(workdir).glob("[0-9]*0")), endless, 2, XLA_FLAGS=FAST_COMPILE
+    )
     processes[1].send_signal(signal.SIGTERM)
     results = gang.finish(processes)
     assert [result.returncode for result in results] == [143, 143], results[0].stderr

@@ -1,14 +1,13 @@
 """The door of sampling, in a process of its own."""
 
 import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from tests.sedd_jax.toy import ROOT, environment, error_line, run, write_dataset
+from tests.programs import wait_until
+from tests.sedd_jax.toy import error_line, run, start, write_dataset
 from tests.sedd_jax.toy_run import write_run
 from tokenizer_bridge.records import TokenDataset
 
@@ -38,21 +37,13 @@ def test_interrupted_then_finished_equals_undisturbed(workdir, tmp_path):
     assert record.source["sampler"] == "euler" and record.source["checkpoint_step"] == 0
 
     output = tmp_path / "stopped"
-    job = subprocess.Popen(
-        command(workdir, output, *flags),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    deadline = time.monotonic() + 240
-    while not list(output.glob("part-*.npy")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    job.send_signal(signal.SIGINT)
-    stdout, stderr = job.communicate(timeout=120)
-    assert job.returncode == 130, stderr
-    assert b"Traceback" not in stderr
-    assert b"the same command goes on" in stdout
+    with start(command(workdir, output, *flags)) as program:
+        wait_until(lambda: list(output.glob("part-*.npy")), [program])
+        program.send_signal(signal.SIGINT)
+        stopped = program.result()
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert "the same command goes on" in stopped.stdout
     assert not (output / "dataset.json").exists()
 
     finished = run(command(workdir, output, *flags, "--batch_size=3"))

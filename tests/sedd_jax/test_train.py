@@ -1,7 +1,5 @@
 import json
 import signal
-import subprocess
-import time
 
 import jax
 import numpy as np
@@ -11,14 +9,14 @@ from sedd_jax import train as train_lib
 from sedd_jax.checkpoint import Checkpoints
 from sedd_jax.errors import UserError
 from sedd_jax.run import checkpoint_dir, load_run
+from tests.programs import wait_until
 from tests.sedd_jax.toy import (
     CODEC,
     FAST_COMPILE,
-    ROOT,
-    environment,
     error_line,
     metrics,
     run,
+    start,
     toy_config,
     train_command,
     write_dataset,
@@ -189,18 +187,14 @@ def test_a_run_that_blows_up_stops_with_its_last_good_state(tokens, tmp_path):
 def test_sigterm_saves_and_the_same_command_goes_on(tokens, tmp_path):
     workdir = tmp_path / "run"
     command = train_command(tokens, workdir, training__num_steps=100_000, checkpoint__every=100_000)
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
-        while not (workdir / "metrics.jsonl").exists() or not metrics(workdir):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        output = process.stdout.read()
-    assert process.returncode == 128 + signal.SIGTERM
+    with start(command) as program:
+        wait_until(lambda: metrics(workdir), [program])
+        program.send_signal(signal.SIGTERM)
+        stopped_run = program.result()
+    assert stopped_run.returncode == 128 + signal.SIGTERM, stopped_run.stderr
     with Checkpoints(checkpoint_dir(workdir), read_only=True) as checkpoints:
         [stopped] = checkpoints.steps
-    assert f"stopped at step {stopped:,}" in output
+    assert f"stopped at step {stopped:,}" in stopped_run.stdout
     result = run(train_command(tokens, workdir, training__num_steps=stopped + 1))
     assert result.returncode == 0, result.stderr
     assert f"from step {stopped:,} to {stopped + 1:,}" in result.stdout

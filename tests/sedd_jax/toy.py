@@ -11,9 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import music_small
+from tests.programs import ROOT, Program
 from tokenizer_bridge.records import Record, TokenDatasetWriter
 
-ROOT = Path(__file__).parents[2]
 NUM_CODES = 32
 CODEC = {
     "name": "toy",
@@ -83,10 +83,13 @@ def environment(**extra: str) -> dict[str, str]:
     return os.environ | ours | extra
 
 
+def start(command: list[str], **extra: str) -> Program:
+    return Program(command, env=environment(**extra))
+
+
 def run(command: list[str], **extra: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(**extra), capture_output=True, text=True, timeout=300
-    )
+    with start(command, **extra) as program:
+        return program.result()
 
 
 def error_line(result: subprocess.CompletedProcess) -> str:
@@ -99,5 +102,7 @@ def error_line(result: subprocess.CompletedProcess) -> str:
 
 
 def metrics(workdir) -> list[dict]:
-    lines = (Path(workdir) / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    """The whole lines of metrics.jsonl; none before there is one."""
+    path = Path(workdir) / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

@@ -2,16 +2,14 @@
 
 import os
 import signal
-import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
 from launch.sweeping.jobs import last_error, last_line, run_here
 from launch.sweeping.runs import SweepRun
-from tests.sedd_jax.toy import ROOT
+from tests.programs import wait_until
+from tests.sedd_jax.toy import start
 
 
 class Shell:
@@ -57,13 +55,18 @@ def test_a_failing_run_is_reported_by_its_own_error_and_stops_no_other(tmp_path)
 
 
 def test_no_more_than_so_many_run_at_a_time(tmp_path):
+    """Three wait for each other, and none goes on before a look at how many there are."""
+    wait = "for ((i = 0; i < 1000; i++)); do [ ! -e %s ] || exit 0; sleep 0.1; done; exit 1"
     most = 0
 
     def on_poll(running):
         nonlocal most
         most = max(most, len(running))
+        if most == 3:
+            (tmp_path / "go").touch()
 
-    errors, _ = run_all(Shell(**{name: "sleep 0.3" for name in "abcd"}), tmp_path, 3, on_poll)
+    door = Shell(**{name: wait % (tmp_path / "go") for name in "abcd"})
+    errors, _ = run_all(door, tmp_path, 3, on_poll)
     assert list(errors.values()) == [""] * 4 and most == 3
 
 
@@ -80,18 +83,17 @@ def test_what_follows_a_run_needs_its_success(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_runs_once_and_starts_no_more(tmp_path, number):
-    saving = 'trap \'echo saving >> "$1"/saved; exit 143\' TERM; touch "$1"/up; sleep 9 & wait'
+    saving = 'trap \'echo saving >> "$1"/saved; exit 143\' TERM; touch "$1"/up; sleep 300 & wait'
     door = Shell(first=saving, second=saving, third=saving)
+    sent = False
 
-    def signal_us():
-        while not all((tmp_path / name / "up").exists() for name in ("first", "second")):
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
+    def on_poll(running):
+        nonlocal sent
+        if not sent and len(list(tmp_path.glob("*/up"))) == 2:
+            sent = True
+            os.kill(os.getpid(), number)
 
-    thread = threading.Thread(target=signal_us)
-    thread.start()
-    errors, stopped = run_all(door, tmp_path, num_jobs=2)
-    thread.join()
+    errors, stopped = run_all(door, tmp_path, 2, on_poll)
     assert stopped == number
     assert errors == {"first": "ended by SIGTERM", "second": "ended by SIGTERM"}
     assert (tmp_path / "first" / "saved").read_text() == "saving\n"
@@ -102,26 +104,21 @@ ORPHAN = """
 import sys
 from pathlib import Path
 from tests.launch.sweeping.test_jobs import Shell, run_all
-run_all(Shell(only='echo $$ > "$1"/pid; exec sleep 60'), Path(sys.argv[1]))
+run_all(Shell(only='echo $$ > "$1"/pid; exec sleep 300'), Path(sys.argv[1]))
 """
 
 
 def test_a_run_that_outlives_its_sweep_is_not_started_again(tmp_path):
     pid_file = tmp_path / "only" / "pid"
-    with subprocess.Popen([sys.executable, "-c", ORPHAN, str(tmp_path)], cwd=ROOT) as sweep:
-        while not (pid_file.exists() and pid_file.read_text()):
-            assert sweep.poll() is None
-            time.sleep(0.01)
-        sweep.kill()
     door = Shell(only="echo again")
+    with start([sys.executable, "-c", ORPHAN, str(tmp_path)]) as sweep:
+        wait_until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), [sweep])
+        sweep.kill()
     try:
         assert run_all(door, tmp_path)[0] == {"only": "another process is running it"}
     finally:
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while (errors := run_all(door, tmp_path)[0])["only"] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert errors == {"only": ""}
+    wait_until(lambda: run_all(door, tmp_path)[0] == {"only": ""})
 
 
 def test_the_end_of_a_log_is_the_last_state_of_a_progress_bar(tmp_path):
