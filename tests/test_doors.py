@@ -41,7 +41,7 @@ def test_sigterm_removes_what_is_half_written(tmp_path):
         assert door.stdout.readline() == "writing\n"
         assert len(list(tmp_path.iterdir())) == 1
         door.send_signal(signal.SIGTERM)
-        _, said = door.communicate(timeout=60)
+        _, said = door.communicate(timeout=600)
     assert (door.returncode, said) == (128 + signal.SIGTERM, "terminated\n")
     assert list(tmp_path.iterdir()) == []
 

@@ -40,7 +40,7 @@ def test_writers_that_are_killed_leave_whole_entries(tmp_path):
     for writer in writers:
         writer.start()
     try:
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 300
         while any(cache.get(key) is None for key in KEYS):
             assert time.monotonic() < give_up
             time.sleep(0.02)
