@@ -102,7 +102,9 @@ def length_s(path: Path) -> float:
         return file.frames / file.samplerate
 
 
-def read_excerpt(path: Path, start_s: float, length_s: float) -> tuple[np.ndarray, int]:
+def read_excerpt(
+    path: Path, start_s: float, length_s: float, *, silent_ok: bool = False
+) -> tuple[np.ndarray, int]:
     """The channel mean of a part of a file, (round(length_s · rate),), and the file's rate in Hz.
 
     A file that ends up to LENGTH_TOLERANCE_S too early gives so much less. The part is sought, not
@@ -110,7 +112,8 @@ def read_excerpt(path: Path, start_s: float, length_s: float) -> tuple[np.ndarra
     every format; an MP3's samples then differ by rounding from those of decoding all of it, as
     decoding begins _MP3_LEAD samples earlier.)
     Raises AudioError for a file that cannot be read or ends earlier, and for an excerpt that is
-    silent (no sample above SILENCE_PEAK), not finite or at a level that no music has.
+    not finite, at a level that no music has or, unless `silent_ok`, silent (no sample above
+    SILENCE_PEAK).
     """
     with _open(path) as file:
         start, wanted = round(start_s * file.samplerate), round(length_s * file.samplerate)
@@ -127,7 +130,7 @@ def read_excerpt(path: Path, start_s: float, length_s: float) -> tuple[np.ndarra
         peak = float(np.abs(audio_T).max(initial=0))
         if peak > OVERLOAD_PEAK:
             raise AudioError(f"samples are not scaled to ±1 (peak {peak:.3g})")
-        if peak <= SILENCE_PEAK:
+        if peak <= SILENCE_PEAK and not silent_ok:
             raise AudioError(f"silent from {start_s:.1f} to {start_s + length_s:.1f} s")
         return audio_T, file.samplerate
 

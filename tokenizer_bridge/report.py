@@ -62,7 +62,7 @@ _NUM_REFERENCE = flags.DEFINE_multi_string(
 _METADATA = flags.DEFINE_multi_string(
     "metadata", [], "NAME=TSV of an MTG-Jamendo reference that has several."
 )
-_LOUDNESS = flags.DEFINE_float("loudness", None, "LUFS that every clip is brought to; else as is.")
+_LOUDNESS = flags.DEFINE_float("loudness", None, "LUFS to bring clips to, as far as peaks allow.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of tracks, halves, subsets and noise.", lower_bound=0)
 _CODEC = flags.DEFINE_string("codec", "demo", "Name of the codec that decoded the music.")
 _CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")

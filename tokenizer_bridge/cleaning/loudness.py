@@ -5,11 +5,13 @@ the one here takes it block by block, with the same figures; only that a last bl
 is not full never counts, as BS.1770 has it: pyloudnorm counts one that lacks less than 0.05 s.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyloudnorm
 import scipy.signal
 
-from tokenizer_bridge.audio import AudioError
+from tokenizer_bridge.audio import SILENCE_PEAK, AudioError
 
 BLOCK_S = 0.4  # of the measurement; anything shorter has no loudness
 PEAK_CEILING = 1.0  # full scale
@@ -20,15 +22,39 @@ _WEIGHTING = (
     (3.99984385397, 0.7071752369554193, 1681.9744509555319, "high_shelf_DeMan"),
     (0.0, 0.5003270373253953, 38.13547087613982, "high_pass_DeMan"),
 )
+_LEAST_RATE = 2 * max(stage[2] for stage in _WEIGHTING)  # Hz; below it a filter has no frequency
 _HOP_S = 0.1  # blocks overlap by 75 %
 _ABSOLUTE_GATE = -70.0  # LUFS
 _RELATIVE_GATE = -10.0  # LU
 
 
+@dataclass(frozen=True)
+class Level:
+    """Of mono audio. peak: its highest sample. lufs: its loudness; None where not measured."""
+
+    peak: float
+    lufs: float | None
+
+    @property
+    def is_silent(self) -> bool:
+        return self.peak <= SILENCE_PEAK
+
+    def highest_lufs(self) -> float:
+        """The highest target that `loudness_gain` meets; −inf without a loudness."""
+        return self.lufs + float(20 * np.log10(PEAK_CEILING / self.peak))
+
+
 class LoudnessMeter:
-    """Loudness and highest sample of mono audio that arrives in blocks."""
+    """Loudness and highest sample of mono audio that arrives in blocks.
+
+    Raises AudioError for sample rates at which the weighting is not defined.
+    """
 
     def __init__(self, sample_rate: int):
+        if sample_rate <= _LEAST_RATE:
+            raise AudioError(
+                f"a sample rate of {sample_rate} Hz: loudness needs {_LEAST_RATE:.0f} Hz and more"
+            )
         self._rate = sample_rate
         stages = [pyloudnorm.IIRfilter(*stage[:3], sample_rate, stage[3]) for stage in _WEIGHTING]
         self._sections = np.array([[*stage.b, *stage.a] for stage in stages])
@@ -105,13 +131,15 @@ def loudness_gain(lufs: float, peak: float, target_lufs: float) -> float:
     return min(10 ** ((target_lufs - lufs) / 20), PEAK_CEILING / peak)
 
 
-def normalise_loudness(audio_T: np.ndarray, sample_rate: int, target_lufs: float) -> np.ndarray:
-    """(T,) mono audio times its `loudness_gain`; float32 (T,).
+def normalise_loudness(
+    audio_T: np.ndarray, sample_rate: int, target_lufs: float
+) -> tuple[np.ndarray, Level]:
+    """(T,) mono audio times its `loudness_gain`, float32 (T,); and its level before.
 
-    Raises AudioError for audio shorter than BLOCK_S.
+    Raises AudioError for audio shorter than BLOCK_S, and as `LoudnessMeter`.
     """
     meter = LoudnessMeter(sample_rate)
     meter.push(audio_T)
-    return audio_T.astype(np.float32) * np.float32(
-        loudness_gain(meter.lufs(), meter.peak, target_lufs)
-    )
+    level = Level(meter.peak, meter.lufs())
+    gain = loudness_gain(level.lufs, level.peak, target_lufs)
+    return audio_T.astype(np.float32) * np.float32(gain), level

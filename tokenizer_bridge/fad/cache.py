@@ -1,4 +1,4 @@
-"""Vectors of clips on the disk, so that a file is embedded once. W windows, D values.
+"""Vectors of clips on the disk, so that a file is embedded once.
 
 A few kilobytes a clip (10 s: musicnn 2.4, VGGish 5, CNN14 8). The folder may be deleted at any
 time, and shared by processes: an entry is whole or absent, and one that is damaged is no entry.
@@ -28,25 +28,25 @@ class VectorCache:
     def __init__(self, folder: Path | None):
         self._folder = folder
 
-    def get(self, key: str) -> np.ndarray | None:
-        """The (W, D) vectors of an entry; None if there is none, or none that is undamaged."""
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays of an entry by name; None if there is none, or none that is undamaged."""
         if self._folder is None:
             return None
         try:
             content = self._path(key).read_bytes()
         except OSError:
             return None
-        digest, array = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        if hashlib.sha256(array).digest() != digest:
+        digest, arrays = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if hashlib.sha256(arrays).digest() != digest:
             return None
-        return np.load(io.BytesIO(array), allow_pickle=False)
+        return dict(np.load(io.BytesIO(arrays), allow_pickle=False))
 
-    def put(self, key: str, vectors_WxD: np.ndarray) -> None:
+    def put(self, key: str, **arrays: np.ndarray) -> None:
         """Write an entry. Raises OSError, when the disk is full among other things."""
         if self._folder is None:
             return
         buffer = io.BytesIO()
-        np.save(buffer, vectors_WxD, allow_pickle=False)
+        np.savez(buffer, allow_pickle=False, **arrays)
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:

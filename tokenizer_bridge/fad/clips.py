@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenizer_bridge.audio import LENGTH_TOLERANCE_S, AudioError, length_s, read_excerpt, resample
-from tokenizer_bridge.cleaning.loudness import normalise_loudness
+from tokenizer_bridge.cleaning.loudness import Level, normalise_loudness
 from tokenizer_bridge.sources import Track
 
 
@@ -77,7 +77,14 @@ def spread(duration_s: float, clip_s: float, count: int) -> list[float]:
 
 def read_clip(clip: Clip, sample_rate: int, target_lufs: float | None = None) -> np.ndarray:
     """A clip's float32 audio, mono, (round(clip_s · sample_rate),). Raises AudioError."""
-    audio_T, file_rate = read_excerpt(clip.path, clip.start_s, clip.clip_s)
+    return read_levelled(clip, sample_rate, target_lufs)[0]
+
+
+def read_levelled(
+    clip: Clip, sample_rate: int, target_lufs: float | None = None, *, silent_ok: bool = False
+) -> tuple[np.ndarray, Level]:
+    """As `read_clip`, and the clip's level in its file. silent_ok: silence is audio like other."""
+    audio_T, file_rate = read_excerpt(clip.path, clip.start_s, clip.clip_s, silent_ok=silent_ok)
     num_samples = round(clip.clip_s * sample_rate)
     return prepare(audio_T, file_rate, sample_rate, num_samples, target_lufs)
 
@@ -88,14 +95,18 @@ def prepare(
     to_rate: int,
     num_samples: int,
     target_lufs: float | None = None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, Level]:
     """What an embedding is given of (T,) audio: (num_samples,) at `to_rate`, silence around it.
+
+    And the level of what was given.
 
     target_lufs: the loudness that a gain brings it to, measured before resampling, so that it is
     the same for all embeddings; None leaves the level as it is. Where rates are odd, up to 0.05%
     of silence fills the end.
     """
-    if target_lufs is not None:
-        audio_T = normalise_loudness(audio_T, from_rate, target_lufs)
+    if target_lufs is None:
+        level = Level(float(np.abs(audio_T).max(initial=0)), None)
+    else:
+        audio_T, level = normalise_loudness(audio_T, from_rate, target_lufs)
     resampled_T = resample(audio_T, from_rate, to_rate)[:num_samples]
-    return np.pad(resampled_T, (0, num_samples - len(resampled_T)))
+    return np.pad(resampled_T, (0, num_samples - len(resampled_T))), level

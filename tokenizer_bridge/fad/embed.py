@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from tokenizer_bridge.audio import RESAMPLER, AudioError
+from tokenizer_bridge.cleaning.loudness import Level
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.cache import VectorCache, entry_key
-from tokenizer_bridge.fad.clips import Clip, Failure, prepare, read_clip
+from tokenizer_bridge.fad.clips import Clip, Failure, prepare, read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.files import file_sha256
 
-_VERSION = 2  # of all that makes vectors of audio here: a new one leaves older entries unused
+_VERSION = 3  # of all that makes vectors of audio here: a new one leaves older entries unused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +64,19 @@ def embed_clips(
     num_workers: int | None = None,
     batch_size: int = 2,
     loudness: float | None = None,
+    silent_ok: bool = False,
     on_clip: Callable[[Clip], None] = lambda clip: None,
+    on_level: Callable[[Clip, Level], None] = lambda clip, level: None,
 ) -> tuple[EmbeddingSet, list[Failure]]:
     """Vectors of clips in their order, without those that could not be used; and these.
 
     clips: all of one length. cache_dir: None for no cache. num_workers: threads, each of which
     reads and embeds clips; as many as cores without. batch_size: clips that go through the network
     at once in each of them; more than a few pay on a GPU only. loudness: LUFS to bring every clip
-    to; None leaves levels as they are. on_clip: told of each clip, in order, when it is done. The
-    vectors depend on batch_size by rounding only, and not on num_workers.
+    to, as far as its peaks allow; None leaves levels as they are. silent_ok: silent clips have
+    vectors like others. on_clip: told of each clip, in order, when it is done. on_level: told how
+    loud each that could be used is in its file. The vectors depend on batch_size by rounding only,
+    and not on num_workers.
 
     Raises UserError for clips shorter than the embedding's window and for vectors that are not
     finite.
@@ -84,10 +89,12 @@ def embed_clips(
     def look_up_or_read(clip: Clip) -> _Outcome:
         try:
             key = _key(info, clip, sha256_of(clip.path), loudness) if cache_dir else ""
-            cached_WxD = cache.get(key)
-            if cached_WxD is not None:
-                return _Outcome(clip, vectors_WxD=cached_WxD)
-            return _Outcome(clip, key, read_clip(clip, info.sample_rate, loudness))
+            if (cached := cache.get(key)) is not None:
+                level = Level(*cached["level"])
+                return _Outcome(clip, vectors_WxD=cached["vectors"], level=level)
+            audio_T, level = read_levelled(clip, info.sample_rate, loudness, silent_ok=silent_ok)
+            # A silent clip is not kept: who does not take silence would find it.
+            return _Outcome(clip, "" if level.is_silent else key, audio_T, level=level)
         except (AudioError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             return _Outcome(clip, failure=Failure(clip.path, clip.id, reason))
@@ -109,7 +116,9 @@ def embed_clips(
             else:
                 used.append(one)
                 if one.key:
-                    cache.put(one.key, one.vectors_WxD)
+                    level = np.array(dataclasses.astuple(one.level), np.float64)  # None: NaN
+                    cache.put(one.key, vectors=one.vectors_WxD, level=level)
+                on_level(one.clip, one.level)
             on_clip(one.clip)
     vectors = _assemble(
         info,
@@ -145,7 +154,8 @@ def embed_audio(
             clip_s = len(audio_T) / sample_rate
             check_length(embedding, clip_s)
             num_samples = round(clip_s * info.sample_rate)
-            prepared.append(prepare(audio_T, sample_rate, info.sample_rate, num_samples, loudness))
+            given_T, _ = prepare(audio_T, sample_rate, info.sample_rate, num_samples, loudness)
+            prepared.append(given_T)
         vectors_BxWxD = _embed(embedding, prepared)
         for (i, _), vectors_WxD in zip(batch, vectors_BxWxD, strict=True):
             _check_finite(vectors_WxD, f"clip {i}: its {info.name} embedding")
@@ -178,6 +188,7 @@ class _Outcome:
     key: str = ""  # in the cache, for vectors that are not there yet
     audio_T: np.ndarray | None = None
     vectors_WxD: np.ndarray | None = None
+    level: Level | None = None
     failure: Failure | None = None
 
 

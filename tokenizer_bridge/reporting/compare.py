@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizer_bridge import sources
+from tokenizer_bridge.cleaning.loudness import Level
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.clips import Clip, Failure, plan_clips
 from tokenizer_bridge.fad.controls import Halves, split_halves
@@ -17,6 +18,7 @@ from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.files import as_text
 from tokenizer_bridge.records import DATASET_FILE
 from tokenizer_bridge.reporting.arguments import Reference
+from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.sources import Track
 
 
@@ -187,10 +189,19 @@ def embed_side(
     options: EmbedOptions,
     unusable: Unusable,
     on_clip: Callable[[], None],
+    on_level: Callable[[Clip, Level], None],
 ) -> EmbeddingSet:
-    """Vectors of a set's clips; files of which one cannot be read are added to `unusable`."""
+    """Vectors of a set's clips; files of which one cannot be read are added to `unusable`.
+
+    A generated file that is silent is one that the model made: left out, it would flatter it.
+    """
     vectors, failures = embed_clips(
-        embedding, side.clips, on_clip=lambda clip: on_clip(), **vars(options)
+        embedding,
+        side.clips,
+        on_clip=lambda clip: on_clip(),
+        on_level=on_level,
+        silent_ok=side.name == GENERATED,
+        **vars(options),
     )
     unusable.add(side.name, failures)
     return vectors

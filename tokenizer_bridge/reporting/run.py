@@ -15,6 +15,7 @@ from tokenizer_bridge.files import as_text
 from tokenizer_bridge.reporting import compare
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Side, Unusable
+from tokenizer_bridge.reporting.levels import Levels
 from tokenizer_bridge.reporting.page import Shown
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.published import PUBLISHED
@@ -55,7 +56,7 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     Raises UserError for everything that makes a set unusable, and, unless the plan skips them, for
     single files that are.
     """
-    unusable = Unusable()
+    unusable, levels = Unusable(), Levels()
     comparisons, num_files = _plan_comparisons(plan, unusable)
     least_s = max(e.min_samples / e.info.sample_rate for e in embeddings)
     if not plan.skip_unusable:
@@ -64,7 +65,7 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     vectors: list[list[list[EmbeddingSet]]] = []  # by embedding, comparison and side
     while len(vectors) < len(embeddings):
         vectors.append(
-            _embed_all(embeddings[len(vectors)], comparisons, plan.options, unusable, bar)
+            _embed_all(embeddings[len(vectors)], comparisons, plan.options, unusable, levels, bar)
         )
         if not plan.skip_unusable:
             unusable.refuse(num_files, least_s)
@@ -95,7 +96,8 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
             measurements.append(measurement)
             by_name = controls.by_name if controls else {}
             shown.append(show(measurement, comparison.generated.clips, generated, real, by_name))
-    return _report(plan, comparisons, measurements, unusable), shown
+    told = levels.warnings(comparisons, plan.options.loudness)
+    return _report(plan, comparisons, measurements, told, unusable), shown
 
 
 def _plan_comparisons(plan: Plan, unusable: Unusable) -> tuple[list[Comparison], int]:
@@ -134,13 +136,17 @@ def _embed_all(
     comparisons: Sequence[Comparison],
     options: EmbedOptions,
     unusable: Unusable,
+    levels: Levels,
     bar: Bar,
 ) -> list[list[EmbeddingSet]]:
     """Vectors of generated and reference clips of each comparison."""
     total = sum(len(side.clips) for c in comparisons for side in c.sides)
     with bar(embedding.info.name, total) as step:
         return [
-            [compare.embed_side(embedding, side, options, unusable, step) for side in c.sides]
+            [
+                compare.embed_side(embedding, side, options, unusable, step, levels.add)
+                for side in c.sides
+            ]
             for c in comparisons
         ]
 
@@ -182,7 +188,7 @@ def _measure(
     settings = Settings(
         clip_s=plan.clip_s[reference.name],
         clips_per_file=per_file[reference.name],
-        loudness="none" if lufs is None else f"{lufs:g} LUFS",
+        loudness="none" if lufs is None else f"{lufs:g} LUFS, as far as peaks allow",
         resampler=RESAMPLER,
         seed=plan.seed,
     )
@@ -201,6 +207,7 @@ def _report(
     plan: Plan,
     comparisons: Sequence[Comparison],
     measurements: Sequence[dict],
+    of_levels: Sequence[str],
     unusable: Unusable,
 ) -> dict:
     warnings = [
@@ -214,6 +221,7 @@ def _report(
         for c in comparisons
         if (common := c.num_common())
     ]
+    warnings += of_levels
     warnings += [line for m in measurements if (line := _unheard(m))]
     warnings = list(
         dict.fromkeys(warnings + [line for m in measurements for line in m["warnings"]])

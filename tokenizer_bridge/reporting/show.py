@@ -28,7 +28,7 @@ def show(
     heard = []
     for rank, entry in best_median_worst(measurement["per_file"]).items():
         clip = clip_of[entry["id"]]
-        audio_T, rate = read_excerpt(clip.path, clip.start_s, clip.clip_s)
+        audio_T, rate = read_excerpt(clip.path, clip.start_s, clip.clip_s, silent_ok=True)
         if rate > _MAX_PLAYED_RATE:
             audio_T, rate = resample(audio_T, rate, _PLAYED_RATE), _PLAYED_RATE
         heard.append(Heard(rank, entry["id"], entry["fad"], audio_T, rate))

@@ -48,7 +48,8 @@ def test_blocks_give_what_pyloudnorm_gives(rate):
 def test_the_target_is_met_by_one_gain():
     audio_T = music(3.0, 1)
     for target in (-40.0, -23.0):
-        louder_T = normalise_loudness(audio_T, 24000, target)
+        louder_T, level = normalise_loudness(audio_T, 24000, target)
+        assert level.lufs == pytest.approx(loudness(audio_T, 24000))
         assert louder_T.dtype == np.float32
         assert loudness(louder_T, 24000) == pytest.approx(target, abs=0.01)
         np.testing.assert_allclose(louder_T / audio_T, louder_T[5] / audio_T[5], rtol=1e-5)
@@ -57,15 +58,28 @@ def test_the_target_is_met_by_one_gain():
 def test_peaks_end_at_full_scale():
     audio_T = music(3.0, 1)
     audio_T[1000] = 0.9
-    loud_T = normalise_loudness(audio_T, 24000, -3.0)
+    loud_T, level = normalise_loudness(audio_T, 24000, -3.0)
     assert np.abs(loud_T).max() == pytest.approx(1.0, abs=1e-6)
     assert loudness(loud_T, 24000) < -3.5
+    assert level.highest_lufs() == pytest.approx(loudness(loud_T, 24000), abs=1e-4)
 
 
 def test_silence_stays_and_what_is_too_short_is_refused():
     for silence_T in (np.zeros(24000, np.float32), 1e-5 * music(1.0, 0)):
-        np.testing.assert_array_equal(normalise_loudness(silence_T, 24000, -20), silence_T)
+        same_T, level = normalise_loudness(silence_T, 24000, -20)
+        np.testing.assert_array_equal(same_T, silence_T)
+        assert level.is_silent
     assert np.isfinite(loudness(music(0.4, 0), 24000))
     for length in (0, 9599):
         with pytest.raises(AudioError, match="too short to have a loudness: .* s, 0.4 s needed"):
             normalise_loudness(music(0.4, 0)[:length], 24000, -20)
+
+
+def test_rates_below_the_weightings_frequencies_are_refused():
+    for rate in (1_000, 3_363):
+        with pytest.raises(AudioError, match=f"^a sample rate of {rate} Hz: loudness needs 3364 H"):
+            loudness(np.ones(rate), rate)
+    tone_T = sine(3_400, (2, -20), hz=500)
+    assert loudness(tone_T, 3_400) == pytest.approx(
+        loudness(sine(48_000, (2, -20), hz=500), 48_000), abs=1
+    )

@@ -20,7 +20,7 @@ def write_for_ever(folder):
     cache = VectorCache(folder)
     while True:
         for i, key in enumerate(KEYS):
-            cache.put(key, vectors(i))
+            cache.put(key, vectors=vectors(i))
 
 
 def test_entries_are_what_was_put():
@@ -28,7 +28,7 @@ def test_entries_are_what_was_put():
     assert entry_key(**facts) == entry_key(**dict(reversed(facts.items())))
     assert entry_key(**facts) != entry_key(**(facts | {"loudness": -23.0}))
     cache = VectorCache(None)
-    cache.put(KEYS[0], vectors(0))
+    cache.put(KEYS[0], vectors=vectors(0))
     assert cache.get(KEYS[0]) is None
 
 
@@ -47,11 +47,11 @@ def test_writers_that_are_killed_leave_whole_entries(tmp_path):
         for writer in writers:
             for _ in range(5):
                 for i, key in enumerate(KEYS):
-                    np.testing.assert_array_equal(cache.get(key), vectors(i))
+                    np.testing.assert_array_equal(cache.get(key)["vectors"], vectors(i))
             os.kill(writer.pid, signal.SIGKILL)
             writer.join()
     finally:
         for writer in writers:
             writer.kill()
     for i, key in enumerate(KEYS):
-        np.testing.assert_array_equal(cache.get(key), vectors(i))
+        np.testing.assert_array_equal(cache.get(key)["vectors"], vectors(i))

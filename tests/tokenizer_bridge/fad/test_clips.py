@@ -104,10 +104,10 @@ def test_damage_elsewhere_does_no_harm_and_here_it_does(tmp_path):
 def test_loudness_is_measured_before_resampling():
     """So that the gain is the same for embeddings of different rates."""
     audio_T = music(48_000, 3.0, 1)[:, 0].astype(np.float32)
-    quiet_T = prepare(audio_T, 48_000, 16_000, 48_000, target_lufs=-30.0)
-    plain_T = prepare(audio_T, 48_000, 16_000, 48_000)
-    other_T = prepare(audio_T, 48_000, 32_000, 96_000, target_lufs=-30.0)
-    other_plain_T = prepare(audio_T, 48_000, 32_000, 96_000)
+    quiet_T = prepare(audio_T, 48_000, 16_000, 48_000, target_lufs=-30.0)[0]
+    plain_T = prepare(audio_T, 48_000, 16_000, 48_000)[0]
+    other_T = prepare(audio_T, 48_000, 32_000, 96_000, target_lufs=-30.0)[0]
+    other_plain_T = prepare(audio_T, 48_000, 32_000, 96_000)[0]
     gain = np.linalg.norm(quiet_T) / np.linalg.norm(plain_T)
     assert 0.05 < gain < 0.5
     assert np.linalg.norm(other_T) / np.linalg.norm(other_plain_T) == pytest.approx(gain, rel=1e-5)

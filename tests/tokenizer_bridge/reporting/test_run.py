@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.fad.clips import read_clip
+from tokenizer_bridge.fad.clips import read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import EmbedOptions
@@ -43,7 +43,9 @@ def bands(name: str = "bands", weights: str = "published") -> Embedding:
     return Embedding(info, Bands())
 
 
-def write_music(folder, count: int, low_pass: int = 1, seed: int = 0, seconds: float = 1.2):
+def write_music(
+    folder, count: int, low_pass: int = 1, seed: int = 0, seconds: float = 1.2, gain=1.0
+):
     """Coloured noise, of four artists."""
     rng = np.random.default_rng(seed)
     for i in range(count):
@@ -51,7 +53,7 @@ def write_music(folder, count: int, low_pass: int = 1, seed: int = 0, seconds: f
         smooth = np.convolve(noise, np.full(low_pass, 1 / low_pass), "valid")
         path = folder / f"artist{i % 4}" / f"{i:02d}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, smooth, RATE)
+        soundfile.write(path, gain * smooth, RATE, subtype="FLOAT")
 
 
 @pytest.fixture
@@ -216,9 +218,9 @@ def failing(monkeypatch, tmp_path):
             reads.append(clip)
             if len(reads) > 2:  # both of its clips
                 raise OSError(5, "Input/output error")
-        return read_clip(clip, sample_rate, *args, **options)
+        return read_levelled(clip, sample_rate, *args, **options)
 
-    monkeypatch.setattr("tokenizer_bridge.fad.embed.read_clip", read)
+    monkeypatch.setattr("tokenizer_bridge.fad.embed.read_levelled", read)
 
 
 @pytest.mark.usefixtures("failing")
@@ -275,6 +277,68 @@ def test_a_file_found_silent_while_embedding_is_refused(make, tmp_path):
     soundfile.write(tmp_path / "real/artist2/02.wav", half, RATE)
     with pytest.raises(UserError, match=r"^1 of 56 files cannot be used, the first of real"):
         make()
+
+
+def test_silent_generated_files_count(make, tmp_path):
+    without = make(codec=None)[0]["measurements"][0]
+    for i in range(3):
+        soundfile.write(tmp_path / f"new/artist0/{4 * i:02d}.wav", np.zeros(RATE), RATE)
+    for _ in range(2):  # the second time most is in the cache
+        report, shown = make(codec=None)
+        (m,) = report["measurements"]
+        assert m["generated"]["n_files"] == 20 and report["unusable"] == []
+        assert m["fad"] > 2 * without["fad"]
+        assert "3 of 20 generated clips are silent; they count" in report["warnings"]
+        as_page(report, shown)
+    soundfile.write(tmp_path / "real/artist0/00.wav", np.zeros(RATE), RATE)
+    with pytest.raises(UserError, match=r"^1 of 56 files .* first of real: .*00\.wav: silent"):
+        make(codec=None, clips_per_file={"generated": 1, "real": 1})  # the clips that passed above
+
+
+def at_loudness(tmp_path, lufs):
+    return {"options": EmbedOptions(tmp_path / "cache", 1, 8, lufs)}
+
+
+def test_at_one_loudness_levels_do_not_matter(make, tmp_path):
+    def fads():
+        (m,) = make(**at_loudness(tmp_path, -40.0))[0]["measurements"]
+        assert m["loudness"] == "-40 LUFS, as far as peaks allow"
+        controls = (
+            "real_vs_real",
+            "white_noise",
+            "silence",
+        )  # of all that the codec has no part in
+        return [m["fad"], *(m["controls"][name]["fad"] for name in controls)]
+
+    loud = fads()
+    write_music(tmp_path / "real", FILES, gain=0.1)
+    assert fads() == pytest.approx(loud, rel=1e-3)
+
+
+def test_clips_that_do_not_reach_the_loudness_are_counted(make, tmp_path):
+    assert not [line for line in make(codec=None)[0]["warnings"] if "loudness" in line]
+    for folder, click in (("real", 0.9), ("new", 0.5)):
+        path = tmp_path / folder / "artist1/01.wav"
+        audio_T, _ = soundfile.read(path)
+        audio_T *= 0.01
+        audio_T[len(audio_T) // 2] = click
+        if folder == "real":  # each of its two clips lies around a quarter
+            audio_T[[len(audio_T) // 4, 3 * len(audio_T) // 4]] = click
+        soundfile.write(path, audio_T, RATE)
+    for _ in range(2):  # from files and from the cache
+        report, _ = make(codec=None, **at_loudness(tmp_path, -30.0))
+        (line,) = [line for line in report["warnings"] if "loudness" in line]
+        start = (
+            "--loudness=-30: 1 of 20 clips of generated and 2 of 72 clips of real stay below it, "
+            "as their peaks leave no room; --loudness="
+        )
+        assert line.startswith(start) and line.endswith(" would be reached by all")
+    reached = float(line.removeprefix(start).split()[0])
+    assert -70 < reached < -30
+    report, _ = make(codec=None, **at_loudness(tmp_path, reached))
+    assert not [line for line in report["warnings"] if "loudness" in line]
+    report, _ = make(codec=None, **at_loudness(tmp_path, reached + 1))
+    assert [line for line in report["warnings"] if "loudness" in line]
 
 
 def test_too_few_files_are_refused_before_any_work(make, tmp_path):
