@@ -44,13 +44,16 @@ submit() {
   run sbatch "${options[@]}" "$project/launch/$1" job "${@:2}"
 }
 
-# run_in_job COMMAND…: runs it with srun, passes SIGTERM on to it, and ends the job with its exit
-# code, or puts the job back into the queue after a preemption or a crash.
+# This job as SLURM's commands take it: an array's task is not to be mistaken for the array.
+job_id() {
+  local task=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+  echo "${task:-$SLURM_JOB_ID}"
+}
+
+# run_in_job COMMAND…: runs it with srun, passes SIGTERM on to it, and ends the job as end_job does.
 run_in_job() {
-  local code signalled='' pid state
-  # An array's task is not to be mistaken for the array.
-  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-  job=${job:-$SLURM_JOB_ID}
+  local code signalled='' pid job
+  job=$(job_id)
   # To the processes and not to srun, which would kill them.
   trap 'signalled=yes; scancel --quiet --signal=TERM "$job" || true' TERM
   "$@" &
@@ -62,14 +65,22 @@ run_in_job() {
     signalled='' # that was the trap, and COMMAND is still saving
   done
   trap - TERM
-  goes_on $code || exit $code
+  end_job $code
+}
+
+# end_job CODE: ends the job with a program's exit code, or puts the job back into the queue after a
+# preemption or a crash.
+end_job() {
+  local code=$1 job state
+  goes_on "$code" || exit "$code"
+  job=$(job_id)
   state=$(squeue --noheader --jobs="$job" --format=%T)
   # Not one that the user has cancelled, nor one that SLURM itself is putting back.
-  [ "$state" = RUNNING ] || exit $code
+  [ "$state" = RUNNING ] || exit "$code"
   [ "${SLURM_RESTART_COUNT:-0}" -lt "${flag[max_restarts]}" ] ||
     fail "exit code $code; gave up after ${flag[max_restarts]} restarts"
   echo "exit code $code: back into the queue"
   scontrol requeue "$job"
   sleep 60 # until SLURM ends the script
-  exit $code
+  exit "$code"
 }

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from launch.sweeping.runs import Door, SweepRun
 
-XLA_FLAGS = Path(__file__).resolve().parents[1] / "xla_flags.sh"
-MAX_RESTARTS = 100
+LAUNCH = Path(__file__).resolve().parents[1]
 
 _SCRIPT = """\
 #!/usr/bin/env bash
@@ -21,8 +20,11 @@ _SCRIPT = """\
 #     sbatch --gpus-per-node=8 --time=24:00:00 {file}
 # With several processes (--nodes, --ntasks-per-node) the run is distributed over them.
 # Before the time limit, and when it is preempted, a run saves and ends with 143 = 128 + SIGTERM;
-# the task then goes back into the queue, as after a crash. Other exit codes end it.
+# the task then goes back into the queue, as after a crash or the loss of a process (75). Other exit
+# codes end it.
 set -euo pipefail
+# shellcheck source=/dev/null
+source {slurm_lib}
 cd {directory}
 
 platform=cpu
@@ -34,11 +36,7 @@ if [ "${{SLURM_NTASKS:-1}}" -gt 1 ]; then distributed=(--distributed); fi
 on_all() {{
   local code=0
   srun --gpu-bind=none --wait=300 bash {xla_flags} "$platform" "$@" "${{distributed[@]}}" || code=$?
-  if [ "$code" -ge 128 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {max_restarts} ]; then
-    scontrol requeue "$SLURM_JOB_ID"
-    sleep 60 # until SLURM ends the script
-  fi
-  if [ "$code" -ne 0 ]; then exit "$code"; fi
+  if [ "$code" -ne 0 ]; then end_job "$code"; fi
 }}
 
 # What follows it, on one.
@@ -77,8 +75,8 @@ def slurm_script(
         log=runs[0].log.name,
         file=file,
         directory=shlex.quote(str(Path.cwd())),  # relative paths are given from here
-        xla_flags=shlex.quote(str(XLA_FLAGS)),
-        max_restarts=MAX_RESTARTS,
+        slurm_lib=shlex.quote(str(LAUNCH / "slurm_lib.sh")),
+        xla_flags=shlex.quote(str(LAUNCH / "xla_flags.sh")),
         cases="\n".join(_case(index, run, door) for index, run in enumerate(runs)),
     )
 

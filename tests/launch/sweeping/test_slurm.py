@@ -1,9 +1,9 @@
 """The array script, run by stand-ins for SLURM's commands."""
 
 import os
-import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +16,8 @@ from tests.sedd_jax.toy import toy_config
 # Prints the command that it would run on the nodes, and ends as it would.
 SRUN = '#!/bin/bash\necho "srun: $*"\nexit "${CODE:-0}"\n'
 SCONTROL = '#!/bin/bash\necho "scontrol: $*"\nkill $PPID\n'
+SQUEUE = '#!/bin/bash\necho "${STATE:-RUNNING}"\n'
+LINTERS = Path(sys.executable).parent
 
 
 @pytest.fixture
@@ -23,15 +25,15 @@ def task(tmp_path):
     """Runs a task of a script; returns (exit code, log)."""
     commands = tmp_path / "bin"
     commands.mkdir()
-    for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("sleep", "#!/bin/bash\n")):
+    stand_ins = {"srun": SRUN, "scontrol": SCONTROL, "squeue": SQUEUE, "sleep": "#!/bin/bash\n"}
+    for name, text in stand_ins.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
 
     def run_task(script: str, log, index: int, **variables: str) -> tuple[int, str]:
         ours = {"PATH": f"{commands}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": str(index)}
-        done = subprocess.run(
-            ["bash", "-c", script], env=os.environ | ours | {"SLURM_JOB_ID": "77"} | variables
-        )
+        ours |= {"SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "70"}
+        done = subprocess.run(["bash", "-c", script], env=os.environ | ours | variables)
         return done.returncode, log.read_text() if log.exists() else ""
 
     return run_task
@@ -54,16 +56,24 @@ def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
     assert task(script, runs[0].log, 2)[0] == 1
 
 
-def test_a_preempted_task_goes_back_into_the_queue_and_a_mistake_ends_it(tmp_path, task):
+@pytest.mark.parametrize("code", ["143", "137", "75"])
+def test_a_task_that_was_preempted_or_lost_goes_back_into_the_queue(tmp_path, task, code):
     [run] = runs = toy_runs(tmp_path, [{"seed": 0}])
-    script = script_of(runs)
-    assert "scontrol: requeue 77" in task(script, run.log, 0, CODE="143")[1]
-    run.log.unlink()
-    code, log = task(script, run.log, 0, CODE="1")
-    assert code == 1 and "scontrol" not in log
-    run.log.unlink()
-    code, log = task(script, run.log, 0, CODE="143", SLURM_RESTART_COUNT="100")
-    assert code == 143 and "scontrol" not in log
+    assert "scontrol: requeue 70_0" in task(script_of(runs), run.log, 0, CODE=code)[1]
+
+
+@pytest.mark.parametrize(
+    "variables, ends_with",
+    [
+        ({"CODE": "1"}, 1),
+        ({"CODE": "143", "STATE": "COMPLETING"}, 143),  # cancelled
+        ({"CODE": "143", "SLURM_RESTART_COUNT": "100"}, 1),
+    ],
+)
+def test_a_task_that_is_mistaken_cancelled_or_tired_ends(tmp_path, task, variables, ends_with):
+    [run] = runs = toy_runs(tmp_path, [{"seed": 0}])
+    code, log = task(script_of(runs), run.log, 0, **variables)
+    assert code == ends_with and "scontrol" not in log
 
 
 def test_an_override_is_one_word_whatever_it_holds(tmp_path, task):
@@ -74,8 +84,7 @@ def test_an_override_is_one_word_whatever_it_holds(tmp_path, task):
     assert f"--config.data.path={path} " in log
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing(tmp_path):
     script = script_of(toy_runs(tmp_path, product({"seed": [0, 1]})))
-    done = subprocess.run(["shellcheck", "-"], input=script, text=True, stdout=sys.stderr)
+    done = subprocess.run([LINTERS / "shellcheck", "-"], input=script, text=True, stdout=sys.stderr)
     assert done.returncode == 0
