@@ -67,7 +67,7 @@ FEW_FILES = 100
 
 # Artists, files of unknown ones among them, as so many of equal size are (units.equal_units): from
 # here on they are drawn. With as few and half of the variance shared within an artist, intervals
-# covered the truth in 98 of 100 trials or more; by file in 45 to 78 (8 dimensions, variances as
+# covered the truth in 95 of 100 trials or more; by file in 45 to 78 (8 dimensions, variances as
 # 1/i, truths 0 and 2.25 of the variance).
 MIN_ARTISTS = 4
 

@@ -197,7 +197,7 @@ def width(estimate):
 
 @pytest.mark.parametrize(
     ("sizes", "drawn"),
-    [([20], "files"), ([90, 5, 5], "files"), ([40, 8, 8, 8], "files"), ([8] * 4, "artists")],
+    [([20], "files"), ([90, 5, 5], "files"), ([14, 6, 6, 6], "files"), ([8] * 4, "artists")],
 )
 def test_too_few_artists_are_not_drawn_and_a_warning_says_so(sizes, drawn):
     found = measure(vectors(120, seed=0), by_artists(sizes, seed=1), None, SETTINGS, "mine")

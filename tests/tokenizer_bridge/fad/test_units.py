@@ -83,8 +83,21 @@ def test_effective_files_are_those_of_the_design_effect():
     )
 
 
+def test_effective_files_of_few_artists_by_hand():
+    """Errors −5, −1, −1 | −1, 3 | 1, 4 | 0, 0, 0: squares 54 · 10/9; 49, 4, 25, 0: 78 · 4/3."""
+    errors = [[-5, -1, -1], [-1, 3], [1, 4], [0, 0, 0]]
+    units = [[np.array([[7.0 + error]]) for error in unit] for unit in errors]
+    assert effective_files(units) == round(10 * (54 * 10 / 9) / (78 * 4 / 3)) == 6
+
+
+def test_effective_files_are_no_fewer_than_artists():
+    """Unequal artists who are wide apart would count as 2."""
+    units = [[np.array([[9.0]])] * 8, [np.array([[-6.0]])] * 8, *numbered([1] * 3)]
+    assert effective_files(units) == 5
+
+
 def test_files_that_are_all_the_same_are_as_many_as_they_are():
-    files = [np.full((3, 2), 0.1)] * 12
+    files = list(np.repeat(np.random.default_rng(0).standard_normal((1, 3, 20)), 12, axis=0))
     assert effective_files(by_artist(files, [str(i // 3) for i in range(12)])) == 12
 
 
