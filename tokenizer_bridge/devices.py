@@ -1,9 +1,16 @@
-"""Networks to the device that a flag names."""
+"""Networks to the device that a flag names, and what there is to run on."""
+
+import os
 
 import torch
 from torch import nn
 
 from tokenizer_bridge.errors import UserError
+
+
+def available_cores() -> int:
+    """Cores that this process may use: fewer than there are, where a job has a share of them."""
+    return len(os.sched_getaffinity(0))
 
 
 def move_to(network: nn.Module, device: str | torch.device) -> nn.Module:

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, synced, then renamed into it."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -24,17 +25,21 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving, what was written there becomes `path`.
 
-    If the block raises, `path` is as it was before and the temporary file is gone.
+    If the block raises, `path` is as it was before and the temporary file is gone. durable: nothing
+    is waited for otherwise, and `path` may be found damaged after the machine, not just the
+    process, has failed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary
-        sync(temporary)
+        if durable:
+            sync(temporary)
         os.replace(temporary, path)
-        sync(path.parent)
+        if durable:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -61,6 +66,18 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """`file_sha256`, for which a process reads a file once, unless its size or time changes."""
+    stat = path.stat()
+    return _sha256_as_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _sha256_as_of(path: Path, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # of the key
+    return file_sha256(path)
 
 
 def safe_file_stems(names: Sequence[str]) -> list[str]:

@@ -69,7 +69,9 @@ _CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weigh
 _CONTROLS = flags.DEFINE_bool("controls", True, "Measure the controls too; they need the codec.")
 _SKIP = flags.DEFINE_bool("skip_unusable", False, "Leave out files that cannot be used.")
 _CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Where vectors are kept; a user's cache.")
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 2, "Threads that read files.", lower_bound=1)
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers", None, "Threads that read and embed; as many as cores without.", lower_bound=1
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Clips in a batch.", lower_bound=1)
 _DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
 
@@ -140,8 +142,8 @@ def embeddings() -> list:
 
 
 @contextlib.contextmanager
-def bar(title: str, total: int) -> Iterator[Callable[[], object]]:
-    with tqdm(total=total, unit="clip", desc=title) as progress:
+def bar(title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
+    with tqdm(total=total, unit=unit, desc=title) as progress:
         yield progress.update
 
 

@@ -49,7 +49,8 @@ class VectorCache:
         np.savez(buffer, allow_pickle=False, **arrays)
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as temporary:
+        # Not durable: an entry shows by itself whether it is whole, and can be made again.
+        with atomic_file(path, durable=False) as temporary:
             temporary.write_bytes(hashlib.sha256(buffer.getbuffer()).digest() + buffer.getvalue())
 
     def _path(self, key: str) -> Path:

@@ -1,6 +1,6 @@
 """Clips of tracks: which parts of which files are compared, and how they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 
 from tokenizer_bridge.audio import LENGTH_TOLERANCE_S, AudioError, length_s, read_excerpt, resample
 from tokenizer_bridge.cleaning.loudness import Level, normalise_loudness
+from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.sources import Track
 
 
@@ -37,13 +38,17 @@ class Failure:
 
 
 def plan_clips(
-    tracks: Sequence[Track], clip_s: float, clips_per_file: int = 1, num_workers: int = 2
+    tracks: Sequence[Track],
+    clip_s: float,
+    clips_per_file: int = 1,
+    num_workers: int | None = None,
+    on_track: Callable[[], None] = lambda: None,
 ) -> tuple[list[Clip], list[Failure]]:
     """Clips of clip_s seconds, evenly spread over each track: one lies in the middle.
 
     They don't overlap: a track shorter than all its clips together is a failure, as is one that
     cannot be opened. Both lists are in the order of the tracks; only lengths are read, in
-    num_workers threads.
+    num_workers threads; as many as cores without. on_track: told of each track, when it is done.
     """
 
     def plan(track: Track) -> list[Clip] | Failure:
@@ -56,8 +61,11 @@ def plan_clips(
             return Failure(track.path, track.id, str(error), fitting_s)
         return [Clip(track.path, track.id, track.artist, start, clip_s) for start in starts_s]
 
-    with ThreadPoolExecutor(num_workers) as pool:
-        plans = list(pool.map(plan, tracks))
+    plans = []
+    with ThreadPoolExecutor(num_workers or available_cores()) as pool:
+        for planned in pool.map(plan, tracks):
+            plans.append(planned)
+            on_track()
     failures = [plan for plan in plans if isinstance(plan, Failure)]
     clips = [clip for plan in plans if not isinstance(plan, Failure) for clip in plan]
     return clips, failures

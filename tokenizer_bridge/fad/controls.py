@@ -35,7 +35,7 @@ from tokenizer_bridge.fad.clips import Clip, read_clip
 from tokenizer_bridge.fad.embed import EmbeddingSet, embed_audio
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import ControlSets
-from tokenizer_bridge.files import atomic_file, file_sha256
+from tokenizer_bridge.files import atomic_file, known_sha256
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
@@ -145,7 +145,7 @@ def make_audio(
     """
     key = entry_key(
         version=_VERSION,
-        clips=[(file_sha256(clip.path), clip.start_s, clip.clip_s) for clip in clips],
+        clips=[(known_sha256(clip.path), clip.start_s, clip.clip_s) for clip in clips],
         codec=dataclasses.asdict(info),
         resampler=RESAMPLER,
         seed=seed,
@@ -187,6 +187,7 @@ def embed_controls(
     audio: ControlAudio,
     *,
     loudness: float | None = None,
+    num_workers: int | None = None,
     batch_size: int = 8,
     on_clip: Callable[[], None] = lambda: None,
 ) -> ControlSets:
@@ -194,11 +195,11 @@ def embed_controls(
 
     reference: the embedded clips that `halves` was made of, all of them. audio: made of half A.
     loudness, as for the reference: made clips are brought to it, silence stays silent. on_clip:
-    told for each made clip.
+    told for each made clip. num_workers, batch_size: as for `embed_audio`.
     """
     real = reference.select(halves.a)
     of_a = {"ids": real.clips, "artists": real.artists}
-    options = {"batch_size": batch_size, "loudness": loudness}
+    options = {"num_workers": num_workers, "batch_size": batch_size, "loudness": loudness}
     made = {
         name: embed_audio(
             embedding, audio.clips(name), audio.sample_rate, on_clip=on_clip, **of_a, **options

@@ -4,9 +4,7 @@ N vectors, W windows a clip, D values a vector, T samples.
 """
 
 import dataclasses
-import functools
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +15,12 @@ import torch
 
 from tokenizer_bridge.audio import RESAMPLER, AudioError
 from tokenizer_bridge.cleaning.loudness import Level
+from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.cache import VectorCache, entry_key
 from tokenizer_bridge.fad.clips import Clip, Failure, prepare, read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
-from tokenizer_bridge.files import file_sha256
+from tokenizer_bridge.files import known_sha256
 
 _VERSION = 3  # of all that makes vectors of audio here: a new one leaves older entries unused
 
@@ -84,11 +83,10 @@ def embed_clips(
     info, cache = embedding.info, VectorCache(cache_dir)
     for clip in clips[:1]:
         check_length(embedding, clip.clip_s)
-    sha256_of = functools.cache(file_sha256)  # several clips may be of one file
 
     def look_up_or_read(clip: Clip) -> _Outcome:
         try:
-            key = _key(info, clip, sha256_of(clip.path), loudness) if cache_dir else ""
+            key = _key(info, clip, known_sha256(clip.path), loudness) if cache_dir else ""
             if (cached := cache.get(key)) is not None:
                 level = Level(*cached["level"])
                 return _Outcome(clip, vectors_WxD=cached["vectors"], level=level)
@@ -211,7 +209,7 @@ def _in_threads(work: Callable, items: Iterable, num_workers: int | None) -> Ite
     busy cores musicnn is 3 times as fast so as with two threads that share every operation, and
     VGGish 1.4 times.
     """
-    num_workers = num_workers or len(os.sched_getaffinity(0))
+    num_workers = num_workers or available_cores()
     torch.get_num_threads()  # fixes the number of the caller's, before the workers set theirs
     pending: deque = deque()
     with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -80,7 +80,7 @@ class EmbedOptions:
     """How clips become vectors: see fad.embed.embed_clips."""
 
     cache_dir: Path
-    num_workers: int
+    num_workers: int | None
     batch_size: int
     loudness: float | None
 
@@ -175,10 +175,16 @@ def reference_tracks(
 
 
 def plan_side(
-    name: str, tracks: Sequence[Track], clip_s: float, clips_per_file: int, unusable: Unusable
+    name: str,
+    tracks: Sequence[Track],
+    clip_s: float,
+    clips_per_file: int,
+    unusable: Unusable,
+    num_workers: int | None,
+    on_track: Callable[[], None],
 ) -> Side:
     """Clips of a set; files without are added to `unusable`."""
-    clips, failures = plan_clips(tracks, clip_s, clips_per_file)
+    clips, failures = plan_clips(tracks, clip_s, clips_per_file, num_workers, on_track)
     unusable.add(name, failures)
     return Side(name, len(tracks), tuple(clips))
 

@@ -26,8 +26,8 @@ from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
 _MAX_UNHEARD = 0.25  # of a clip, before a warning says so
 
-# A progress bar of a name and a length; yields what is called after each step.
-Bar = Callable[[str, int], AbstractContextManager[Callable[[], Any]]]
+# A progress bar of a name, a length and a unit; yields what is called after each step.
+Bar = Callable[[str, int, str], AbstractContextManager[Callable[[], Any]]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     single files that are.
     """
     unusable, levels = Unusable(), Levels()
-    comparisons, num_files = _plan_comparisons(plan, unusable)
+    comparisons, num_files = _plan_comparisons(plan, unusable, bar)
     least_s = max(e.min_samples / e.info.sample_rate for e in embeddings)
     if not plan.skip_unusable:
         unusable.refuse(num_files, least_s)  # what is known already, before hours of embedding
@@ -87,9 +87,10 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
             controls = None
             if made:
                 bar_title = f"{embedding.info.name}, controls of {reference.name}"
-                with bar(bar_title, 3 * len(made[0].a)) as step:
+                with bar(bar_title, 3 * len(made[0].a), "clip") as step:
                     controls = embed_controls(
                         embedding, real, *made, loudness=plan.options.loudness,
+                        num_workers=plan.options.num_workers,
                         batch_size=plan.options.batch_size, on_clip=step,
                     )  # fmt: skip
             measurement = _measure(plan, reference, comparison, generated, real, controls)
@@ -100,7 +101,7 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     return _report(plan, comparisons, measurements, told, unusable), shown
 
 
-def _plan_comparisons(plan: Plan, unusable: Unusable) -> tuple[list[Comparison], int]:
+def _plan_comparisons(plan: Plan, unusable: Unusable, bar: Bar) -> tuple[list[Comparison], int]:
     """Clips of all sets, and how many files there are."""
     generated = compare.generated_tracks(plan.generated)
     comparisons, num_files = [], len(generated)
@@ -110,10 +111,14 @@ def _plan_comparisons(plan: Plan, unusable: Unusable) -> tuple[list[Comparison],
             reference, plan.num_tracks[name], plan.seed, plan.metadata.get(name)
         )
         num_files += len(real)
-        sides = [
-            compare.plan_side(side, tracks, plan.clip_s[name], plan.clips_per_file[side], unusable)
-            for side, tracks in ((GENERATED, generated), (name, real))
-        ]
+        with bar(f"lengths, for {name}", len(generated) + len(real), "file") as step:
+            sides = [
+                compare.plan_side(
+                    side, tracks, plan.clip_s[name], plan.clips_per_file[side], unusable,
+                    plan.options.num_workers, step,
+                )
+                for side, tracks in ((GENERATED, generated), (name, real))
+            ]  # fmt: skip
         comparisons.append(Comparison(*sides))
     return comparisons, num_files
 
@@ -141,7 +146,7 @@ def _embed_all(
 ) -> list[list[EmbeddingSet]]:
     """Vectors of generated and reference clips of each comparison."""
     total = sum(len(side.clips) for c in comparisons for side in c.sides)
-    with bar(embedding.info.name, total) as step:
+    with bar(embedding.info.name, total, "clip") as step:
         return [
             [
                 compare.embed_side(embedding, side, options, unusable, step, levels.add)
@@ -163,7 +168,7 @@ def _require_same_clips(side: Side, vectors: EmbeddingSet) -> None:
 def _make_controls(plan: Plan, comparison: Comparison, bar: Bar) -> tuple[Halves, ControlAudio]:
     """A reference's halves, and what is made of the first of them."""
     halves = compare.control_halves(comparison, plan.seed)
-    with bar(f"controls of {comparison.reference.name}", 2 * len(halves.a)) as step:
+    with bar(f"controls of {comparison.reference.name}", 2 * len(halves.a), "clip") as step:
         audio = make_audio(
             [comparison.reference.clips[i] for i in halves.a],
             *plan.codec,

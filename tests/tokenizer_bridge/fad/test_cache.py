@@ -55,3 +55,17 @@ def test_writers_that_are_killed_leave_whole_entries(tmp_path):
             writer.kill()
     for i, key in enumerate(KEYS):
         np.testing.assert_array_equal(cache.get(key)["vectors"], vectors(i))
+
+
+def test_entries_are_not_waited_for_and_tell_when_they_are_not_whole(tmp_path, monkeypatch):
+    """After a power failure a file may be short, or of zeros: it was renamed before it was kept."""
+    monkeypatch.setattr(os, "fsync", None)
+    cache = VectorCache(tmp_path)
+    cache.put(KEYS[0], vectors=vectors(1), level=np.zeros(2))
+    assert sorted(cache.get(KEYS[0])) == ["level", "vectors"]
+    (entry,) = tmp_path.rglob("*.vectors")
+    content = entry.read_bytes()
+    for length in (0, 1, 31, 32, 33, len(content) // 2, len(content) - 40):
+        for damaged in (content[:length], content[:length].ljust(len(content), b"\0")):
+            entry.write_bytes(damaged)
+            assert cache.get(KEYS[0]) is None

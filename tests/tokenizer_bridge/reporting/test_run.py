@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.clips import read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
+from tokenizer_bridge.files import file_sha256
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import EmbedOptions
 from tokenizer_bridge.reporting.markdown import as_markdown
@@ -59,13 +61,13 @@ def write_music(
 @pytest.fixture
 def make(tmp_path, codec_dir):
     """Makes a report of tmp_path/new against tmp_path/real: `make(**changes of the plan)`."""
-    bars = []
+    bars, of_files = [], []
 
     @contextlib.contextmanager
-    def bar(title, total):
+    def bar(title, total, unit):
         steps = []
         yield lambda: steps.append(1)
-        bars.append((title, total, len(steps)))
+        {"clip": bars, "file": of_files}[unit].append((title, total, len(steps)))
 
     def run(embeddings=None, **changes):
         plan = {
@@ -81,9 +83,10 @@ def make(tmp_path, codec_dir):
             "skip_unusable": False,
         }
         bars.clear()
+        of_files.clear()
         return make_report(Plan(**plan | changes), embeddings or [bands()], bar)
 
-    run.bars = bars
+    run.bars, run.bars_of_files = bars, of_files
     write_music(tmp_path / "real", FILES)
     write_music(tmp_path / "new", 20, low_pass=2, seed=1)
     return run
@@ -114,6 +117,7 @@ def test_a_whole_report(make, tmp_path):
     assert [heard.fad for heard in shown[0].heard] == [min(fads), sorted(fads)[9], max(fads)]
     assert all(len(heard.audio_T) == RATE // 2 for heard in shown[0].heard)
     assert all(steps == total for _, total, steps in make.bars), make.bars
+    assert make.bars_of_files == [("lengths, for real", 20 + FILES, 20 + FILES)]
     assert "<svg" in as_page(report, shown) and "| white noise |" in as_markdown(report)
 
 
@@ -145,6 +149,38 @@ def test_done_again_from_the_cache_it_is_the_same(make):
     again, _ = make([network], codec=None)
     assert again["measurements"][0]["fad"] == first["measurements"][0]["fad"]
     assert again["measurements"][0]["controls"] == {}
+
+
+def test_files_are_hashed_once_whatever_is_made_of_them(make, tmp_path, monkeypatch):
+    hashed = []
+
+    def sha256(path):
+        hashed.append(path)
+        return file_sha256(path)
+
+    monkeypatch.setattr("tokenizer_bridge.files.file_sha256", sha256)
+    options = {"clips_per_file": {"generated": 2, "real": 2}}
+    make([bands(), bands("again", "own")], **options)
+    assert sorted(hashed) == sorted([*tmp_path.glob("new/*/*"), *tmp_path.glob("real/*/*")])
+    write_music(tmp_path / "new", 1, seed=5, seconds=1.3)
+    make(codec=None, **options)
+    assert hashed[20 + FILES :] == [tmp_path / "new/artist0/00.wav"]
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_the_number_of_workers_holds_for_all_threads(make, tmp_path, monkeypatch, num_workers):
+    pools = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, max_workers, **options):
+            pools.append(max_workers)
+            super().__init__(max_workers, **options)
+
+    for module in ("clips", "embed"):
+        monkeypatch.setattr(f"tokenizer_bridge.fad.{module}.ThreadPoolExecutor", Pool)
+    make(options=EmbedOptions(tmp_path / "cache", num_workers, 8, None))
+    # Planning and embedding of two sets; three controls and silence.
+    assert pools == (2 + 2 + 4) * [num_workers]
 
 
 def test_two_embeddings_and_two_references_give_four_measurements(make, tmp_path):
