@@ -1,5 +1,7 @@
 """What the processes of a job agree on, so that each takes the same turn at the same step."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax._src import distributed as jax_distributed  # its barrier has no public name
@@ -22,6 +24,16 @@ def wait_for_all() -> None:
     """
     if jax.process_count() > 1:
         jax_distributed.global_state.client.wait_at_barrier("sedd_jax/all", FOREVER_MS)
+
+
+def compile_for_all(program: Callable, *args) -> None:
+    """Compiles a jitted program for these arguments, and returns when all processes have.
+
+    Before the first run of it, which then compiles nothing.
+    """
+    if jax.process_count() > 1:
+        program.lower(*args).compile()
+        wait_for_all()
 
 
 def any_process(flag: bool) -> bool:

@@ -30,9 +30,9 @@ from absl import flags
 from jax._src import distributed as jax_distributed  # its key-value store has no public name
 
 from sedd_jax.agreement import FOREVER_MS
-from sedd_jax.errors import UserError, chain, explain, one_line
+from sedd_jax.errors import TRY_AGAIN, UserError, chain, explain, one_line
 
-LOST = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"
+LOST = TRY_AGAIN
 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the job's other processes: SLURM, GKE or TPU VMs."

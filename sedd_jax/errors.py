@@ -13,9 +13,15 @@ from absl import app, flags
 
 from tokenizer_bridge import errors as records_errors
 
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"
+
 
 class UserError(Exception):
     """A mistake of the user's; its text is the one line that the door prints."""
+
+
+class RestartNeeded(Exception):
+    """What a new start of all processes mends; its text is the one line that the door prints."""
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
@@ -76,6 +82,8 @@ def explain(error: BaseException) -> tuple[int, str] | None:
     """
     if isinstance(error, UserError | records_errors.UserError):
         return 1, str(error)
+    if isinstance(error, RestartNeeded):
+        return TRY_AGAIN, str(error)
     if isinstance(error, OSError | RuntimeError | MemoryError):
         if records_errors.is_disk_full(error):
             return 1, f"nothing more can be written: {one_line(error)}"

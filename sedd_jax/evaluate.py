@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from sedd_jax import baselines, distributed, likelihood
 from sedd_jax.agreement import is_first
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError, run_door
+from sedd_jax.progress import progress_bar
 from sedd_jax.run import load_run
 from tokenizer_bridge.files import write_json_atomically
 from tokenizer_bridge.records import TokenDataset
@@ -52,9 +52,7 @@ def evaluate() -> None:
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
     windows = likelihood.cut_windows(dataset, SPLIT.value, length)
     num_windows = len(windows.track_W)
-    with tqdm(
-        total=num_windows, unit="window", desc="bound", dynamic_ncols=True, disable=not is_first()
-    ) as bar:
+    with progress_bar(num_windows, "window", name="bound") as bar:
         bound = likelihood.split_bound(
             run,
             params,

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from sedd_jax import mesh as mesh_lib
+from sedd_jax.agreement import compile_for_all
 from sedd_jax.checkpoint_meta import checksums
 from sedd_jax.diffusion import sampler
 from sedd_jax.errors import UserError
@@ -158,6 +159,9 @@ def generate(
         wanted_b = indices_N[first : first + batch_size]
         key_B = sample_keys(run, sampling.seed, np.resize(wanted_b, batch_size))
         x_BxL = programs.start(key_B)
+        if first == 0:
+            compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk)
+            compile_for_all(programs.denoise, params, key_B, x_BxL)
         for step in range(0, sampling.steps, chunk):
             x_BxL = programs.advance(params, key_B, x_BxL, np.int32(step), chunk)
             x_BxL.block_until_ready()

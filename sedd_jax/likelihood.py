@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sedd_jax import mesh as mesh_lib
+from sedd_jax.agreement import compile_for_all
 from sedd_jax.data import plan_windows
 from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.graph import Absorbing, Graph
@@ -136,6 +137,8 @@ def split_bound(
                 windows.part_W[window_B].astype(np.uint32),
             )
         )
+        if first == 0:
+            compile_for_all(measure, params, x0_BxL, hash_B, part_B)
         measured = jax.device_get(measure(params, x0_BxL, hash_B, part_B))
         num_new = min(batch_size, num_windows - first)
         rows = slice(first, first + num_new)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from sedd_jax import distributed
 from sedd_jax.agreement import array_from_first, is_first
@@ -25,6 +24,7 @@ from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.generate import Pace, Sampling, fingerprint, generate
+from sedd_jax.progress import progress_bar
 from sedd_jax.run import Run, load_run
 from sedd_jax.sample_store import SampleStore
 from sedd_jax.stop import StopRequest
@@ -113,17 +113,17 @@ def make_samples(
     elif store:
         is_missing_N[store.missing()] = True
     missing_N = np.nonzero(array_from_first(is_missing_N))[0]
+    if store and store.is_whole:
+        return
     pace = Pace()
     done = num_samples - len(missing_N)
     if 0 < done < num_samples and store:
         print(f"going on after {done} finished samples")
-    with tqdm(
-        total=num_samples * sampling.evaluations,
-        initial=done * sampling.evaluations,
-        unit="sample-step",
-        desc="sampling",
-        dynamic_ncols=True,
-        disable=store is None or store.is_whole,
+    with progress_bar(
+        num_samples * sampling.evaluations,
+        "sample-step",
+        done=done * sampling.evaluations,
+        name="sampling",
     ) as bar:
 
         def on_steps(num_sample_steps: int) -> None:
@@ -137,7 +137,7 @@ def make_samples(
         ):
             if store:
                 store.save(indices_b, tokens_bxL)
-    if store and not store.is_whole:
+    if store:
         seconds = pace.seconds_per_step
         store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
 

@@ -2,7 +2,8 @@
 
 A failed save is reported at once and another one tried after a while, of the state as it is then;
 training goes on meanwhile. After config.checkpoint.retries of them in a row the run ends with an
-error: a run that cannot save must not go on as if it could.
+error: a run that cannot save must not go on as if it could. Several processes end at once where a
+save cannot even start at one of them, and leave the next attempt to the launcher.
 """
 
 import threading
@@ -15,7 +16,7 @@ from absl import logging
 from sedd_jax.agreement import any_process
 from sedd_jax.checkpoint import Checkpoints
 from sedd_jax.checkpoint_meta import Meta
-from sedd_jax.errors import UserError
+from sedd_jax.errors import RestartNeeded, UserError
 from sedd_jax.state import TrainState
 
 
@@ -55,7 +56,8 @@ class Saver:
     def save(self, state: TrainState, meta: Meta) -> None:
         """Starts a save, once the one before has come to its end.
 
-        Raises UserError when too many have failed in a row.
+        Raises UserError when too many have failed in a row, and RestartNeeded for a save that
+        could not start at one of several processes: the others are in it, and would wait in vain.
         """
         self._settle()
         self._needs_are_old = True
@@ -64,8 +66,8 @@ class Saver:
         try:
             self._checkpoints.save(state, meta)
         except UserError as error:
-            if jax.process_count() > 1:  # the others wait for this one, and would in vain
-                raise
+            if jax.process_count() > 1:
+                raise RestartNeeded(str(error)) from error
             self._error = error
             return
         self._waiter = threading.Thread(target=self._wait, name="save", daemon=True)

@@ -20,20 +20,19 @@ Several processes: sedd_jax/distributed.py. Exit codes, and whether a launcher s
     0         trained to config.training.num_steps                            no
     1         an error that a restart does not mend: in the config or the     no
               data, a disk that stays full, a run that blew up
-    75        another process was lost, or not all of them joined             yes
+    75        another process was lost, or not all of them joined, or a       yes
+              save could not start at one of several
     130, 143  stopped by Ctrl-C, by SIGTERM, and saved                        143: yes
     134, …    128 + n: killed by signal n; SIGABRT also where JAX found       yes
               that a process was lost
 """
 
 import contextlib
-import sys
 from pathlib import Path
 
 import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
-from tqdm import tqdm
 
 from sedd_jax import config as config_lib
 from sedd_jax import distributed
@@ -43,6 +42,7 @@ from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.goodput import Moment
 from sedd_jax.job import Job, prepare, sole_trainer
+from sedd_jax.progress import progress_bar
 from sedd_jax.run import checkpoint_dir
 from sedd_jax.saving import Saver
 from sedd_jax.state import TrainState
@@ -76,18 +76,6 @@ def say(text: str) -> None:
     """Prints it, once for all processes."""
     if is_first():
         print(text, flush=True)
-
-
-def progress_bar(num_steps: int, step: int) -> tqdm:
-    """Of process 0; seldom drawn where it goes to a file."""
-    return tqdm(
-        total=num_steps,
-        initial=step,
-        unit="step",
-        dynamic_ncols=True,
-        mininterval=0.1 if sys.stderr.isatty() else 10.0,
-        disable=not is_first(),
-    )
 
 
 def train(config: ConfigDict, workdir: Path) -> int:
@@ -132,7 +120,7 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
         batches = job.batches(step)
         agreement = Agreement()
         stopped_by = 0
-        with watch, progress_bar(num_steps, step) as bar:
+        with watch, progress_bar(num_steps, "step", done=step) as bar:
             while step < num_steps and not stopped_by:
                 if said := watch.trace():
                     bar.write(said)
@@ -152,7 +140,8 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
                         measured = validation.measure(state.ema_params)
                     watch.write(measured.metrics())
                     bits = measured.bits_per_token.mean
-                    bar.write(f"step {step:,}: validation {bits:.4f} bits per token")
+                    if is_first():  # a bar that is not shown would write all the same
+                        bar.write(f"step {step:,}: validation {bits:.4f} bits per token")
                 if watch.consecutive_skips >= config.training.max_consecutive_skips:
                     with watch.aside("checkpoint"):
                         saver.finish(state, job.meta(step))

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from sedd_jax import likelihood
+from sedd_jax.agreement import any_process
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import Estimate, SplitWindows
 from sedd_jax.run import Run
@@ -86,11 +87,18 @@ class Validation:
 
 
 def make_validation(run: Run, dataset: TokenDataset, split: str) -> Validation | None:
-    """The validation that the config asks for, or, with a warning, None where the data has none."""
+    """The validation that the config asks for, or, with a warning, None where the data has none.
+
+    None at all processes where one cannot have it, since all measure together.
+    """
     if not run.config.evaluation.every:
         return None
+    validation, reason = None, "another process cannot have it"
     try:
-        return Validation(run, dataset, split)
+        validation = Validation(run, dataset, split)
     except UserError as error:
-        logging.warning("training without validation: %s", error)
+        reason = str(error)
+    if any_process(validation is None):
+        logging.warning("training without validation: %s", reason)
         return None
+    return validation
