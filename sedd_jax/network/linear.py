@@ -17,8 +17,9 @@ def uniform(fan_in: int):
 
 
 class Linear(nnx.Module):
-    """(…, I) → (…, O): x @ kernel + bias, computed in `dtype`; the parameters are fp32.
+    """(…, I) → (…, O): x @ kernel + bias of factors in `dtype`; the parameters are fp32.
 
+    `out_dtype`: of product, sum and result, `dtype` by default.
     `out_size` may be a tuple: then O is several axes. `zero` starts all parameters at zero.
     `layout`: (as kept, as used) shardings of the kernel: it is gathered, in `dtype`, where it is
     used, and its gradient, in fp32, goes back to where it is kept.
@@ -31,6 +32,7 @@ class Linear(nnx.Module):
         *,
         rngs,
         dtype=jnp.float32,
+        out_dtype=None,
         use_bias=True,
         zero=False,
         layout: tuple[NamedSharding, NamedSharding] | None = None,
@@ -39,29 +41,33 @@ class Linear(nnx.Module):
         init = nnx.initializers.zeros_init() if zero else uniform(in_size)
         self.kernel = nnx.Param(init(rngs.params(), (in_size, *out_shape)))
         self.bias = nnx.Param(init(rngs.params(), out_shape)) if use_bias else None
-        self.dtype, self.layout = dtype, layout
+        self.dtype, self.out_dtype = dtype, dtype if out_dtype is None else out_dtype
+        self.layout = layout
 
     def __call__(self, x):
         kernel = self.kernel[...]
-        y = _matmul(x.astype(self.dtype), kernel, self.layout)
+        y = _matmul(x.astype(self.dtype), kernel, self.out_dtype, self.layout)
         if self.bias is None:
             return y
         # Added in fp32, so that the bias's gradient is summed in fp32.
         bias = self.bias[...].reshape((1,) * (x.ndim - 1) + kernel.shape[1:])
-        return (y + bias).astype(self.dtype)
+        return (y + bias).astype(self.out_dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _matmul(x, kernel_IxO, layout):
-    return jnp.tensordot(x, _as_used(kernel_IxO, x.dtype, layout), axes=1)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _matmul(x, kernel_IxO, out_dtype, layout):
+    kernel_IxO = _as_used(kernel_IxO, x.dtype, layout)
+    return jnp.tensordot(x, kernel_IxO, axes=1, preferred_element_type=out_dtype)
 
 
-def _matmul_forward(x, kernel_IxO, layout):
-    return _matmul(x, kernel_IxO, layout), (x, kernel_IxO)
+def _matmul_forward(x, kernel_IxO, out_dtype, layout):
+    return _matmul(x, kernel_IxO, out_dtype, layout), (x, kernel_IxO)
 
 
-def _matmul_backward(layout, residuals, dy):
+def _matmul_backward(out_dtype, layout, residuals, dy):
+    del out_dtype
     x, kernel_IxO = residuals
+    dy = dy.astype(x.dtype)  # the factors of a product are alike, whatever its result is
     dkernel_IxO = jax.lax.platform_dependent(
         x,
         dy,

@@ -161,6 +161,7 @@ class OutputLayer(nnx.Module):
             config.vocab_size,
             rngs=rngs,
             dtype=jnp.dtype(config.compute_dtype),
+            out_dtype=jnp.dtype(jnp.float32),
             zero=True,
             layout=weight_layout(config.mesh, "output_layer/linear/kernel"),
         )
@@ -169,7 +170,7 @@ class OutputLayer(nnx.Module):
     def __call__(self, x_BxLxD, cond_BxC):
         shift, scale = jnp.split(self.adaLN(cond_BxC)[:, None, :], 2, axis=-1)  # each (B, 1, D)
         y_BxLxD = self.norm_final(x_BxLxD) * (1 + scale) + shift
-        return lay_out(self.mesh, self.linear(y_BxLxD).astype(jnp.float32), "logits")
+        return lay_out(self.mesh, self.linear(y_BxLxD), "logits")
 
 
 class VocabEmbedding(nnx.Module):

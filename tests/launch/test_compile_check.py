@@ -133,14 +133,14 @@ def test_what_devices_exchange_is_what_the_design_says(gpu_program):
 
 @needs("jax_plugins.xla_cuda13")
 def test_the_loss_holds_one_array_of_scores():
-    """(B, L, V) in fp32, where its gradient takes its place, and little beside it."""
+    """(B, L, V) in fp32, half of that for its gradient in bf16, and little beside them."""
     config = small_config(data=2)
     config.model.update(num_blocks=1, width=128, length=1024)
     target = topology.describe("h100:1x2")
     run = compiled.make_run(config, target, 4096)
     scores = (config.training.batch_size // 2) * config.model.length * run.network.vocab_size * 4
     temporaries = compiled.report(run, target).memory.temporaries
-    assert scores < temporaries < 1.6 * scores
+    assert scores < temporaries < 2.0 * scores
 
 
 @needs("jax_plugins.xla_cuda13")

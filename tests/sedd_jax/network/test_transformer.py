@@ -43,6 +43,14 @@ def test_bf16_is_near_fp32_and_gives_fp32():
         assert 1e-5 < error.max() < 0.1 * np.abs(exact).max()
 
 
+def test_logits_under_bf16_have_more_digits_than_bf16():
+    """Rounded to bf16, a logit between 8 and 16 would be a multiple of 0.06."""
+    config = dataclasses.replace(CONFIG, compute_dtype="bfloat16", scale_by_sigma=False)
+    logits = jit_log_score(config, noisy_params(config), *inputs(config))
+    rounded = logits.astype(jnp.bfloat16).astype(jnp.float32)
+    assert (logits == rounded).mean() < 0.2  # the zeros of current tokens, and chance
+
+
 def test_score_of_the_current_token_is_zero():
     x_BxL, sigma_B = inputs(CONFIG)
     scores = np.array(jit_log_score(CONFIG, noisy_params(CONFIG), x_BxL, sigma_B))
