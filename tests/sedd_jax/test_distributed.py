@@ -116,8 +116,8 @@ def test_a_lost_peer_ends_a_process_that_does_not(tmp_path):
     assert lines_of_error(results)[0] == [
         f"error: process 1 was lost: not heard of for {PEER_TIMEOUT} s"
     ]
-    # The last that was heard of it came up to two beats, a tenth each, before.
-    assert 0.8 * PEER_TIMEOUT <= seconds < SOON
+    # From the last that was heard of it, which on a busy machine may have been some time before.
+    assert 0.5 * PEER_TIMEOUT <= seconds < SOON
 
 
 def test_the_loss_of_process_0_ends_the_others(tmp_path):

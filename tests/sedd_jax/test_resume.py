@@ -34,15 +34,16 @@ def last_logged_step(workdir) -> int:
 
 
 def saved_steps(workdir) -> list[int]:
-    with Checkpoints(checkpoint_dir(workdir), read_only=True) as checkpoints:
-        return checkpoints.steps
+    names = [path.name for path in checkpoint_dir(workdir).glob("*")]
+    return [int(name) for name in names if name.isdigit()]
 
 
 def kill_after(workdir, dataset, steps: int, seconds: float) -> None:
-    """Trains `steps` more than were ever logged, and `seconds` more; then SIGKILL."""
+    """Trains `steps` more than were ever logged, to a checkpoint at least, and `seconds` more; then
+    SIGKILL."""
     goal = last_logged_step(workdir) + steps
     with start(train_command(dataset, workdir, training__num_steps=1_000_000, **SIZE)) as program:
-        wait_until(lambda: last_logged_step(workdir) >= goal, [program])
+        wait_until(lambda: last_logged_step(workdir) >= goal and saved_steps(workdir), [program])
         time.sleep(seconds)
         program.kill()
         result = program.result()
