@@ -227,8 +227,10 @@ def control_halves(comparison: Comparison, seed: int) -> Halves:
 
 
 def _load(flag: str, source: str, directory: str, metadata: str | None = None) -> list[Track]:
-    """Tracks of a source. Its errors speak of --input, which is called otherwise here."""
+    """Tracks of a source. Its errors speak of encode's flags, which are called otherwise here."""
     try:
         return sources.load(source, directory, metadata=metadata)
     except UserError as error:
-        raise UserError(str(error).replace("--input=", flag)) from error
+        name = flag.split("=")[1]
+        text = str(error).replace("--input=", flag)
+        raise UserError(text.replace("with --metadata,", f"with --metadata={name}=TSV,")) from error

@@ -130,8 +130,8 @@ def _only_tsv(root: Path) -> Path:
     paths = sorted(root.glob("*.tsv"))
     if len(paths) != 1:
         raise UserError(
-            f"{root} holds {len(paths)} TSVs: name the official one with --metadata or "
-            "--split_files, or put one there"
+            f"{root} holds {len(paths)} TSVs: name the official one with --metadata, or put one "
+            "there"
         )
     return paths[0]
 

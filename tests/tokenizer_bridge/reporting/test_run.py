@@ -15,7 +15,7 @@ from tokenizer_bridge.fad.clips import read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.files import file_sha256
 from tokenizer_bridge.reporting.arguments import Reference
-from tokenizer_bridge.reporting.compare import EmbedOptions
+from tokenizer_bridge.reporting.compare import EmbedOptions, reference_tracks
 from tokenizer_bridge.reporting.markdown import as_markdown
 from tokenizer_bridge.reporting.page import as_page
 from tokenizer_bridge.reporting.run import Plan, make_report
@@ -43,6 +43,11 @@ class Bands(torch.nn.Module):
 def bands(name: str = "bands", weights: str = "published") -> Embedding:
     info = EmbeddingInfo(name, "ab" * 32, 3, RATE, 0.1, 0.1, weights)
     return Embedding(info, Bands())
+
+
+def test_a_jamendo_without_its_tsv_is_told_by_the_flags_of_a_report(tmp_path):
+    with pytest.raises(UserError, match="one with --metadata=mine=TSV, or put one there"):
+        reference_tracks(Reference("mine", "mtg_jamendo", str(tmp_path)), 0, 0)
 
 
 def write_music(

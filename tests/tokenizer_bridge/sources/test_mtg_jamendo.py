@@ -65,7 +65,7 @@ def test_linked_folders_and_the_only_tsv(tmp_path, audio, tsv):
     linked.mkdir()
     for folder in audio.iterdir():
         (linked / folder.name).symlink_to(folder)
-    with pytest.raises(UserError, match="holds 0 TSVs: name the official one with --metadata"):
+    with pytest.raises(UserError, match="holds 0 TSVs: name the official one with --metadata,"):
         jamendo(linked)
     shutil.copy(tsv, linked)
     (tmp_path / "link").symlink_to(linked)
