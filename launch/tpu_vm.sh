@@ -54,7 +54,9 @@ need_absolute data "a token dataset, e.g. /bucket/tokens"
 need_absolute workdir "the directory of the run, e.g. /bucket/runs/small"
 [ "${flag[num_slices]}" = 1 ] || [ -n "${flag[queued]}" ] ||
   fail "--num_slices=${flag[num_slices]} needs --queued: slices are only made together as a queued resource"
-for python in ${PYTHON:-python3 python3.11 python}; do
+pythons=(python3 python3.11 python)
+[ -z "${PYTHON:-}" ] || pythons=("$PYTHON")
+for python in "${pythons[@]}"; do
   if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2> /dev/null; then break; fi
   python=
 done
