@@ -16,6 +16,7 @@ cannot read its part makes the checkpoint a damaged one for all.
 
 import contextlib
 import dataclasses
+import glob
 import itertools
 import shutil
 import time
@@ -80,7 +81,8 @@ class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last save.
 
     keep_last: how many of the newest to keep; keep_every: also keep every step divisible by it
-    (0: none). read_only: never change the directory.
+    (0: none). read_only: never change the directory. Raises UserError for a directory to write in
+    whose path Orbax would take for a pattern.
     """
 
     def __init__(
@@ -92,6 +94,12 @@ class Checkpoints:
         read_only: bool = False,
     ):
         self.directory = Path(directory).absolute()
+        if not read_only and glob.has_magic(str(self.directory)):
+            # Orbax finds what each process has written by a pattern that begins with the path.
+            raise UserError(
+                f"{self.directory}: checkpoints saved below a folder with [, * or ? in its name "
+                "cannot be read again: choose a directory without"
+            )
         self._read_only = read_only
         quiet_orbax()
         self._options = ocp.CheckpointManagerOptions(

@@ -238,3 +238,14 @@ def test_what_cannot_be_removed_is_not_waited_for_forever(tmp_path, monkeypatch)
     (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
     checkpoint_lib.remove_unfinished(tmp_path)
     assert clock.now == pytest.approx(checkpoint_lib.PATIENCE_S, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["Best [1990]", "what?", "a*b"])
+def test_nothing_is_saved_where_it_could_not_be_found_again(directory, tmp_path, name):
+    with pytest.raises(UserError, match="cannot be read again: choose a directory without"):
+        Checkpoints(tmp_path / name / "checkpoints")
+    assert not (tmp_path / name).exists()
+    shutil.copytree(directory, tmp_path / name / "checkpoints")  # saved elsewhere, it can
+    with Checkpoints(tmp_path / name / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.newest(lambda step: checkpoints.read_meta(step).step)
+    assert step in checkpoints.steps
