@@ -60,7 +60,7 @@ def test_every_published_figure_is_shown_once_without_any_of_ours():
 
 @pytest.mark.parametrize(("value", "shown"), [
     (0.0, "0.00"), (3.13159, "3.13"), (-0.0123, "-0.0123"), (1.01e-4, "0.000101"), (120.4, "120"),
-    (20_412.7, "20,413"), (2e-7, "2e-07"),
+    (999.4, "999"), (999.6, "1,000"), (20_412.7, "20,413"), (2e-7, "2e-07"),
 ])  # fmt: skip
 def test_numbers(value, shown):
     assert number(value) == shown
