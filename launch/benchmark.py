@@ -21,8 +21,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from sedd_jax.errors import UserError, run_door
-from tokenizer_bridge.files import write_json_atomically
-from tokenizer_bridge.records import Record, TokenDataset, TokenDatasetWriter
+from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 FLAGS = flags.FLAGS
 PARTS = ("train", "sample", "codec", "data", "embeddings")
@@ -89,7 +89,7 @@ def median_seconds(run: Callable[[], object]) -> float:
 
 def build_run():
     from sedd_jax import config as config_lib
-    from sedd_jax.run import build
+    from sedd_jax.model import build
 
     config_lib.check(CONFIG.value)
     codec = {"name": "benchmark", "codebook_size": FLAGS.codebook_size}
@@ -113,9 +113,9 @@ def train() -> dict[str, float]:
     """The training step that sedd_jax.train runs, on random tokens."""
     import jax
 
-    from sedd_jax import mesh as mesh_lib
-    from sedd_jax.metrics import train_flops_per_token
-    from sedd_jax.step import jit_train_step
+    from sedd_jax.monitoring.metrics import train_flops_per_token
+    from sedd_jax.parallel import mesh as mesh_lib
+    from sedd_jax.training.step import jit_train_step
 
     run = build_run()
     training = run.config.training
@@ -147,8 +147,8 @@ def sample() -> dict[str, float]:
     """A sampler step as sedd_jax.sample does it, and the network evaluation in it by itself."""
     import jax
 
-    from sedd_jax import mesh as mesh_lib
-    from sedd_jax.generate import make_programs, sample_keys
+    from sedd_jax.parallel import mesh as mesh_lib
+    from sedd_jax.sampling.generate import make_programs, sample_keys
 
     run = build_run()
     sampling, length = run.config.sampling, run.config.model.length

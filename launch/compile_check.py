@@ -20,7 +20,7 @@ from ml_collections import config_flags
 from launch.aot import compiled, search, show
 from launch.aot.topology import describe
 from sedd_jax.errors import UserError, run_door
-from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.token_dataset.files import write_json_atomically
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, as of sedd_jax.train.")
 TOPOLOGY = flags.DEFINE_string("topology", None, "e.g. v5e:8x8, v5p:4x4x4, h100:2x8.")

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import gke
-from launch.gke import FLAGS, Manifest
+from launch.targets import gke
+from launch.targets.gke import FLAGS, Manifest
 from sedd_jax.errors import UserError
 
 flags.adopt_module_key_flags(gke)

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import gke, tpu_topology
-from launch.gke import FLAGS, Manifest
+from launch.targets import gke, tpu_topology
+from launch.targets.gke import FLAGS, Manifest
 from sedd_jax.errors import UserError
 
 flags.adopt_module_key_flags(gke)

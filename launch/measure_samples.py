@@ -7,8 +7,9 @@ windows of RUN's validation tracks, if it has so many: good samples are near to 
 
     seconds_per_sample       of the sampling itself, compilation left out
     unigram_bits_per_token   cross-entropy under the add-α unigram of the training tracks
-    bigram_bits_per_token    the same under their Kneser–Ney bigram (sedd_jax/baselines.py): whether
-                             neighbours follow each other as in the data; it sees no further
+    bigram_bits_per_token    the same under their Kneser–Ney bigram
+                             (sedd_jax/likelihood/baselines.py): whether neighbours follow each
+                             other as in the data; it sees no further
     entropy_bits             of the codes' frequencies, all samples together; biased low by up to
                              log2(codes / tokens) where tokens are few
     distinct_codes           how many codes occur at all
@@ -20,11 +21,11 @@ import numpy as np
 from absl import flags
 
 from launch.sweeping.sampling import read_meta
-from sedd_jax import baselines, likelihood
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.sample_store import SPLIT
-from tokenizer_bridge.files import write_json_atomically
-from tokenizer_bridge.records import TokenDataset
+from sedd_jax.likelihood import baselines, elbo
+from sedd_jax.sampling.store import SPLIT
+from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN_SPLIT = "train"
 VALIDATION_SPLIT = "validation"
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> None:
     measures = {"seconds_per_sample": samples.origin.get("seconds_per_sample")}
     measures |= measure(tokens_NxL, unigram, bigram)
     try:
-        windows = likelihood.cut_windows(data, VALIDATION_SPLIT, tokens_NxL.shape[1])
+        windows = elbo.cut_windows(data, VALIDATION_SPLIT, tokens_NxL.shape[1])
     except UserError as error:
         print(f"no figures of real tracks to compare with: {error}")
         real = {}

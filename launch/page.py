@@ -14,12 +14,12 @@ import soundfile
 import torch
 from absl import flags
 
-from launch.pictures import pick, token_picture, training_curve
-from tokenizer_bridge import audio
-from tokenizer_bridge.errors import UserError, run_door
-from tokenizer_bridge.files import atomic_file
+from launch.listening.pictures import pick, token_picture, training_curve
+from tokenizer_bridge.audio.read import stream_mono
 from tokenizer_bridge.pages.pictures import player, spectrogram
-from tokenizer_bridge.records import Record, TokenDataset
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.files import atomic_file
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset
 from tokenizer_bridge.wavtokenizer import registry
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
         "config": json.dumps(json.loads(read_text(workdir / "config.json")), indent=1),
     }
     template = jinja2.Template(
-        (Path(__file__).parent / "page.html.j2").read_text(), autoescape=True
+        (Path(__file__).parent / "listening" / "page.html.j2").read_text(), autoescape=True
     )
     output = workdir / "index.html"
     with atomic_file(output) as partial:
@@ -83,7 +83,7 @@ def real_clip(record: Record, codec: WavTokenizer, order: np.ndarray) -> dict:
     rate, hop = codec.config.sample_rate, codec.config.hop_length
     count = min(round(FLAGS.real_s * rate) // hop, len(record.tokens))
     first = (len(record.tokens) - count) // 2
-    blocks = audio.stream_mono(Path(FLAGS.input) / record.id, rate)
+    blocks = stream_mono(Path(FLAGS.input) / record.id, rate)
     original = np.concatenate(list(blocks))[first * hop : (first + count) * hop]
     codes = record.tokens[first : first + count]
     with torch.inference_mode():

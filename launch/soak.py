@@ -20,14 +20,14 @@ import jax
 import numpy as np
 from absl import flags
 
-from launch.soak_lives import CHANGING, STEADY, Life, SoakError, SoakRun, Topology, Unprovoked
+from launch.soaking.lives import CHANGING, STEADY, Life, SoakError, SoakRun, Topology, Unprovoked
 from sedd_jax import config as config_lib
-from sedd_jax import mesh as mesh_lib
-from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.run import build, checkpoint_dir
+from sedd_jax.model import build, checkpoint_dir
+from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import TrainState
-from tokenizer_bridge.records import Record, TokenDataset, TokenDatasetWriter
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 BOUND = 1e-4  # relative L2; topologies differ by rounding, which training carries on
 TAIL = 10  # steps of the last life, after the last kill

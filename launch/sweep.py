@@ -34,7 +34,7 @@ from launch.sweeping.runs import Door, SweepFile, SweepRun, plan, read_sweep
 from launch.sweeping.sampling import Sampling
 from launch.sweeping.training import Training
 from sedd_jax.errors import UserError, run_door
-from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() and sweep().")
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs.", required=True)

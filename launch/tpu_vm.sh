@@ -14,7 +14,7 @@
 #
 # --name=NAME             of the TPU; those of several slices are NAME-0, NAME-1, …
 # --zone=ZONE             e.g. us-west4-a
-# --topology=v5e:4x4      TPU version and shape of a slice; launch/tpu_topology.py lists them
+# --topology=v5e:4x4      TPU version and shape of a slice; launch/targets/tpu_topology.py lists them
 # --num_slices=N          slices of that shape, 1 by default; several need --queued
 # --config=FILE           in the project, e.g. configs/music_small.py
 # --data=PATH             token dataset; a path that all workers see
@@ -61,7 +61,7 @@ for python in "${pythons[@]}"; do
   python=
 done
 [ -n "$python" ] || fail "Python 3.8 or newer is needed; name it with PYTHON=/path/to/python3"
-line=$("$python" -I "$project/launch/tpu_topology.py" "${flag[topology]}") || exit 1
+line=$("$python" -I "$project/launch/targets/tpu_topology.py" "${flag[topology]}") || exit 1
 read -r accelerator_type runtime chips hosts <<< "$line"
 [ -n "${flag[dry_run]}" ] || command -v gcloud > /dev/null || fail "gcloud is not installed"
 

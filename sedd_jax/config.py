@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
-from sedd_jax.mesh import AXES
 from sedd_jax.network.attention import IMPLEMENTATIONS
 from sedd_jax.network.transformer import REMAT
+from sedd_jax.parallel.mesh import AXES
 
 SCHEMA = {
     "seed": int,

@@ -18,7 +18,7 @@ import grain
 import numpy as np
 
 from sedd_jax.errors import UserError
-from tokenizer_bridge.records import DATASET_FILE, TokenDataset
+from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
 
 READ_THREADS = 2
 PREFETCHED_BATCHES = 8

@@ -11,7 +11,7 @@ import absl
 import ml_collections
 from absl import app, flags
 
-from tokenizer_bridge import errors as records_errors
+from tokenizer_bridge.token_dataset import errors as records_errors
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"
 

@@ -3,9 +3,9 @@
     python -m sedd_jax.evaluate --workdir=RUN --split=validation
 
 Prints a table and writes RUN/evaluation_SPLIT_STEP.json. The model's figure is an upper bound
-(sedd_jax/likelihood.py); the baselines are exact, are fitted on the split `train` of the same data
-(sedd_jax/baselines.py) and predict exactly the same tokens, the first of each window by unigram.
-Several processes (sedd_jax/distributed.py) measure together.
+(sedd_jax/likelihood/elbo.py); the baselines are exact, are fitted on the split `train` of the same
+data (sedd_jax/likelihood/baselines.py) and predict exactly the same tokens, the first of each
+window by unigram. Several processes (sedd_jax/parallel/distributed.py) measure together.
 """
 
 import dataclasses
@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from sedd_jax import baselines, distributed, likelihood
-from sedd_jax.agreement import is_first
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError, run_door
+from sedd_jax.likelihood import baselines, elbo
+from sedd_jax.model import load_run
+from sedd_jax.parallel import distributed
+from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
-from sedd_jax.run import load_run
-from tokenizer_bridge.files import write_json_atomically
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN_SPLIT = "train"
 
@@ -50,10 +51,10 @@ def evaluate() -> None:
     dataset = TokenDataset(DATA_PATH.value or run.config.data.path)
     dataset.require_codec(run.codec)
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
-    windows = likelihood.cut_windows(dataset, SPLIT.value, length)
+    windows = elbo.cut_windows(dataset, SPLIT.value, length)
     num_windows = len(windows.track_W)
     with progress_bar(num_windows, "window", name="bound") as bar:
-        bound = likelihood.split_bound(
+        bound = elbo.split_bound(
             run,
             params,
             windows,
@@ -88,7 +89,7 @@ def evaluate() -> None:
         "num_tokens_left_over": windows.num_left_over,
         "num_tracks_skipped": windows.num_skipped,
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
-        "model_bits_by_t": likelihood.bits_by_t(bound, length),
+        "model_bits_by_t": elbo.bits_by_t(bound, length),
         # Paired by track, so its error is smaller than the two figures' own would suggest.
         "above_model": {
             name: estimate(bits_W - model_W, windows)
@@ -106,9 +107,9 @@ def evaluate() -> None:
     print(f"\nwritten to {path}")
 
 
-def estimate(bits_W: np.ndarray, windows: likelihood.SplitWindows) -> dict[str, float | None]:
+def estimate(bits_W: np.ndarray, windows: elbo.SplitWindows) -> dict[str, float | None]:
     length = windows.tokens_WxL.shape[1]
-    return dataclasses.asdict(likelihood.per_token(bits_W, length, windows.track_W))
+    return dataclasses.asdict(elbo.per_token(bits_W, length, windows.track_W))
 
 
 def table(report: dict) -> str:

@@ -4,7 +4,7 @@ import sys
 
 from tqdm import tqdm
 
-from sedd_jax.agreement import is_first
+from sedd_jax.parallel.consensus import is_first
 
 
 def progress_bar(total: int, unit: str, *, done: int = 0, name: str | None = None) -> tqdm:

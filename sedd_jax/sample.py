@@ -5,7 +5,7 @@
 Sample i depends on --seed and i alone: neither on the batch size nor on the devices. A job that was
 stopped goes on where it was when the same command is given again. --wavs also decodes the samples
 to audio, in a process of its own: python -m tokenizer_bridge.decode --input=NEW --output=WAVS.
-Several processes (sedd_jax/distributed.py) make each batch together; process 0 writes.
+Several processes (sedd_jax/parallel/distributed.py) make each batch together; process 0 writes.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from sedd_jax import distributed
-from sedd_jax.agreement import array_from_first, is_first
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.generate import Pace, Sampling, fingerprint, generate
+from sedd_jax.model import Model, load_run
+from sedd_jax.parallel import distributed
+from sedd_jax.parallel.consensus import array_from_first, is_first
 from sedd_jax.progress import progress_bar
-from sedd_jax.run import Run, load_run
-from sedd_jax.sample_store import SampleStore
+from sedd_jax.sampling.generate import Pace, Sampling, fingerprint, generate
+from sedd_jax.sampling.store import SampleStore
 from sedd_jax.stop import StopRequest
 
 flags.adopt_module_key_flags(distributed)
@@ -97,7 +97,7 @@ def sample() -> int:
 
 
 def make_samples(
-    run: Run,
+    run: Model,
     params,
     sampling: Sampling,
     store: SampleStore | None,

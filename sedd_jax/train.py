@@ -11,11 +11,13 @@ Where training starts, by priority:
 A resumed run computes bit for bit what it would have computed undisturbed on the same devices.
 Its config may differ from the saved one only where that does not change what is computed
 (FREE_ON_RESUME in sedd_jax/config.py). Ctrl-C or SIGTERM, at any of the processes, stops all with a
-checkpoint of the same step. A save that fails is tried again (sedd_jax/saving.py).
+checkpoint of the same step. A save that fails is tried again
+(sedd_jax/checkpoints/save_retries.py).
 
 WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
 and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`.
-Several processes: sedd_jax/distributed.py. Exit codes, and whether a launcher starts the run again:
+Several processes: sedd_jax/parallel/distributed.py. Exit codes, and whether a launcher starts the
+run again:
 
     0         trained to config.training.num_steps                            no
     1         an error that a restart does not mend: in the config or the     no
@@ -35,21 +37,21 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from sedd_jax import config as config_lib
-from sedd_jax import distributed
-from sedd_jax.agreement import Agreement, is_first, wait_for_all
-from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoints.manager import Checkpoints
+from sedd_jax.checkpoints.save_retries import Saver
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.goodput import Moment
-from sedd_jax.job import Job, prepare, sole_trainer
+from sedd_jax.model import checkpoint_dir
+from sedd_jax.monitoring.goodput import Moment
+from sedd_jax.monitoring.recorder import Watch
+from sedd_jax.parallel import distributed
+from sedd_jax.parallel.consensus import Agreement, is_first, wait_for_all
 from sedd_jax.progress import progress_bar
-from sedd_jax.run import checkpoint_dir
-from sedd_jax.saving import Saver
 from sedd_jax.state import TrainState
-from sedd_jax.step import compile_train_step
 from sedd_jax.stop import StopRequest
-from sedd_jax.validation import Validation, make_validation
-from sedd_jax.watch import Watch
+from sedd_jax.training.setup import Job, prepare, sole_trainer
+from sedd_jax.training.step import compile_train_step
+from sedd_jax.training.validation import Validation, make_validation
 
 VALIDATION_SPLIT = "validation"
 
@@ -114,7 +116,7 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
 
         watch = Watch(run, workdir, step, began)
         say("compiling…")
-        with watch.aside("compile"):
+        with watch.not_training("compile"):
             train_step = compile_train_step(run)
             wait_for_all()
         batches = job.batches(step)
@@ -136,25 +138,25 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
                 if is_due(config.training.log_every):
                     watch.report()
                 if validation and is_due(config.evaluation.every):
-                    with watch.aside("validation"):
+                    with watch.not_training("validation"):
                         measured = validation.measure(state.ema_params)
                     watch.write(measured.metrics())
                     bits = measured.bits_per_token.mean
                     if is_first():  # a bar that is not shown would write all the same
                         bar.write(f"step {step:,}: validation {bits:.4f} bits per token")
                 if watch.consecutive_skips >= config.training.max_consecutive_skips:
-                    with watch.aside("checkpoint"):
+                    with watch.not_training("checkpoint"):
                         saver.finish(state, job.meta(step))
                     raise UserError(
                         f"stopped at step {step}: loss or gradient was not finite for "
                         f"{watch.consecutive_skips} steps in a row; the last good parameters are "
                         f"in {checkpoints.directory / str(step)}"
                     )
-                stopped_by, *needs = agreement.largest(stop.signal_number, *saver.needs())
-                if saver.is_time(needs, is_due(config.checkpoint.every)) and step < num_steps:
-                    with watch.aside("checkpoint"):
+                stopped_by, *status = agreement.largest(stop.signal_number, *saver.status())
+                if saver.is_time(status, is_due(config.checkpoint.every)) and step < num_steps:
+                    with watch.not_training("checkpoint"):
                         saver.save(state, job.meta(step))
-            with watch.aside("checkpoint"):
+            with watch.not_training("checkpoint"):
                 saver.finish(state, job.meta(step))
             if step == num_steps:
                 watch.finish()

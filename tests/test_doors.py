@@ -8,17 +8,15 @@ from subprocess import PIPE
 import pytest
 
 
-@pytest.mark.parametrize("package", ["sedd_jax", "tokenizer_bridge"])
+@pytest.mark.parametrize("errors", ["sedd_jax.errors", "tokenizer_bridge.token_dataset.errors"])
 @pytest.mark.parametrize(("error", "line"), [
     ("FileNotFoundError(2, 'No such file', '/a/b')", "error: /a/b: No such file"),
     ("OSError(28, 'No space left on device')", "error: nothing more can be written: "),
     ("MemoryError('8 GiB')", "error: not enough memory: 8 GiB"),
     ("RuntimeError('RESOURCE_EXHAUSTED: 9 bytes')", "error: not enough memory: RESOURCE_EXHAU"),
 ])  # fmt: skip
-def test_what_the_system_refuses_is_one_line(package, error, line):
-    program = (
-        f"from {package}.errors import run_door\ndef main(argv):\n    raise {error}\nrun_door(main)"
-    )
+def test_what_the_system_refuses_is_one_line(errors, error, line):
+    program = f"from {errors} import run_door\ndef main(argv):\n    raise {error}\nrun_door(main)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
@@ -27,8 +25,8 @@ def test_what_the_system_refuses_is_one_line(package, error, line):
 def test_sigterm_removes_what_is_half_written(tmp_path):
     program = (
         "import pathlib, time\n"
-        "from tokenizer_bridge.errors import run_door\n"
-        "from tokenizer_bridge.files import atomic_file\n"
+        "from tokenizer_bridge.token_dataset.errors import run_door\n"
+        "from tokenizer_bridge.token_dataset.files import atomic_file\n"
         "def main(argv):\n"
         f"    with atomic_file(pathlib.Path({str(tmp_path / 'figures.json')!r})) as partial:\n"
         "        partial.write_text('half')\n"
@@ -46,9 +44,9 @@ def test_sigterm_removes_what_is_half_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("package", ["sedd_jax", "tokenizer_bridge"])
-def test_errors_of_our_own_keep_their_traceback(package):
-    program = f"from {package}.errors import run_door\nrun_door(lambda argv: [][0])"
+@pytest.mark.parametrize("errors", ["sedd_jax.errors", "tokenizer_bridge.token_dataset.errors"])
+def test_errors_of_our_own_keep_their_traceback(errors):
+    program = f"from {errors} import run_door\nrun_door(lambda argv: [][0])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1 and "IndexError" in done.stderr
 

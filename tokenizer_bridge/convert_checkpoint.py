@@ -7,7 +7,7 @@ Without --trust the file is read with PyTorch's weights-only reader, which runs 
 
 from absl import flags
 
-from tokenizer_bridge.errors import run_door
+from tokenizer_bridge.token_dataset.errors import run_door
 from tokenizer_bridge.wavtokenizer.checkpoints import convert_checkpoint
 
 _INPUT = flags.DEFINE_string("input", None, "Checkpoint (.ckpt) to read.", required=True)

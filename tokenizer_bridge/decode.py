@@ -25,14 +25,15 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tokenizer_bridge import audio
+from tokenizer_bridge.audio.read import READABLE
+from tokenizer_bridge.audio.windows import Windowing
+from tokenizer_bridge.audio.write import read_comment, write_audio
 from tokenizer_bridge.decoding import decode_pieces
-from tokenizer_bridge.errors import UserError, run_door
-from tokenizer_bridge.files import safe_file_stems
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.records import TokenDataset, check_tokens
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.files import safe_file_stems
+from tokenizer_bridge.token_dataset.records import TokenDataset, check_tokens
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo, load_codec
-from tokenizer_bridge.windows import Windowing
 
 _INPUT = flags.DEFINE_string("input", None, "Token dataset, or .npy of codes.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the audio files.", required=True)
@@ -72,7 +73,7 @@ def main(argv: list[str]) -> None:
     if not _OVERWRITE.value:
         for path, (_, codes) in zip(paths, pieces, strict=True):
             stamp = stamp_of(codes, info, windowing)
-            if path.exists() and audio.read_comment(path) != stamp:
+            if path.exists() and read_comment(path) != stamp:
                 raise UserError(
                     f"{path} exists and was not decoded from {source} with this codec and these "
                     "windows: choose another --output, or replace it with --overwrite"
@@ -88,7 +89,7 @@ def main(argv: list[str]) -> None:
         decoded = decode_pieces(codec, todo, windowing, _BATCH_SIZE.value)
         for (path, stamp), audio_T in decoded:
             num_clipped += bool(np.abs(audio_T).max() > 1)
-            audio.write(path, audio_T, info.sample_rate, comment=stamp)
+            write_audio(path, audio_T, info.sample_rate, comment=stamp)
             seconds += len(audio_T) / info.sample_rate
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f}x real time")
             bar.update()
@@ -144,7 +145,7 @@ def stamp_of(codes: np.ndarray, info: CodecInfo, windowing: Windowing) -> str:
 def strip_audio_suffix(name: str) -> str:
     """A track's id without the suffix of the file that it was encoded from."""
     stem, _, suffix = name.rpartition(".")
-    return stem if suffix.lower() in audio.READABLE else name
+    return stem if suffix.lower() in READABLE else name
 
 
 if __name__ == "__main__":

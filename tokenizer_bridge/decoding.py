@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 
+from tokenizer_bridge.audio.windows import Windowing, batches_of_equal_length, join_audio
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
-from tokenizer_bridge.windows import Windowing, batches_of_equal_length, join_audio
 
 K = TypeVar("K")
 

@@ -5,7 +5,7 @@ import os
 import torch
 from torch import nn
 
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
 def available_cores() -> int:

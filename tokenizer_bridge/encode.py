@@ -30,20 +30,20 @@ from tqdm import tqdm
 from tokenizer_bridge import source_flags
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.cleaning.activity import Activity
-from tokenizer_bridge.encode_job import (
+from tokenizer_bridge.encoding.job import (
     FAILURES_FILE,
     EncodeJob,
     assemble,
-    begin,
     encode_shard,
     num_left,
+    prepare_output,
     read_failures,
 )
-from tokenizer_bridge.encode_workers import CodecChoice, run_workers
-from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.encoding.workers import CodecChoice, run_workers
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.records import TokenDataset
-from tokenizer_bridge.splits import SPLITS
+from tokenizer_bridge.sources.splits import SPLITS
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.records import TokenDataset
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 flags.adopt_module_key_flags(source_flags)
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> None:
         source_options=source_flags.given_options(),
         cleaning=cleaning_asked_for(),
     )
-    if (dataset := begin(job)) is not None:
+    if (dataset := prepare_output(job)) is not None:
         print(f"whole already, nothing to do: {describe(job, dataset)}")
         return
 
@@ -156,7 +156,7 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
     if missing := [split for split in SPLITS if split not in lengths]:
         text += (
             f"\nno {' and no '.join(missing)} split: too few artists or tracks to set one apart "
-            "(tokenizer_bridge/splits.py)"
+            "(tokenizer_bridge/sources/splits.py)"
         )
     if job.cleaning is not None:
         records = (record for split in dataset.splits for record in dataset.records(split))

@@ -14,13 +14,13 @@ import torch
 from absl import flags
 from tqdm import tqdm
 
-from tokenizer_bridge import codec_metrics as metrics
 from tokenizer_bridge import source_flags
-from tokenizer_bridge.errors import UserError, run_door
-from tokenizer_bridge.files import write_json_atomically
+from tokenizer_bridge.codec_training import metrics
+from tokenizer_bridge.codec_training.corpus import load_int16
 from tokenizer_bridge.sources import Track
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.wavtokenizer import registry
-from tokenizer_bridge.wavtokenizer.corpus import load_int16
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 FLAGS = flags.FLAGS

@@ -15,12 +15,12 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from tokenizer_bridge.errors import run_door
-from tokenizer_bridge.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.inspection.page import as_page
 from tokenizer_bridge.inspection.summary import summarise
 from tokenizer_bridge.inspection.text import as_text
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.errors import run_door
+from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 _OUTPUT = flags.DEFINE_string("output", None, "Directory for inspect.html and inspect.json.")
 

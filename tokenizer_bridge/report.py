@@ -26,10 +26,8 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge.cleaning import check_target
-from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding, parts_of
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights, require_weights
-from tokenizer_bridge.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.reporting.arguments import parse_paths, parse_per_name, parse_references
 from tokenizer_bridge.reporting.compare import EmbedOptions
@@ -39,6 +37,8 @@ from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.run import Plan, make_report
 from tokenizer_bridge.reporting.table import measurement_table, paper_table, text, title
 from tokenizer_bridge.reporting.verdict import verdict
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 _GENERATED = flags.DEFINE_string("generated", None, "Folder of generated audio.", required=True)

@@ -6,8 +6,8 @@ from typing import Any
 from absl import flags
 
 from tokenizer_bridge import sources
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources import Track, mtg_jamendo
+from tokenizer_bridge.token_dataset.errors import UserError
 
 _SOURCE = flags.DEFINE_enum("source", "folder", sources.SOURCES, "What --input is.")
 _INPUT = flags.DEFINE_string("input", None, "Folder of audio files.", required=True)

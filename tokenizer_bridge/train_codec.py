@@ -18,12 +18,12 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge import source_flags
-from tokenizer_bridge.errors import UserError, run_door
-from tokenizer_bridge.files import atomic_file, write_json_atomically
+from tokenizer_bridge.codec_training.corpus import hold_out, load_int16
+from tokenizer_bridge.codec_training.training import CodecTrainer, CodecTrainingConfig, export
 from tokenizer_bridge.memory import keep_freed_memory
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
-from tokenizer_bridge.wavtokenizer.corpus import hold_out, load_int16
-from tokenizer_bridge.wavtokenizer.training import CodecTrainer, CodecTrainingConfig, export
 
 FLAGS = flags.FLAGS
 DEMO_CONFIG = Path(__file__).parent / "assets" / "demo_codec" / "config.yaml"

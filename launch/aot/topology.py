@@ -18,7 +18,7 @@ from sedd_jax.errors import UserError, one_line
 
 # h100.txtpb: XLA's own description of an H100 SXM (openxla/xla, Apache-2.0).
 LAUNCH = Path(__file__).parents[1]
-GPU_TARGETS = LAUNCH / "gpu_targets"
+GPU_TARGETS = Path(__file__).parent / "gpu_targets"
 # Without these libtpu asks a metadata server where it is, complains that it is nowhere, and lets
 # one process in at a time.
 NO_TPU_HERE = {

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from launch.sweeping.report import REAL, Row
-from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 SEED_KEYS = ("seed",)  # averaged over: no axis of interest
 Axes = dict[str, list[Any]]  # key → its values, as they are drawn

@@ -11,7 +11,7 @@ from typing import Any
 from launch.sweeping.jobs import last_line
 from launch.sweeping.runs import Door, SweepRun, swept_keys
 from sedd_jax.config import flatten
-from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 REAL = "real tracks"
 PICKS = ("last", "min", "max")

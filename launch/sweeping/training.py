@@ -11,12 +11,12 @@ from ml_collections import ConfigDict
 
 from launch.sweeping.runs import Progress, SweepRun
 from sedd_jax import config as config_lib
-from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.data import fingerprint, plan_windows
 from sedd_jax.errors import UserError
-from sedd_jax.metrics import METRICS_FILE, read_lines
-from sedd_jax.run import checkpoint_dir
-from tokenizer_bridge.records import TokenDataset
+from sedd_jax.model import checkpoint_dir
+from sedd_jax.monitoring.metrics import METRICS_FILE, read_lines
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN_SPLIT = "train"
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
-from sedd_jax.mesh import activation_spec
+from sedd_jax.parallel.mesh import activation_spec
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "loop")
 LANES = 128  # of a TPU's vector unit: splash attention takes lengths that are a multiple

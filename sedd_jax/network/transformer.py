@@ -18,11 +18,11 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
-from sedd_jax.mesh import lay_out, reshard, weight_layout
 from sedd_jax.network.attention import attention
 from sedd_jax.network.dropout import dropout, keep_masks
 from sedd_jax.network.linear import Linear, uniform
 from sedd_jax.network.rotary import rotary_tables, rotate
+from sedd_jax.parallel.mesh import lay_out, reshard, weight_layout
 
 MLP_RATIO = 4
 LAYER_NORM_EPS = 1e-5

@@ -14,11 +14,11 @@ from launch.aot import compiled, cost, search, show, topology
 from launch.aot.collectives import collectives
 from launch.aot.hlo import parse
 from launch.aot.roofline import analyse
-from sedd_jax import mesh as mesh_lib
 from sedd_jax.errors import UserError
-from sedd_jax.metrics import train_flops_per_token
-from sedd_jax.run import build
-from sedd_jax.step import compile_train_step, jit_train_step
+from sedd_jax.model import build
+from sedd_jax.monitoring.metrics import train_flops_per_token
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.training.step import compile_train_step, jit_train_step
 from tests.sedd_jax.toy import run
 
 CODES = 64

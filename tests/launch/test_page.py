@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from launch.pictures import pick
-from tokenizer_bridge.records import Record, TokenDatasetWriter
+from launch.listening.pictures import pick
+from tokenizer_bridge.token_dataset.records import Record, TokenDatasetWriter
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 

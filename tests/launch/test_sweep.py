@@ -13,10 +13,10 @@ from configs.sweeps import sampler_steps
 from launch.sweeping.runs import SweepFile, plan, read_sweep
 from launch.sweeping.sampling import MIN_CLIP_S, MIN_SAMPLES, Sampling
 from launch.sweeping.training import Training
-from sedd_jax.checkpoint import Checkpoints, Meta
+from sedd_jax.checkpoints.manager import Checkpoints, Meta
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
-from sedd_jax.run import checkpoint_dir
+from sedd_jax.model import checkpoint_dir
 from sedd_jax.state import init_state
 from tests.programs import wait_until
 from tests.sedd_jax.toy import (
@@ -31,8 +31,8 @@ from tests.sedd_jax.toy import (
 from tests.sedd_jax.toy_run import make_run, write_run
 from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.fad.musicnn import Musicnn
-from tokenizer_bridge.files import write_json_atomically
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 SWEEP_FILE = """
 from configs.sweeps.grid import product, zip_

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from launch.soak_lives import free_port
-from sedd_jax.distributed import LOST
+from launch.soaking.lives import free_port
+from sedd_jax.parallel.distributed import LOST
 from tests.programs import Program, wait_until
 from tests.sedd_jax.toy import environment
 

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from absl import flags
 
-from sedd_jax import distributed
-from sedd_jax.agreement import Agreement, any_process, from_first, is_first
-from sedd_jax.distributed import joined
 from sedd_jax.errors import UserError, run_door
+from sedd_jax.parallel import distributed
+from sedd_jax.parallel.consensus import Agreement, any_process, from_first, is_first
+from sedd_jax.parallel.distributed import joined
 
 TASK = flags.DEFINE_string("task", None, "Which of the functions below to run.", required=True)
 ARGUMENT = flags.DEFINE_string("argument", None, "What the task needs to know.")
@@ -63,8 +63,9 @@ def ready() -> None:
 
 def read_epoch() -> None:
     """This host's rows of every batch of an epoch; writes the windows' first tokens."""
-    from sedd_jax import data, mesh
-    from tokenizer_bridge.records import TokenDataset
+    from sedd_jax import data
+    from sedd_jax.parallel import mesh
+    from tokenizer_bridge.token_dataset.records import TokenDataset
 
     dataset = TokenDataset(Path(ARGUMENT.value) / "tokens")
     sharding = mesh.batch_sharding(mesh.make_mesh({"data": -1, "fsdp": 1, "tensor": 1}))

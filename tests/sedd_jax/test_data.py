@@ -6,7 +6,7 @@ import pytest
 from sedd_jax import data as data_lib
 from sedd_jax.errors import UserError
 from tests.sedd_jax.toy import write_dataset
-from tokenizer_bridge.records import Record, TokenDataset, TokenDatasetWriter
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 LENGTH = 16
 TRACKS = [40, 100, 7, 33, 16, 64, 15]  # 2 + 6 + 0 + 2 + 1 + 4 + 0 windows

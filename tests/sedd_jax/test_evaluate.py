@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from sedd_jax import baselines
+from sedd_jax.likelihood import baselines
 from tests.sedd_jax.toy import CODEC, NUM_CODES, error_line, run, write_dataset
 from tests.sedd_jax.toy_run import write_run
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
 def evaluate(workdir, *flags: str):

@@ -1,6 +1,6 @@
 import pytest
 
-from launch.soak_lives import free_port
+from launch.soaking.lives import free_port
 from tests.sedd_jax import gang
 
 

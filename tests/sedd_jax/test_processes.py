@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from sedd_jax.checkpoint import Checkpoints
-from sedd_jax.run import checkpoint_dir
+from sedd_jax.checkpoints.manager import Checkpoints
+from sedd_jax.model import checkpoint_dir
 from tests.sedd_jax import gang
 from tests.sedd_jax.toy import FAST_COMPILE, metrics, train_command, write_dataset
 from tests.sedd_jax.toy_run import write_run
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 EVERY_STEP = {"training__log_every": 1, "model__dropout": 0.1}
 

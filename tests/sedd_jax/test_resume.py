@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from sedd_jax.checkpoint import Checkpoints
-from sedd_jax.metrics import read_lines
-from sedd_jax.run import build, checkpoint_dir
+from sedd_jax.checkpoints.manager import Checkpoints
+from sedd_jax.model import build, checkpoint_dir
+from sedd_jax.monitoring.metrics import read_lines
 from tests.programs import wait_until
 from tests.sedd_jax.toy import (
     CODEC,

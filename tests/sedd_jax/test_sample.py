@@ -9,7 +9,7 @@ import pytest
 from tests.programs import wait_until
 from tests.sedd_jax.toy import error_line, run, start, write_dataset
 from tests.sedd_jax.toy_run import write_run
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax import agreement, likelihood, saving, validation
-from sedd_jax import generate as generate_lib
-from sedd_jax.agreement import compile_for_all
-from sedd_jax.checkpoint_meta import Meta
+from sedd_jax.checkpoints import save_retries
+from sedd_jax.checkpoints.meta import Meta
 from sedd_jax.errors import RestartNeeded, UserError, explain
-from sedd_jax.generate import Sampling, generate
+from sedd_jax.likelihood import elbo
+from sedd_jax.parallel import consensus
+from sedd_jax.parallel.consensus import compile_for_all
+from sedd_jax.sampling import generate as generate_lib
+from sedd_jax.sampling.generate import Sampling, generate
+from sedd_jax.training import validation
 from tests.sedd_jax import gang
-from tests.sedd_jax.test_saving import Disk
+from tests.sedd_jax.checkpoints.test_save_retries import Disk
 from tests.sedd_jax.toy import FAST_COMPILE, train_command, write_dataset
 from tests.sedd_jax.toy_run import make_run
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def tokens(tmp_path_factory):
 def two(monkeypatch):
     """As if there were another process, which is always there already."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(agreement, "wait_for_all", lambda: None)
+    monkeypatch.setattr(consensus, "wait_for_all", lambda: None)
 
 
 def test_a_program_compiled_for_all_compiles_no_more_when_it_runs(two, caplog):
@@ -53,16 +56,16 @@ def test_the_bound_and_samples_wait_for_all_to_have_compiled(tokens, monkeypatch
         raise Compiling(program)
 
     run, params = make_run()
-    for module in (generate_lib, likelihood):
+    for module in (generate_lib, elbo):
         monkeypatch.setattr(module, "compile_for_all", compile_for_all)
     sampling = Sampling(sampler="euler", steps=4, seed=0, length=16)
     with pytest.raises(Compiling) as caught:
         next(generate(run, params, sampling, np.arange(4), batch_size=2))
     assert caught.value.args[0] is generate_lib.make_programs(run, "euler", 4, 16).advance
-    windows = likelihood.cut_windows(TokenDataset(tokens), "validation", 16)
+    windows = elbo.cut_windows(TokenDataset(tokens), "validation", 16)
     with pytest.raises(Compiling) as caught:
-        likelihood.split_bound(run, params, windows, num_levels=2, batch_size=2)
-    assert caught.value.args[0] is likelihood._make_measure(run, 2)
+        elbo.split_bound(run, params, windows, num_levels=2, batch_size=2)
+    assert caught.value.args[0] is elbo._make_measure(run, 2)
 
 
 def test_no_process_validates_where_one_cannot(tokens, monkeypatch, caplog):
@@ -75,8 +78,8 @@ def test_no_process_validates_where_one_cannot(tokens, monkeypatch, caplog):
 
 
 def test_a_save_that_cannot_start_ends_several_processes_as_one_to_start_again(two, monkeypatch):
-    monkeypatch.setattr(saving, "any_process", lambda flag: flag)
-    saver = saving.Saver(Disk("no"), retries=3, retry_wait=0.0)
+    monkeypatch.setattr(save_retries, "any_process", lambda flag: flag)
+    saver = save_retries.Saver(Disk("no"), retries=3, retry_wait=0.0)
     with pytest.raises(RestartNeeded, match="No space left") as caught:
         saver.save(None, Meta(1, {}, {}, "toy"))
     assert explain(caught.value) == (75, "No space left")

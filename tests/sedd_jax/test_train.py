@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sedd_jax import train as train_lib
-from sedd_jax.checkpoint import Checkpoints
+from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.errors import UserError
-from sedd_jax.run import checkpoint_dir, load_run
+from sedd_jax.model import checkpoint_dir, load_run
 from tests.programs import wait_until
 from tests.sedd_jax.toy import (
     CODEC,
@@ -21,7 +21,7 @@ from tests.sedd_jax.toy import (
     train_command,
     write_dataset,
 )
-from tokenizer_bridge import errors as records_errors
+from tokenizer_bridge.token_dataset import errors as records_errors
 
 # ---- what the door refuses before anything is compiled
 

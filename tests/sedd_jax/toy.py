@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import music_small
 from tests.programs import ROOT, Program
-from tokenizer_bridge.records import Record, TokenDatasetWriter
+from tokenizer_bridge.token_dataset.records import Record, TokenDatasetWriter
 
 NUM_CODES = 32
 CODEC = {

@@ -70,7 +70,7 @@ class DoorRunner:
     def __init__(self, folder: Path):
         self._folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        modules = ["tokenizer_bridge.encode_workers", "tokenizer_bridge.decoding"]
+        modules = ["tokenizer_bridge.encoding.workers", "tokenizer_bridge.decoding"]
         self._context.set_forkserver_preload(modules)
 
     def start(self, module: str, *arguments: str, max_file_bytes: int | None = None):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from tokenizer_bridge.audio.windows import Windowing, join_audio
 from tokenizer_bridge.decoding import decode_batch, decode_pieces
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.files import safe_file_stems
-from tokenizer_bridge.records import Record, TokenDataset, TokenDatasetWriter
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import safe_file_stems
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 from tokenizer_bridge.wavtokenizer.registry import load_codec
-from tokenizer_bridge.windows import Windowing, join_audio
 
 HOP = 8  # of the toy codec
 DECODE = "tokenizer_bridge.decode"

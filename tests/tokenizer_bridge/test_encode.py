@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from tests.tokenizer_bridge.toy_songs import ENCODE, assert_one_line_error, contents, flags, music
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
 def test_the_door(songs, codec_dir, tmp_path, run_door):

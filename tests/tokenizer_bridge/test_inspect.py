@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from tokenizer_bridge.records import Record, TokenDatasetWriter
+from tokenizer_bridge.token_dataset.records import Record, TokenDatasetWriter
 
 INSPECT = "tokenizer_bridge.inspect"
 CODEC = {

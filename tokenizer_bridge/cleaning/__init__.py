@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokenizer_bridge.cleaning.activity import Activity
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
 def check_target(flag: str, lufs: float | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenizer_bridge.cleaning.levels import FLOOR_DB, Levels
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 
 FADE_S = 0.01  # of joins; far shorter than the padding, in which they lie
 

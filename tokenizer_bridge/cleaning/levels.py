@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenizer_bridge.audio import SILENCE_PEAK
+from tokenizer_bridge.audio.read import SILENCE_PEAK
 
 FRAME_S = 0.02
 FLOOR_DB = float(20 * np.log10(SILENCE_PEAK))  # −80: what is below is nothing but dither

@@ -11,7 +11,7 @@ import numpy as np
 import pyloudnorm
 import scipy.signal
 
-from tokenizer_bridge.audio import SILENCE_PEAK, AudioError
+from tokenizer_bridge.audio.read import SILENCE_PEAK, AudioError
 
 BLOCK_S = 0.4  # of the measurement; anything shorter has no loudness
 PEAK_CEILING = 1.0  # full scale

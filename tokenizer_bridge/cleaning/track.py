@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenizer_bridge.audio import MIN_DURATION_S, AudioError
+from tokenizer_bridge.audio.read import MIN_DURATION_S, AudioError
 from tokenizer_bridge.cleaning import Cleaning, noise
 from tokenizer_bridge.cleaning.activity import Activity, active_stretches, keep, kept_samples
 from tokenizer_bridge.cleaning.levels import measure_levels

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 _DIGEST_BYTES = 32  # SHA-256 of what follows it in an entry
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenizer_bridge.audio import LENGTH_TOLERANCE_S, AudioError, length_s, read_excerpt, resample
+from tokenizer_bridge.audio.read import LENGTH_TOLERANCE_S, AudioError, length_s, read_excerpt
+from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.cleaning.loudness import Level, normalise_loudness
 from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.sources import Track

@@ -26,16 +26,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenizer_bridge.audio import RESAMPLER, AudioError
+from tokenizer_bridge.audio.read import AudioError
+from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.decoding import decode_batch
-from tokenizer_bridge.encoding import encode_batch
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.encoding.tracks import encode_batch
 from tokenizer_bridge.fad.cache import entry_key
 from tokenizer_bridge.fad.clips import Clip, read_clip
 from tokenizer_bridge.fad.embed import EmbeddingSet, embed_audio
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import ControlSets
-from tokenizer_bridge.files import atomic_file, known_sha256
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import atomic_file, known_sha256
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import safetensors.numpy
 from absl import flags
 
-from tokenizer_bridge.errors import UserError, run_door
 from tokenizer_bridge.fad.musicnn_tensorflow import converted
-from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 _INPUT = flags.DEFINE_string(
     "input", None, "Prefix of the checkpoint: PREFIX.index is a file.", required=True

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tokenizer_bridge.audio import RESAMPLER, AudioError
+from tokenizer_bridge.audio.read import AudioError
+from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.cleaning.loudness import Level
 from tokenizer_bridge.devices import available_cores
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.cache import VectorCache, entry_key
 from tokenizer_bridge.fad.clips import Clip, Failure, prepare, read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
-from tokenizer_bridge.files import known_sha256
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import known_sha256
 
 _VERSION = 3  # of all that makes vectors of audio here: a new one leaves older entries unused
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from tokenizer_bridge.devices import move_to
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.cnn14 import Cnn14At16k, Cnn14At32k
 from tokenizer_bridge.fad.musicnn import Musicnn
 from tokenizer_bridge.fad.vggish import Vggish, VggishPca
 from tokenizer_bridge.fad.weights import load_into, load_weights
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
 @dataclass(frozen=True)

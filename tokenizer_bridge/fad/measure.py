@@ -49,7 +49,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
 from tokenizer_bridge.fad.extrapolation import CONFIDENCE, fad_infinity
@@ -57,6 +56,7 @@ from tokenizer_bridge.fad.frechet import fit_gaussian, frechet_distance
 from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance, within_bound
 from tokenizer_bridge.fad.paper_compat import flattened_distance
 from tokenizer_bridge.fad.units import alone, by_artist, effective_files, equal_units, files_of
+from tokenizer_bridge.token_dataset.errors import UserError
 
 # An interval is the spread of random halves of a set. With 16 files in a set it still covered
 # the truth in 98 of 100 trials (8 dimensions); below, a half has too few files to say much.
@@ -118,7 +118,7 @@ def measure(
     """
     warnings: list[str] = []
     sides = (("generated", generated), (reference_name, reference))
-    named = [_Named(name, vectors, settings.seed) for name, vectors in sides]
+    named = [MeasuredSet(name, vectors, settings.seed) for name, vectors in sides]
     _check(*named)
     _warn_of_few(*named, warnings)
     comparison = _compare(*named, _kernel_reference(named[1], settings.seed), settings.seed)
@@ -138,7 +138,7 @@ def measure(
     }
 
 
-class _Named:
+class MeasuredSet:
     """A set, what messages call it, and its vectors in float64: by file, and as they are drawn."""
 
     def __init__(self, name: str, vectors: EmbeddingSet, seed: int):
@@ -173,15 +173,15 @@ class _Named:
         }
 
     @property
-    def told(self) -> str:
+    def size_text(self) -> str:
         """Its number of files, and what they are worth where that is less."""
-        told = f"{len(self.files)} files"
+        size = f"{len(self.files)} files"
         if self.num_effective == len(self.files):
-            return told
-        return f"{told} ({self.num_artists} known artists) that count as {self.num_effective}"
+            return size
+        return f"{size} ({self.num_artists} known artists) that count as {self.num_effective}"
 
 
-def _check(x: _Named, y: _Named) -> None:
+def _check(x: MeasuredSet, y: MeasuredSet) -> None:
     """Raise UserError, one line, for what makes two sets incomparable."""
     for one in (x, y):
         if len(one.files) < MIN_FILES:
@@ -209,15 +209,17 @@ def _identity(info: EmbeddingInfo) -> str:
     return f"{info.name}, {info.dim} dimensions, weights {info.weights_sha256[:12]}"
 
 
-def _files_per_dim(x: _Named, y: _Named) -> float:
+def _files_per_dim(x: MeasuredSet, y: MeasuredSet) -> float:
     return min(x.num_effective, y.num_effective) / x.info.dim
 
 
-def _warn_of_few(x: _Named, y: _Named, warnings: list[str], are_controls: bool = False) -> None:
+def _warn_of_few(
+    x: MeasuredSet, y: MeasuredSet, warnings: list[str], are_controls: bool = False
+) -> None:
     """Say what too few files do; for controls without advice, as they have what there is."""
     for one in (x, y):
         if one.num_effective < FEW_FILES:
-            warnings.append(f"{one.name}: {one.told}; below {FEW_FILES} intervals are wide")
+            warnings.append(f"{one.name}: {one.size_text}; below {FEW_FILES} intervals are wide")
         if one.has_few_artists:
             warnings.append(
                 f"{one.name}: too few artists to draw ({one.num_artists} known, of which unequal "
@@ -234,7 +236,7 @@ def _warn_of_few(x: _Named, y: _Named, warnings: list[str], are_controls: bool =
         return
     smaller = min(x, y, key=lambda one: one.num_effective)
     few = (
-        f"{x.name} against {y.name}: {smaller.told} for the {x.info.dim} dimensions of "
+        f"{x.name} against {y.name}: {smaller.size_text} for the {x.info.dim} dimensions of "
         f"{x.info.name}"
     )
     if ratio < MIN_FILES_PER_DIM:
@@ -248,14 +250,14 @@ def _warn_of_few(x: _Named, y: _Named, warnings: list[str], are_controls: bool =
     warnings.append(f"{few}: {effect}" if are_controls else f"{few}: {effect}; {advice}")
 
 
-def _kernel_reference(reference: _Named, seed: int) -> KernelReference:
+def _kernel_reference(reference: MeasuredSet, seed: int) -> KernelReference:
     try:
         return KernelReference(reference.kernel_units, seed)
     except ValueError as error:
         raise UserError(f"{reference.name}: {error}") from error
 
 
-def _compare(x: _Named, y: _Named, kernel_reference: KernelReference, seed: int) -> dict:
+def _compare(x: MeasuredSet, y: MeasuredSet, kernel_reference: KernelReference, seed: int) -> dict:
     """All distances between two sets, and their sizes."""
     enough = _files_per_dim(x, y) >= MIN_FILES_PER_DIM
     extrapolated = fad_infinity(x.units, y.units, seed) if enough else None
@@ -270,7 +272,7 @@ def _compare(x: _Named, y: _Named, kernel_reference: KernelReference, seed: int)
     }
 
 
-def _per_file(x: _Named, y: _Named) -> list[dict]:
+def _per_file(x: MeasuredSet, y: MeasuredSet) -> list[dict]:
     """The FAD of each file's windows to the whole reference, to find the odd ones out.
 
     A file with one window has covariance 0: |x − μ|² + tr Σ. All values hold what one file lacks of
@@ -291,13 +293,13 @@ def compare_controls(
     Raises UserError as `measure` does.
     """
     warnings = [f"{reference_name}: {line}" for line in controls.warnings]
-    half = _Named(f"half of {reference_name}", controls.other_half, seed)
-    sets = {name: _Named(name, vectors, seed) for name, vectors in controls.by_name.items()}
+    half = MeasuredSet(f"half of {reference_name}", controls.other_half, seed)
+    sets = {name: MeasuredSet(name, vectors, seed) for name, vectors in controls.by_name.items()}
     for one in sets.values():
         _check(one, half)
     if sets:
         first = next(iter(controls.by_name.values()))  # they are all of the same files
-        made = _Named(f"controls of {reference_name}", first, seed)
+        made = MeasuredSet(f"controls of {reference_name}", first, seed)
         _warn_of_few(made, half, warnings, are_controls=True)
     kernel_reference = _kernel_reference(half, seed)
     compared = {name: _compare(one, half, kernel_reference, seed) for name, one in sets.items()}

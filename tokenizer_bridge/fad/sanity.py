@@ -22,8 +22,7 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge import sources
-from tokenizer_bridge.audio import RESAMPLER
-from tokenizer_bridge.errors import UserError, run_door
+from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.fad.clips import Clip, plan_clips, read_clip
 from tokenizer_bridge.fad.controls import embed_controls, make_audio, split_halves
 from tokenizer_bridge.fad.damage import FAMILIES
@@ -32,8 +31,9 @@ from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embeddin
 from tokenizer_bridge.fad.measure import MIN_FILES, ControlSets, Settings, compare_controls
 from tokenizer_bridge.fad.ordering import MEASURES, orderings
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights
-from tokenizer_bridge.files import make_writable, write_json_atomically
 from tokenizer_bridge.memory import keep_freed_memory
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 FLAGS = flags.FLAGS

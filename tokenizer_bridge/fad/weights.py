@@ -14,8 +14,8 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.files import file_sha256
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import file_sha256
 
 ASSETS = Path(__file__).parent.parent / "assets"
 OWN = "own:"  # before a path: weights of the user's own, whatever their SHA-256

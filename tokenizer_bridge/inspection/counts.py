@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenizer_bridge.records import Record
+from tokenizer_bridge.token_dataset.records import Record
 
 MAX_PAIR_CODES = 2**13  # a table of pairs has 256 MiB there
 CATEGORY_SEPARATOR = "---"  # "genre---rock"

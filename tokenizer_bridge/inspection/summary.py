@@ -26,12 +26,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.inspection import entropy
 from tokenizer_bridge.inspection.concerns import concerns
 from tokenizer_bridge.inspection.counts import CodeCounts, TrackCounts
 from tokenizer_bridge.inspection.stretches import NGRAM, StretchFinder
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN = "train"
 LONG_RUN_S = 0.5  # a code held so long is silence, or a fault

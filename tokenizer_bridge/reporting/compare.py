@@ -9,17 +9,17 @@ from pathlib import Path
 
 from tokenizer_bridge import sources
 from tokenizer_bridge.cleaning.loudness import Level
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.clips import Clip, Failure, plan_clips
 from tokenizer_bridge.fad.controls import Halves, split_halves
 from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import MIN_FILES
-from tokenizer_bridge.files import as_text
-from tokenizer_bridge.records import DATASET_FILE
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.sources import Track
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import as_text
+from tokenizer_bridge.token_dataset.records import DATASET_FILE
 
 
 @dataclass(frozen=True)

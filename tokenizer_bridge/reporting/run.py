@@ -6,21 +6,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizer_bridge.audio import RESAMPLER
+from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.fad.controls import ControlAudio, Halves, embed_controls, make_audio
 from tokenizer_bridge.fad.embed import EmbeddingSet, check_length
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import ControlSets, Settings, measure
-from tokenizer_bridge.files import as_text
 from tokenizer_bridge.reporting import compare
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Side, Unusable
+from tokenizer_bridge.reporting.examples import select_examples
 from tokenizer_bridge.reporting.levels import Levels
 from tokenizer_bridge.reporting.page import Shown
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.published import PUBLISHED
-from tokenizer_bridge.reporting.show import show
 from tokenizer_bridge.reporting.table import title, windows
+from tokenizer_bridge.token_dataset.files import as_text
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
@@ -96,7 +96,9 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
             measurement = _measure(plan, reference, comparison, generated, real, controls)
             measurements.append(measurement)
             by_name = controls.by_name if controls else {}
-            shown.append(show(measurement, comparison.generated.clips, generated, real, by_name))
+            shown.append(
+                select_examples(measurement, comparison.generated.clips, generated, real, by_name)
+            )
     told = levels.warnings(comparisons, plan.options.loudness)
     return _report(plan, comparisons, measurements, told, unusable), shown
 

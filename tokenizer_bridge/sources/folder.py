@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tokenizer_bridge.audio import READABLE, UNREADABLE
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.files import as_text
+from tokenizer_bridge.audio.read import READABLE, UNREADABLE
 from tokenizer_bridge.sources import tagging
 from tokenizer_bridge.sources.track import Track
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import as_text
 
 
 def tracks(

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.sources.splits import SPLITS
 from tokenizer_bridge.sources.track import Track
-from tokenizer_bridge.splits import SPLITS
+from tokenizer_bridge.token_dataset.errors import UserError
 
 BITRATES = ("auto", "full", "low")
 HEADER = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.files import as_text
 from tokenizer_bridge.sources.track import Track
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import as_text
 
 _SINGLE, _MULTI = _PARTS = ("Nlakh-single", "Nlakh-multi")
 _SPLITS = {"train": "train", "valid": "validation"}  # official name -> ours

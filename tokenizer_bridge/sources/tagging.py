@@ -9,8 +9,8 @@ from pathlib import Path
 import mutagen
 from mutagen.id3 import ID3
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources.track import Track
+from tokenizer_bridge.token_dataset.errors import UserError
 
 CSV_HEADER = ["path", "artist", "tags"]
 # What files call it -> category of the tag.

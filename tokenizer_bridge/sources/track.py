@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 
 from tokenizer_bridge.devices import move_to
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer, WavTokenizerConfig
 
 CODEC_PREFIXES = ("feature_extractor.", "backbone.", "head.")

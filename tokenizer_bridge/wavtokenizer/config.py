@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 
 MAX_CODEBOOK_SIZE = 2**16  # token datasets hold uint16
 SAMPLE_RATE = 24_000  # Hz; every published WavTokenizer works at this rate

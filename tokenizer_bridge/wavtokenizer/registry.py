@@ -9,7 +9,7 @@ from pathlib import Path
 import huggingface_hub
 import torch
 
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.wavtokenizer.checkpoints import load_codec_files
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.mesh import AXES, make_mesh
 from sedd_jax.network.attention import attention, best_implementation
+from sedd_jax.parallel.mesh import AXES, make_mesh
 
 B, L, H, K = 2, 24, 3, 8
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.network.torch_weights import to_params
 from sedd_jax.network.transformer import REMAT, NetworkConfig, init_params, log_score
+from sedd_jax.weights.torch_weights import to_params
 from tests.sedd_jax.network.small import (
     CONFIG,
     inputs,

@@ -5,7 +5,7 @@ import pytest
 
 from tokenizer_bridge.cleaning.activity import Activity, active_stretches, keep, kept_samples
 from tokenizer_bridge.cleaning.levels import measure_levels
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 
 RATE = 24000
 SIGNS = np.random.default_rng(0).choice([-1.0, 1.0], 60 * RATE)

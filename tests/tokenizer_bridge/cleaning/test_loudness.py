@@ -5,7 +5,7 @@ import pyloudnorm
 import pytest
 
 from tests.tokenizer_bridge.toy_songs import music
-from tokenizer_bridge.audio import AudioError
+from tokenizer_bridge.audio.read import AudioError
 from tokenizer_bridge.cleaning.loudness import LoudnessMeter, loudness, normalise_loudness
 
 

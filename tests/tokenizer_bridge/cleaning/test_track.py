@@ -7,12 +7,12 @@ import pytest
 import soundfile
 
 from tests.tokenizer_bridge.toy_songs import ENCODE, assert_one_line_error, contents, flags, music
-from tokenizer_bridge.audio import AudioError
+from tokenizer_bridge.audio.read import AudioError
 from tokenizer_bridge.cleaning import Activity, Cleaning
 from tokenizer_bridge.cleaning.loudness import loudness
 from tokenizer_bridge.cleaning.track import CleanTrack
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.records import TokenDataset
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 RATE = 24000
 NOISE_DB = -66

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tokenizer_bridge.audio import AudioError, length_s, resample
+from tokenizer_bridge.audio.read import AudioError, length_s
+from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.fad.clips import Clip, plan_clips, prepare, read_clip, spread
 from tokenizer_bridge.sources import Track
 

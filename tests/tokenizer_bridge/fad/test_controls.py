@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from tokenizer_bridge import audio
-from tokenizer_bridge.encoding import encode_batch
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.audio.read import read_audio
+from tokenizer_bridge.audio.write import write_audio
+from tokenizer_bridge.encoding.tracks import encode_batch
 from tokenizer_bridge.fad.clips import Clip
 from tokenizer_bridge.fad.controls import embed_controls, make_audio, split_halves
 from tokenizer_bridge.fad.embed import embed_clips
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 RATE, CLIP_S = 24_000, 0.25
@@ -42,7 +43,7 @@ def clips(tmp_path_factory):
     made = []
     for i in range(8):
         samples = rng.standard_normal(RATE) * np.geomspace(1, 0.1, RATE) * 0.02 * (1 + i)
-        audio.write(folder / f"{i}.wav", samples, RATE)
+        write_audio(folder / f"{i}.wav", samples, RATE)
         made.append(Clip(folder / f"{i}.wav", f"{i}.wav", f"artist {i % 4}", 0.1, CLIP_S))
     return made
 
@@ -222,5 +223,5 @@ def test_controls_under_an_embedding(clips, toy, tmp_path):
 
 
 def _real(clip):
-    samples, rate = audio.read(clip.path)
+    samples, rate = read_audio(clip.path)
     return samples[0][round(clip.start_s * rate) :]

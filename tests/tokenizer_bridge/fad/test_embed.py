@@ -8,11 +8,11 @@ import soundfile
 import torch
 from torch import nn
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.clips import Clip, plan_clips
 from tokenizer_bridge.fad.embed import embed_audio, embed_clips
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.sources import Track
+from tokenizer_bridge.token_dataset.errors import UserError
 
 RATE = 8_000
 

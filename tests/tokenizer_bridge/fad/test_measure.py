@@ -6,13 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad import kernel
 from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
 from tokenizer_bridge.fad.frechet import fad
 from tokenizer_bridge.fad.measure import FEW_FILES, MIN_FILES, ControlSets, Settings, measure
 from tokenizer_bridge.fad.paper_compat import flattened_distance
+from tokenizer_bridge.token_dataset.errors import UserError
 
 INFO = EmbeddingInfo("musicnn", "ab" * 32, 4, 16000, 3.0, 3.0)
 SETTINGS = Settings(clip_s=10.0, clips_per_file=1, loudness="none", resampler="sinc", seed=3)

@@ -9,11 +9,11 @@ from absl import flags
 from absl.testing import flagsaver
 
 from tests.tokenizer_bridge.sources.layouts import ROWS, make_jamendo, write_tsv
-from tokenizer_bridge import audio
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.audio.write import write_audio
 from tokenizer_bridge.fad import sanity
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.fad.ordering import orderings
+from tokenizer_bridge.token_dataset.errors import UserError
 
 RATE = 24_000
 
@@ -40,7 +40,7 @@ def music(tmp_path_factory):
         spectrum = np.fft.rfft(rng.standard_normal(RATE))
         spectrum /= (1 + np.arange(len(spectrum)) / 100) ** rng.uniform(0.8, 1.2)
         samples = np.fft.irfft(spectrum)
-        audio.write(folder / f"{i}.wav", 0.5 * samples / np.abs(samples).max(), RATE)
+        write_audio(folder / f"{i}.wav", 0.5 * samples / np.abs(samples).max(), RATE)
     return folder
 
 
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_used_is_named(music, codec_dir, tmp_path, monkeyp
     folder.mkdir()
     for path in music.iterdir():
         (folder / path.name).symlink_to(path)
-    audio.write(folder / "short.wav", np.full(RATE // 2, 0.1), RATE)
+    write_audio(folder / "short.wav", np.full(RATE // 2, 0.1), RATE)
     given = {"reference": str(folder), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
     with pytest.raises(UserError, match=r"1 files cannot be used, the first is .*short.wav: too s"):
         run(monkeypatch, codec_dir, **given)

@@ -8,7 +8,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad import weights as weights_lib
 from tokenizer_bridge.fad.cnn14 import Cnn14At16k
 from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding, parts_of
@@ -20,6 +19,7 @@ from tokenizer_bridge.fad.weights import (
     parse_weights,
     require_weights,
 )
+from tokenizer_bridge.token_dataset.errors import UserError
 
 SHIPPED = weights_lib.ASSETS / "musicnn/model.safetensors"
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.inspection.summary import summarise
 from tokenizer_bridge.inspection.text import as_text
-from tokenizer_bridge.records import Record, TokenDataset, TokenDatasetWriter
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 CODEC = {
     "name": "toy", "weights_sha256": "0" * 64, "sample_rate": 1000, "hop_length": 100,

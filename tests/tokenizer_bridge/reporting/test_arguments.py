@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.fad.embeddings import untrained_embedding
 from tokenizer_bridge.reporting.arguments import (
     Reference,
@@ -11,6 +10,7 @@ from tokenizer_bridge.reporting.arguments import (
     parse_per_name,
     parse_references,
 )
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
 def test_a_references_source_is_detected_or_said(tmp_path):

@@ -1,6 +1,5 @@
 """From folders of music to a report, with a network small enough to know what it hears."""
 
-import contextlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,93 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.fad.clips import read_levelled
-from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
-from tokenizer_bridge.files import file_sha256
+from tests.tokenizer_bridge.reporting.toy_report import FILES, RATE, bands, write_music
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import EmbedOptions, reference_tracks
 from tokenizer_bridge.reporting.markdown import as_markdown
 from tokenizer_bridge.reporting.page import as_page
-from tokenizer_bridge.reporting.run import Plan, make_report
-from tokenizer_bridge.wavtokenizer.registry import load_codec
-
-RATE = 8_000
-FILES = 36  # halves of it have the least number of files that a distance needs
-
-
-class Bands(torch.nn.Module):
-    """Log energies of 3 bands in windows of 0.1 s: (B, T) → (B, W, 3)."""
-
-    min_samples = RATE // 10
-
-    def __init__(self):
-        super().__init__()
-        self.unused = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, audio_BxT: torch.Tensor) -> torch.Tensor:
-        windows_BxWxS = audio_BxT.unfold(1, self.min_samples, self.min_samples)
-        power = torch.fft.rfft(windows_BxWxS).abs().square()[..., 1:]
-        return torch.stack([band.sum(-1) for band in power.chunk(3, -1)], -1).add(1e-6).log()
-
-
-def bands(name: str = "bands", weights: str = "published") -> Embedding:
-    info = EmbeddingInfo(name, "ab" * 32, 3, RATE, 0.1, 0.1, weights)
-    return Embedding(info, Bands())
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import file_sha256
 
 
 def test_a_jamendo_without_its_tsv_is_told_by_the_flags_of_a_report(tmp_path):
     with pytest.raises(UserError, match="one with --metadata=mine=TSV, or put one there"):
         reference_tracks(Reference("mine", "mtg_jamendo", str(tmp_path)), 0, 0)
-
-
-def write_music(
-    folder, count: int, low_pass: int = 1, seed: int = 0, seconds: float = 1.2, gain=1.0
-):
-    """Coloured noise, of four artists."""
-    rng = np.random.default_rng(seed)
-    for i in range(count):
-        noise = rng.normal(0, rng.uniform(0.05, 0.2), round(seconds * RATE) + low_pass)
-        smooth = np.convolve(noise, np.full(low_pass, 1 / low_pass), "valid")
-        path = folder / f"artist{i % 4}" / f"{i:02d}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, gain * smooth, RATE, subtype="FLOAT")
-
-
-@pytest.fixture
-def make(tmp_path, codec_dir):
-    """Makes a report of tmp_path/new against tmp_path/real: `make(**changes of the plan)`."""
-    bars, of_files = [], []
-
-    @contextlib.contextmanager
-    def bar(title, total, unit):
-        steps = []
-        yield lambda: steps.append(1)
-        {"clip": bars, "file": of_files}[unit].append((title, total, len(steps)))
-
-    def run(embeddings=None, **changes):
-        plan = {
-            "generated": str(tmp_path / "new"),
-            "references": [Reference("real", "folder", str(tmp_path / "real"))],
-            "clip_s": {"real": 0.5},
-            "clips_per_file": {"generated": 1, "real": 2},
-            "num_tracks": {"real": 0},
-            "metadata": {},
-            "codec": load_codec("toy", codec_dir=codec_dir),
-            "options": EmbedOptions(tmp_path / "cache", 1, 8, None),
-            "seed": 0,
-            "skip_unusable": False,
-        }
-        bars.clear()
-        of_files.clear()
-        return make_report(Plan(**plan | changes), embeddings or [bands()], bar)
-
-    run.bars, run.bars_of_files = bars, of_files
-    write_music(tmp_path / "real", FILES)
-    write_music(tmp_path / "new", 20, low_pass=2, seed=1)
-    return run
 
 
 def test_a_whole_report(make, tmp_path):
@@ -163,7 +88,7 @@ def test_files_are_hashed_once_whatever_is_made_of_them(make, tmp_path, monkeypa
         hashed.append(path)
         return file_sha256(path)
 
-    monkeypatch.setattr("tokenizer_bridge.files.file_sha256", sha256)
+    monkeypatch.setattr("tokenizer_bridge.token_dataset.files.file_sha256", sha256)
     options = {"clips_per_file": {"generated": 2, "real": 2}}
     make([bands(), bands("again", "own")], **options)
     assert sorted(hashed) == sorted([*tmp_path.glob("new/*/*"), *tmp_path.glob("real/*/*")])
@@ -215,109 +140,6 @@ def test_two_embeddings_and_two_references_give_four_measurements(make, tmp_path
     assert [line for line in report["warnings"] if "not the published" in line] == [
         "again: own weights, not the published ones: nothing published compares with its figures"
     ]
-
-
-@pytest.fixture
-def broken(make, tmp_path):
-    """One file is short, another no audio, a third silent where a clip lies."""
-    soundfile.write(tmp_path / "real/artist0/00.wav", np.full(RATE // 4, 0.1), RATE)
-    (tmp_path / "new/artist1/01.wav").write_bytes(b"no audio at all")
-    half = np.concatenate([np.full(RATE, 0.1), np.zeros(RATE)])
-    soundfile.write(tmp_path / "real/artist2/02.wav", half, RATE)
-
-
-@pytest.mark.usefixtures("broken")
-def test_unusable_files_are_refused_in_one_line(make):
-    with pytest.raises(UserError, match=r"^2 of 56 files cannot be used, the first of generated: "
-                       r".*01\.wav: .*--skip_unusable$"):  # fmt: skip
-        make()
-    assert make.bars == []  # refused before anything was embedded
-
-
-@pytest.mark.usefixtures("broken")
-def test_unusable_files_are_left_out_and_listed(make):
-    report, _ = make(skip_unusable=True)
-    assert [(u["set"], u["path"][-5:], u["reason"][:9]) for u in report["unusable"]] == [
-        ("generated", "1.wav", "not audio"), ("real", "0.wav", "too short"),
-        ("real", "2.wav", "silent fr"),
-    ]  # fmt: skip
-    (m,) = report["measurements"]
-    assert m["generated"]["n_files"] == 19
-    # The half-silent file is gone with both of its clips.
-    assert (m["reference"]["n_files"], m["reference"]["n_clips"]) == (FILES - 2, 2 * FILES - 4)
-    assert report["generated"]["n_files"] == 19  # those that were used
-    assert "3 files were left out" in report["warnings"][-1]
-
-
-@pytest.fixture
-def failing(monkeypatch, tmp_path):
-    """The first file of the reference cannot be read once the second embedding comes to it."""
-    reads = []
-
-    def read(clip, sample_rate, *args, **options):
-        if clip.path == tmp_path / "real/artist0/00.wav":
-            reads.append(clip)
-            if len(reads) > 2:  # both of its clips
-                raise OSError(5, "Input/output error")
-        return read_levelled(clip, sample_rate, *args, **options)
-
-    monkeypatch.setattr("tokenizer_bridge.fad.embed.read_levelled", read)
-
-
-@pytest.mark.usefixtures("failing")
-def test_a_file_that_fails_under_a_later_embedding_is_refused(make):
-    with pytest.raises(UserError, match=r"^1 of 56 files cannot be used, the first of real: "
-                       r".*00\.wav: Input/output error; .*--skip_unusable$"):  # fmt: skip
-        make([bands(), bands("again", "own")])
-
-
-@pytest.mark.usefixtures("failing")
-def test_a_file_that_fails_under_a_later_embedding_is_left_out_of_all(make):
-    report, _ = make([bands(), bands("again", "own")], skip_unusable=True)
-    sizes = [(m["reference"]["n_files"], m["reference"]["n_clips"]) for m in report["measurements"]]
-    assert sizes == 2 * [(FILES - 1, 2 * FILES - 2)]
-    assert [(u["path"][-14:], u["reason"]) for u in report["unusable"]] == [
-        ("artist0/00.wav", "Input/output error")
-    ]
-    first, second = (m["controls"]["real_vs_real"] for m in report["measurements"])
-    assert first["fad"] == second["fad"]  # of the same halves, without a common artist
-
-
-def test_clips_that_short_files_have_room_for_are_named(make, tmp_path):
-    def refusal(seconds):
-        soundfile.write(tmp_path / "real/artist0/00.wav", np.full(round(seconds * RATE), 0.1), RATE)
-        with pytest.raises(UserError, match="^1 of 56 files") as refused:
-            make(clip_s={"real": 0.55})
-        return str(refused.value)
-
-    # Two clips a file; the embedding needs 0.1 s.
-    assert "all have room for --clip_s=0.4; take that, or leave" in refusal(0.99)
-    assert "; mend or remove them, or leave" in refusal(0.19)
-    (tmp_path / "new/artist1/01.wav").write_bytes(b"no audio at all")
-    with pytest.raises(UserError, match="those too short have room for --clip_s=0.1; mend the oth"):
-        soundfile.write(tmp_path / "real/artist0/00.wav", np.full(RATE // 4, 0.1), RATE)
-        make()
-
-
-def test_too_few_that_are_left_are_explained(make):
-    with pytest.raises(UserError, match=r"^generated: 0 usable files; distances need at least 16; "
-                       r"20 cannot be used, the first: .*00\.wav: too short: 1.200"):  # fmt: skip
-        make(clip_s={"real": 1.5}, skip_unusable=True)
-
-
-def test_tokens_are_to_be_decoded_first(make, tmp_path):
-    (tmp_path / "new/dataset.json").write_text("{}")
-    with pytest.raises(
-        UserError, match="^--generated=.*new: holds tokens.*tokenizer_bridge.decode"
-    ):
-        make()
-
-
-def test_a_file_found_silent_while_embedding_is_refused(make, tmp_path):
-    half = np.concatenate([np.full(RATE, 0.1), np.zeros(RATE)])
-    soundfile.write(tmp_path / "real/artist2/02.wav", half, RATE)
-    with pytest.raises(UserError, match=r"^1 of 56 files cannot be used, the first of real"):
-        make()
 
 
 def test_silent_generated_files_count(make, tmp_path):
@@ -380,63 +202,6 @@ def test_clips_that_do_not_reach_the_loudness_are_counted(make, tmp_path):
     assert not [line for line in report["warnings"] if "loudness" in line]
     report, _ = make(codec=None, **at_loudness(tmp_path, reached + 1))
     assert [line for line in report["warnings"] if "loudness" in line]
-
-
-def test_too_few_files_are_refused_before_any_work(make, tmp_path):
-    for path in sorted((tmp_path / "real").rglob("*.wav"))[31:]:
-        path.unlink()
-    with pytest.raises(UserError, match="real: 31 .* have 13; controls need 16 .*--nocontrols"):
-        make()
-    for path in sorted((tmp_path / "new").rglob("*.wav"))[3:]:
-        path.unlink()
-    with pytest.raises(UserError, match="generated: 3 usable files; distances need at least 16"):
-        make(codec=None)
-    assert make.bars == []
-
-
-def test_more_tracks_than_there_are(make):
-    with pytest.raises(UserError, match="--num_reference=99: real has only 36 tracks"):
-        make(num_tracks={"real": 99})
-
-
-def test_folders_without_music_are_named_by_their_flag(make, tmp_path):
-    (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="^--generated=.*none: no audio files"):
-        make(generated=str(tmp_path / "none"))
-    with pytest.raises(UserError, match="^--reference=real=.*none: no audio files"):
-        make(references=[Reference("real", "folder", str(tmp_path / "none"))])
-
-
-def test_halves_without_a_common_artist_that_are_too_small_are_refused_before_any_work(
-    make, tmp_path
-):
-    files = sorted((tmp_path / "real").rglob("*.wav"))
-    for i, path in enumerate(files):  # 36 files, 22 of one artist
-        path.rename(tmp_path / "real" / f"artist{i >= 22:d}" / f"{i}-{path.name}")
-    with pytest.raises(UserError, match="real: 36 usable files, .* have 14; controls need 16"):
-        make()
-    assert make.bars == []
-    make(codec=None)
-
-
-def test_clips_too_short_for_a_later_reference_or_embedding_are_refused_before_any_work(
-    make, tmp_path
-):
-    references = [Reference(name, "folder", str(tmp_path / "real")) for name in ("real", "short")]
-    of_both = {"real": 1, "short": 1}
-    with pytest.raises(UserError, match="clips of 0.05 s: again needs at least 0.1 s"):
-        make(
-            [bands("again")], references=references, clip_s={"real": 0.5, "short": 0.05},
-            clips_per_file={"generated": 1, **of_both}, num_tracks=dict.fromkeys(of_both, 0),
-        )  # fmt: skip
-    assert make.bars == []
-
-
-def test_a_reference_of_which_nothing_is_left_is_refused_in_one_line(make, tmp_path):
-    for path in (tmp_path / "real").rglob("*.wav"):  # silent where clips lie, as is seen later
-        soundfile.write(path, np.zeros(RATE), RATE)
-    with pytest.raises(UserError, match="real: 0 usable files"):
-        make(skip_unusable=True)
 
 
 def test_names_that_are_no_text(make, tmp_path):

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.tokenizer_bridge.sources.layouts import make_jamendo, make_nlakh
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources import detect, load, locate
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
 def test_layouts_are_told_apart(tmp_path):

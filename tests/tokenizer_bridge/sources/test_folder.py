@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources import fingerprint, folder
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
 def make_files(root, *names):

@@ -15,10 +15,10 @@ from tests.tokenizer_bridge.sources.layouts import (
     write_tsv,
 )
 from tests.tokenizer_bridge.toy_songs import ENCODE, assert_one_line_error, flags
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.records import TokenDataset
 from tokenizer_bridge.sources import fingerprint, load
-from tokenizer_bridge.splits import assign_splits
+from tokenizer_bridge.sources.splits import assign_splits
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 IDS = [row.split(b"\t")[0].decode() for row in ROWS]
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.tokenizer_bridge.sources.layouts import make_nlakh
 from tests.tokenizer_bridge.toy_songs import ENCODE, flags
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.records import TokenDataset
 from tokenizer_bridge.sources import load
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 MULTI = {
     "train/000001/mix.wav": "train",

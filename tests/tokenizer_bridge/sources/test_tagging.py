@@ -6,9 +6,9 @@ import soundfile
 from mutagen.id3 import TCON, TMOO, TPE1
 
 from tests.tokenizer_bridge.toy_songs import ENCODE, assert_one_line_error, flags, music
-from tokenizer_bridge.errors import UserError
-from tokenizer_bridge.records import TokenDataset
 from tokenizer_bridge.sources import load
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
 def make_files(root, *names) -> None:

@@ -1,0 +1,1 @@
+"""Targets that programs are launched on."""

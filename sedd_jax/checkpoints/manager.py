@@ -1,0 +1,343 @@
+"""Checkpoints of a run: Orbax underneath, with what makes one trustworthy on top.
+
+A checkpoint is a directory named by its step with three items:
+
+    train        parameters, optimizer state and counters
+    ema_params   what sampling and evaluation read
+    meta         layout version, config, codec, data set, and a checksum of every array
+
+Orbax writes it under a temporary name and renames it when it is whole, so a crash leaves no half
+checkpoint behind. What a disk does to it afterwards, the checksums find.
+
+With several processes, each writes and reads the parts that its devices hold, in one directory
+that all share. All of them must call what is public here, and all take the same turn: one that
+cannot read its part makes the checkpoint a damaged one for all.
+"""
+
+import contextlib
+import dataclasses
+import glob
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+
+from sedd_jax.checkpoints.meta import LAYOUT_VERSION, Meta, checksums, digest
+from sedd_jax.checkpoints.orbax_logging import quiet_orbax
+from sedd_jax.checkpoints.read_errors import describe, obstacle
+from sedd_jax.errors import UserError, one_line
+from sedd_jax.parallel.consensus import any_process, from_first, is_first
+from sedd_jax.parallel.mesh import path_name
+from sedd_jax.state import Params, TrainState
+
+SAVE_TIMEOUT_S = 600  # after which processes no longer wait for one that could not write its part
+UNFINISHED = "*.orbax-checkpoint-tmp"  # a checkpoint's name until it is whole
+CALM_S, PATIENCE_S = 0.5, 10.0  # see remove_unfinished
+SEEN_WITHIN_S = 60.0  # so long a shared disk may hide from one process what another has written
+T = TypeVar("T")
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that cannot be read back as it was written; its text says why."""
+
+
+def _as_items(state: TrainState) -> dict[str, Any]:
+    train = {
+        field.name: getattr(state, field.name)
+        for field in dataclasses.fields(state)
+        if field.name != "ema_params"
+    }
+    return {"train": train, "ema_params": state.ema_params}
+
+
+def _reason(error: Exception) -> str:
+    """Why a save or a restore failed, on one short line."""
+    no_space = ("No space left on device", "Disk quota exceeded", "File too large")
+    return next((text for text in no_space if text in str(error)), one_line(error, limit=120))
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Removes what a save that failed has left.
+
+    Of its writes, those that had begun when one failed may still make files and directories for a
+    moment: it is done when nothing has come for CALM_S seconds, and gives up after PATIENCE_S.
+    """
+    start = last_seen = time.monotonic()
+    while (now := time.monotonic()) < min(last_seen + CALM_S, start + PATIENCE_S):
+        for left in directory.glob(UNFINISHED):
+            shutil.rmtree(left, ignore_errors=True)
+            last_seen = now
+        time.sleep(CALM_S / 10)
+
+
+class Checkpoints:
+    """The checkpoints of one run; a context manager that waits for the last save.
+
+    keep_last: how many of the newest to keep; keep_every: also keep every step divisible by it
+    (0: none). read_only: never change the directory. Raises UserError for a directory to write in
+    whose path Orbax would take for a pattern.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        keep_last: int = 1,
+        keep_every: int = 0,
+        read_only: bool = False,
+    ):
+        self.directory = Path(directory).absolute()
+        if not read_only and glob.has_magic(str(self.directory)):
+            # Orbax finds what each process has written by a pattern that begins with the path.
+            raise UserError(
+                f"{self.directory}: checkpoints saved below a folder with [, * or ? in its name "
+                "cannot be read again: choose a directory without"
+            )
+        self._read_only = read_only
+        quiet_orbax()
+        self._options = ocp.CheckpointManagerOptions(
+            max_to_keep=None if read_only else keep_last,
+            keep_period=keep_every or None,
+            read_only=read_only,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+            async_options=ocp.AsyncOptions(timeout_secs=SAVE_TIMEOUT_S),
+        )
+        self._handlers = {
+            "train": ocp.StandardCheckpointHandler(),
+            "ema_params": ocp.StandardCheckpointHandler(),
+            "meta": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
+            self.directory, options=self._options, item_handlers=self._handlers
+        )
+
+    def reopen(self) -> None:
+        """Forgets a save that failed and removes what it left, so that there can be another."""
+        with contextlib.suppress(Exception):  # the failure, once more
+            self._manager.close()
+        with self._save_errors():
+            if is_first():
+                remove_unfinished(self.directory)
+            self._manager = self._open()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the whole checkpoints, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, meta: Meta) -> None:
+        """Starts writing a checkpoint in the background; all hosts must call it.
+
+        Raises UserError when this save cannot start or an earlier one failed.
+        """
+        items = _as_items(state)
+        meta = dataclasses.replace(meta, checksums=checksums(items))
+        args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        values = dataclasses.asdict(meta)
+        args["meta"] = ocp.args.JsonSave(values | {"digest": digest(values)})
+        self.check()
+        with self._save_errors():
+            self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
+
+    def check(self) -> None:
+        """Raises UserError when a save in the background has failed."""
+        with self._save_errors():
+            self._manager.check_for_errors()
+
+    def wait(self) -> None:
+        """Returns when the last save is whole. Raises UserError when it failed."""
+        with self._save_errors():
+            self._manager.wait_until_finished()
+        self.check()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no checkpoint that may be whole."""
+        return self._newest_but([]) is None
+
+    @property
+    def has_damaged(self) -> bool:
+        """Whether there is one that was found damaged and moved aside."""
+        return bool(from_first(any(self.directory.glob("damaged-*"))))
+
+    def _newest_but(self, damaged: Sequence[int]) -> int | None:
+        """The newest step that process 0 sees: a shared disk may show it later to another."""
+        left = [step for step in self.steps if step not in damaged]
+        newest = from_first(left[-1] if left else -1)
+        return None if newest < 0 else newest
+
+    def newest(self, read: Callable[[int], T]) -> T:
+        """`read(step)` of the newest checkpoint that it can read.
+
+        A damaged one is reported and, unless read_only, moved aside once an older one could be
+        read, so that its step can be saved anew. Raises UserError when there is none, none whole,
+        or when something else stands in the way of reading one.
+        """
+        damaged: list[int] = []
+        while (step := self._newest_but(damaged)) is not None:
+            try:
+                result = read(step)
+            except DamagedCheckpoint as error:
+                damaged.append(step)
+                logging.warning("%s: trying an older checkpoint", error)
+                continue
+            if damaged and not self._read_only:
+                self._move_aside(damaged)
+            return result
+        if damaged:
+            raise UserError(
+                f"{self.directory}: none of the checkpoints {damaged} can be read: put a copy in "
+                "their place, or move the directory away to start anew"
+            )
+        raise UserError(f"{self.directory} holds no checkpoint yet")
+
+    def at(self, step: int, read: Callable[[int], T]) -> T:
+        """`read(step)`. Raises UserError when there is no such checkpoint or it is damaged."""
+        if step not in self.steps:
+            kept = ", ".join(map(str, self.steps)) or "none"
+            raise UserError(f"{self.directory} has no checkpoint of step {step}; it has {kept}")
+        try:
+            return read(step)
+        except DamagedCheckpoint as error:
+            raise UserError(str(error)) from error
+
+    def read_meta(self, step: int) -> Meta:
+        """Raises DamagedCheckpoint, and UserError for a layout that this program does not know."""
+        values = self._read(step, "meta", self._read_meta)
+        if values["layout_version"] != LAYOUT_VERSION:
+            raise UserError(
+                f"{self.directory / str(step)} has layout {values['layout_version']}, this program "
+                f"reads {LAYOUT_VERSION}: use the version that wrote it"
+            )
+        return Meta(**values)
+
+    def _read_meta(self, where: Path) -> dict[str, Any]:
+        values = self._handlers["meta"].restore(where, args=ocp.args.JsonRestore())
+        if not isinstance(values, dict) or values.pop("digest", None) != digest(values):
+            raise ValueError("wrong digest")
+        return values
+
+    def restore(self, meta: Meta, shapes: TrainState) -> TrainState:
+        """The train state of a checkpoint, placed as `shapes` (with shardings) say.
+
+        Raises UserError for other shapes or dtypes, DamagedCheckpoint.
+        """
+        items = {name: self._restore(meta, name, tree) for name, tree in _as_items(shapes).items()}
+        return TrainState(**items["train"], ema_params=items["ema_params"])
+
+    def restore_ema(self, meta: Meta, shapes: Params) -> Params:
+        """The EMA parameters alone. Raises as `restore`."""
+        return self._restore(meta, "ema_params", shapes)
+
+    def _restore(self, meta: Meta, item: str, shapes):
+        where = self.directory / str(meta.step) / item
+        stored = self._read(meta.step, item, self._stored_shapes)
+        wanted = {
+            path_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+        }
+        # Orbax would cast or pad without a word.
+        for name in sorted(wanted.keys() | stored.keys()):
+            if stored.get(name) != wanted.get(name):
+                raise UserError(
+                    f"{where} does not fit the config: {name} is {_describe(stored.get(name))} "
+                    f"there, {_describe(wanted.get(name))} here"
+                )
+        restore = ocp.args.StandardRestore(shapes)
+        tree = self._read(
+            meta.step, item, lambda where: self._handlers[item].restore(where, args=restore)
+        )
+        for name, checksum in checksums({item: tree}).items():
+            if checksum != meta.checksums.get(name):
+                raise DamagedCheckpoint(f"{where} is damaged: the checksum of {name} is wrong")
+        return tree
+
+    def _stored_shapes(self, where: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        tree = self._handlers["train"].metadata(where).tree
+        return {
+            path_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+
+    def _read(self, step: int, item: str, read: Callable[[Path], T]) -> T:
+        """What `read` makes of an item, which no process has when one of them fails.
+
+        Past the CheckpointManager, within which the others would wait for the one that failed.
+        """
+        where = self.directory / str(step) / item
+        result, error, in_the_way = None, None, None
+        try:
+            self._wait_to_see(step)
+            result = read(where)
+        except Exception as raised:  # whatever a damaged file makes Orbax or TensorStore raise
+            error, in_the_way = raised, obstacle(raised)
+        if not any_process(error is not None):
+            return result
+        if any_process(in_the_way is not None):
+            if in_the_way is None:
+                raise UserError(f"{where} cannot be read by another process") from error
+            said = describe(in_the_way, where)
+            if jax.process_count() > 1:  # which of them ends the job is chance
+                logging.warning("%s", said)
+            raise UserError(said) from error
+        reason = "another process says so" if error is None else _reason(error)
+        raise DamagedCheckpoint(f"{where} is damaged: {reason}") from error
+
+    def _wait_to_see(self, step: int) -> None:
+        """Raises TimeoutError for a checkpoint that is not there, or not visible yet."""
+        place = self.directory / str(step)
+        deadline = time.monotonic() + SEEN_WITHIN_S
+        while not place.is_dir():
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{place} is not there, or this machine does not see it")
+            time.sleep(0.05)
+
+    def _move_aside(self, steps: Sequence[int]) -> None:
+        if is_first():
+            for step in steps:
+                names = itertools.chain(
+                    [f"damaged-{step}"], (f"damaged-{step}-{n}" for n in itertools.count(2))
+                )
+                free = next(name for name in names if not (self.directory / name).exists())
+                (self.directory / str(step)).rename(self.directory / free)
+        any_process(False)  # waits for it
+        self._manager.reload()
+
+    @contextlib.contextmanager
+    def _save_errors(self):
+        """Failures of Orbax's background threads arrive as they come: OSError, ValueError, …"""
+        try:
+            yield
+        except Exception as error:
+            raise UserError(
+                f"a checkpoint could not be saved in {self.directory}: {_reason(error)}; "
+                "the earlier ones are whole"
+            ) from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, error_type, error, traceback) -> None:
+        if error_type is None:
+            self.wait()
+            self._manager.close()
+        elif jax.process_count() == 1:
+            # An error is on its way already: that of a save in the background must not replace it.
+            with contextlib.suppress(Exception):
+                self._manager.close()
+        # Else the others may never come to where closing would wait for them.
+
+
+def _describe(shape_and_dtype: tuple[tuple[int, ...], np.dtype] | None) -> str:
+    return "absent" if shape_and_dtype is None else f"{shape_and_dtype[1]}{shape_and_dtype[0]}"

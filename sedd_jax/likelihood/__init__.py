@@ -1,0 +1,1 @@
+"""Bits per token: the model's bound, and the baselines that it is compared with."""

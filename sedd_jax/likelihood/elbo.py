@@ -1,0 +1,228 @@
+"""The variational bound over a split of a token dataset, with a standard error that is honest.
+
+Letters: B rows of a batch, W windows, L window length, T tracks, K codes.
+
+A split is cut into non-overlapping windows, each measured at noise levels that are stratified over
+[0, 1]. The noise of a window is keyed by (seed, record id, window), so that the figure depends on
+neither batch nor mesh. Windows of a track resemble each other, so the standard error counts tracks,
+not windows.
+
+Most of the variance of a plain estimate says nothing about the network: at a small t, few tokens
+are masked, how many is chance, and each counts 1 / t times. The same chance moves the estimate for
+a model that guesses codes uniformly, whose bound is known to be L log K exactly. So that model is
+measured on the very same noise, at no cost in network evaluations, and its error is subtracted.
+"""
+
+import functools
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sedd_jax.data import plan_windows
+from sedd_jax.diffusion.bound import bound_terms
+from sedd_jax.diffusion.graph import Absorbing, Graph
+from sedd_jax.diffusion.loss import LogScoreFn
+from sedd_jax.model import Model, Stream
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.parallel.consensus import compile_for_all
+from sedd_jax.state import Params
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+NUM_BINS = 10  # of t
+
+
+@dataclass(frozen=True)
+class SplitWindows:
+    """The non-overlapping windows of a split.
+
+    tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
+    it is, from 0; ids: of every track; num_left_over: tokens of the split in no window, those of
+    the `num_skipped` tracks shorter than a window included.
+    """
+
+    tokens_WxL: np.ndarray
+    track_W: np.ndarray
+    part_W: np.ndarray
+    ids: tuple[str, ...]
+    num_left_over: int
+    num_skipped: int
+
+    @property
+    def num_tracks(self) -> int:
+        """Tracks with at least one window."""
+        return len(np.unique(self.track_W))
+
+
+def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
+    """Windows 0…L, L…2L, … of every track; what is left at a track's end is not measured.
+
+    A shorter last window would be another task: less context, hence more bits per token.
+    Raises UserError for a missing split, one without a long enough track, or a damaged record.
+    """
+    plan = plan_windows(dataset, split, length)
+    ids, windows = [], []
+    for record in dataset.records(split):
+        ids.append(record.id)
+        whole = len(record.tokens) // length * length
+        windows.append(record.tokens[:whole].reshape(-1, length))
+    return SplitWindows(
+        tokens_WxL=np.concatenate(windows),
+        track_W=plan.track_W,
+        part_W=plan.part_W,
+        ids=tuple(ids),
+        num_left_over=int(plan.tokens_T.sum()) - len(plan) * length,
+        num_skipped=plan.num_skipped,
+    )
+
+
+def record_hash(record_id: str) -> int:
+    """A 32-bit hash of an id, the same everywhere and always."""
+    return int.from_bytes(hashlib.blake2b(record_id.encode(), digest_size=4).digest(), "little")
+
+
+@dataclass(frozen=True)
+class SplitBound:
+    """What was measured of W windows, float64.
+
+    nats_W: unbiased estimates of the bound on −log p. The rest is what its integral over t was
+    estimated from, as it came and without the correction above: T noise levels a window, t_WxT in
+    [0, 1], and the integrand there in nats a window, integrand_WxT, whose mean is the integral.
+    """
+
+    nats_W: np.ndarray
+    t_WxT: np.ndarray
+    integrand_WxT: np.ndarray
+
+
+def split_bound(
+    run: Model,
+    params: Params,
+    windows: SplitWindows,
+    *,
+    num_levels: int,
+    batch_size: int,
+    on_windows: Callable[[int], None] = lambda num_windows: None,
+) -> SplitBound:
+    """Measures the bound on −log p of every window.
+
+    Args:
+      num_levels: noise levels per window; it takes one network evaluation more than that.
+      batch_size: windows at a time; rounded up to what the mesh divides.
+      on_windows: called with the number of windows just measured, W in all.
+    """
+    num_windows = len(windows.track_W)
+    shards = mesh_lib.batch_shards(run.mesh)
+    batch_size = -(-min(batch_size, num_windows) // shards) * shards
+    measure = _make_measure(run, num_levels)
+    hash_T = np.array([record_hash(record_id) for record_id in windows.ids], np.uint32)
+
+    bound = SplitBound(
+        np.zeros(num_windows),
+        np.zeros((num_windows, num_levels)),
+        np.zeros((num_windows, num_levels)),
+    )
+    for first in range(0, num_windows, batch_size):
+        window_B = np.arange(first, first + batch_size) % num_windows  # wraps to fill the last one
+        rows_B = np.arange(batch_size)
+        x0_BxL, hash_B, part_B = (
+            mesh_lib.place_rows(mesh_lib.batch_sharding(run.mesh), values.shape, rows_B, values)
+            for values in (
+                windows.tokens_WxL[window_B].astype(np.int32),
+                hash_T[windows.track_W[window_B]],
+                windows.part_W[window_B].astype(np.uint32),
+            )
+        )
+        if first == 0:
+            compile_for_all(measure, params, x0_BxL, hash_B, part_B)
+        measured = jax.device_get(measure(params, x0_BxL, hash_B, part_B))
+        num_new = min(batch_size, num_windows - first)
+        rows = slice(first, first + num_new)
+        bound.nats_W[rows], bound.t_WxT[rows], bound.integrand_WxT[rows] = (
+            values[:num_new] for values in measured
+        )
+        on_windows(num_new)
+    return bound
+
+
+@functools.lru_cache(maxsize=8)
+def _make_measure(run: Model, num_levels: int) -> Callable[..., tuple[jax.Array, ...]]:
+    """The compiled bound of a batch of windows: nats (B,), t and integrand (B, T).
+
+    They are whole on every device.
+    """
+
+    @functools.partial(jax.jit, out_shardings=mesh_lib.replicated(run.mesh))
+    def measure(params, x0_BxL, hash_B, part_B):
+        fold_in = jax.vmap(jax.random.fold_in)
+        key_B = jnp.broadcast_to(run.stream_key(Stream.EVALUATE), hash_B.shape)
+        key_B = fold_in(fold_in(key_B, hash_B), part_B)
+
+        def terms(log_score_fn):
+            return bound_terms(log_score_fn, run.graph, run.noise, x0_BxL, key_B, num_t=num_levels)
+
+        guess_nats = x0_BxL.shape[1] * math.log(run.graph.num_codes)
+        error_B = terms(uniform_guess(run.graph)).total_B - guess_nats
+        model = terms(functools.partial(run.log_score, params))
+        return model.total_B - error_B, model.t_BxT, model.integrand_BxT
+
+    return measure
+
+
+def uniform_guess(graph: Graph) -> LogScoreFn:
+    """The exact log-scores of sequences of independent, uniform codes.
+
+    A model that has them samples such sequences, so its bound is tight: log K nats a token.
+    """
+
+    def log_score_fn(x_BxL, sigma_B):
+        log_ratio_B = jnp.zeros_like(sigma_B)  # uniform stays uniform under uniform noise
+        if isinstance(graph, Absorbing):
+            log_ratio_B = -jnp.log(jnp.expm1(sigma_B)) - math.log(graph.num_codes)
+        code_1x1xV = jnp.arange(graph.vocab_size)[None, None, :]
+        return jnp.where(code_1x1xV == x_BxL[..., None], 0.0, log_ratio_B[:, None, None])
+
+    return log_score_fn
+
+
+def bits_by_t(bound: SplitBound, length: int) -> dict[str, float]:
+    """Where the bound comes from: bits a token in NUM_BINS equal parts of t.
+
+    "0.0-0.1" → mean integrand of the samples whose t lies there; parts with none are left out.
+    Weighted by their samples, the means average to the integral part of the bound.
+    """
+    bin_S = np.minimum(bound.t_WxT.ravel() * NUM_BINS, NUM_BINS - 1).astype(int)
+    bits_S = bound.integrand_WxT.ravel() / (length * math.log(2))
+    return {
+        f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits_S[bin_S == i].mean())
+        for i in np.unique(bin_S)
+    }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean per token and its standard error over tracks (None with a single track)."""
+
+    mean: float
+    standard_error: float | None
+
+
+def per_token(cost_W: np.ndarray, length: int, track_W: np.ndarray) -> Estimate:
+    """Mean cost per token of windows of `length` tokens, clustered by track.
+
+    The ratio estimator of survey sampling (Cochran 1977, §6): tracks are the independent draws,
+    and longer ones weigh more. cost_W: (W,), track_W: (W,), the track of each.
+    """
+    _, cluster_W = np.unique(track_W, return_inverse=True)
+    cost_T = np.bincount(cluster_W, weights=cost_W)
+    tokens_T = np.bincount(cluster_W) * length
+    mean = cost_T.sum() / tokens_T.sum()
+    num_tracks = len(cost_T)
+    if num_tracks < 2:
+        return Estimate(float(mean), None)
+    spread = np.square(cost_T - mean * tokens_T).sum() * num_tracks / (num_tracks - 1)
+    return Estimate(float(mean), float(np.sqrt(spread) / tokens_T.sum()))

@@ -1,0 +1,131 @@
+"""From a config to the objects of a run: the one place where they are put together."""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from sedd_jax import config as config_lib
+from sedd_jax.checkpoints.manager import Checkpoints
+from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
+from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
+from sedd_jax.errors import UserError
+from sedd_jax.network import transformer
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.state import Params, TrainState, init_state
+
+
+class Stream(enum.IntEnum):
+    """What a run draws random numbers for; no two share a key."""
+
+    INIT = 0
+    TRAIN = 1
+    EVALUATE = 2
+    SAMPLE = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A model, its noising process and where it lives. codec: dataset.json's "codec".
+
+    Hashed by identity, so that programs compiled for a run can be cached by it.
+    """
+
+    config: ConfigDict
+    codec: Mapping[str, Any]
+    graph: Absorbing | Uniform
+    noise: LogLinear | Geometric
+    network: transformer.NetworkConfig
+    mesh: Mesh
+
+    def log_score(self, params: Params, x_BxL, sigma_B, *, dropout_key_B=None):
+        """log-scores (B, L, V) fp32; see sedd_jax.network.transformer.log_score."""
+        return transformer.log_score(
+            self.network, params, x_BxL, sigma_B, dropout_key_B=dropout_key_B
+        )
+
+    def stream_key(self, stream: Stream) -> jax.Array:
+        """The typed key that everything drawn for `stream` descends from."""
+        return jax.random.fold_in(jax.random.key(self.config.seed), stream)
+
+    def fresh_state(self) -> TrainState:
+        """A new train state, made where its shards live: no device ever holds all of it."""
+        return self.jit_fresh_state()()
+
+    def jit_fresh_state(self) -> Callable[[], TrainState]:
+        """What makes a train state, compiled for the mesh when called."""
+        shardings = mesh_lib.tree_shardings(self.mesh, jax.eval_shape(self._init))
+        return jax.jit(self._init, out_shardings=shardings)
+
+    def _init(self) -> TrainState:
+        params = transformer.init_params(self.network, self.stream_key(Stream.INIT))
+        return init_state(params, self.config.optim)
+
+    def state_shapes(self) -> TrainState:
+        """The train state's shapes, dtypes and shardings, with no array made."""
+        shapes = jax.eval_shape(self._init)
+        return jax.tree.map(
+            lambda shape, sharding: jax.ShapeDtypeStruct(
+                shape.shape, shape.dtype, sharding=sharding
+            ),
+            shapes,
+            mesh_lib.tree_shardings(self.mesh, shapes),
+        )
+
+
+def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None) -> Model:
+    """The run that a checked config describes, for tokens of `codec`.
+
+    mesh: config.mesh over all devices by default.
+    Raises UserError when mesh or attention do not fit the devices.
+    """
+    graph = make_graph(config.graph.type, codec["codebook_size"])
+    noise = make_noise(
+        config.noise.type, sigma_min=config.noise.sigma_min, sigma_max=config.noise.sigma_max
+    )
+    mesh = mesh_lib.make_mesh(config.mesh) if mesh is None else mesh
+    platform = mesh.devices.flat[0].platform
+    model = config.model.to_dict()
+    if model["compute_dtype"] == "auto":
+        model["compute_dtype"] = "float32" if platform == "cpu" else "bfloat16"
+    for attention, needed in (("cudnn", "gpu"), ("splash", "tpu")):
+        if model["attention"] == attention and platform != needed:
+            raise UserError(
+                f"config.model.attention {attention} needs a {needed.upper()}, not a {platform}: "
+                "try auto"
+            )
+    mesh_lib.check_model(mesh, model["num_heads"], model["length"])
+    network = transformer.NetworkConfig(vocab_size=graph.vocab_size, mesh=mesh, **model)
+    return Model(config, codec, graph, noise, network, mesh)
+
+
+def checkpoint_dir(workdir: str | Path) -> Path:
+    return Path(workdir) / "checkpoints"
+
+
+def load_run(
+    workdir: str | Path, step: int | None = None, mesh: Mesh | None = None
+) -> tuple[Model, Params, int]:
+    """(run, EMA parameters on its mesh, step) of a trained run's checkpoint.
+
+    step: the newest readable checkpoint by default. mesh: that of the run's config, or, when the
+    devices here do not fit it, all of them along `data`.
+    Raises UserError when there is no such checkpoint.
+    """
+    directory = checkpoint_dir(workdir)
+    if not directory.is_dir():
+        raise UserError(f"{workdir} holds no trained run: there is no {directory}")
+
+    def read(step: int) -> tuple[Model, Params, int]:
+        meta = checkpoints.read_meta(step)
+        config = config_lib.from_dict(meta.config)
+        run = build(config, meta.codec, mesh or mesh_lib.mesh_or_data_parallel(config.mesh))
+        return run, checkpoints.restore_ema(meta, run.state_shapes().ema_params), step
+
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        return checkpoints.newest(read) if step is None else checkpoints.at(step, read)

@@ -1,0 +1,1 @@
+"""Many devices and processes: mesh and layouts, distributed start, agreement."""

@@ -1,0 +1,261 @@
+"""The processes of a job: how they find each other, and how all of them end when one does.
+
+    --distributed                                              on SLURM, GKE and TPU VMs
+    --coordinator=HOST:PORT --num_processes=N --process_id=I   by hand, I from 0 to N − 1
+
+Process 0 coordinates: it prints, and writes what is written once. A job ends as a whole. A process
+that meets an error says so on its own stderr, and through the coordinator on everybody else's; a
+process that disappears is missed after --peer_timeout at the latest.
+
+Exit codes of all processes: that of the process that ended the job, or LOST where one disappeared.
+Where process 0 disappears, JAX may be faster to notice and ends a process by SIGABRT (134). A
+launcher starts the job again after LOST, 128 + SIGTERM and any death by signal, but not after 1.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn
+
+import jax
+from absl import flags
+from jax._src import distributed as jax_distributed  # its key-value store has no public name
+
+from sedd_jax.errors import TRY_AGAIN, UserError, chain, explain, one_line
+from sedd_jax.parallel.consensus import FOREVER_MS
+
+LOST = TRY_AGAIN
+
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the job's other processes: SLURM, GKE or TPU VMs."
+)
+COORDINATOR = flags.DEFINE_string("coordinator", None, "Join by hand: HOST:PORT of process 0.")
+NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "With --coordinator: how many.", lower_bound=1
+)
+PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "With --coordinator: which one this is.", lower_bound=0
+)
+JOIN_TIMEOUT = flags.DEFINE_float(
+    "join_timeout", 300.0, "Seconds to wait for all processes to join.", lower_bound=1.0
+)
+PEER_TIMEOUT = flags.DEFINE_float(
+    "peer_timeout", 100.0, "Seconds of silence until a process is missed.", lower_bound=1.0
+)
+
+_NEWS = "sedd_jax/news"  # [process, exit code, message], said once: how the job ends
+_ALIVE = "sedd_jax/alive/"
+_GRACE_S = 3.0  # so long a broken connection may precede the news of what broke it
+_LINGER_S = 1.0  # so long process 0 outlives a failure, for the others to read about it
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """With the job's other processes, where the flags name any; to be entered before JAX is used.
+
+    Leaving waits for the others. An error ends all processes at once: the block's files are not
+    closed and its threads are not waited for, since they may wait for the others.
+    Raises UserError for flags that do not say enough.
+    """
+    if not _is_wanted():
+        yield
+        return
+    _join()
+    peers = _Peers()
+    try:
+        yield
+    except BaseException as error:
+        peers.fail(error)
+    peers.leave()
+
+
+def _is_wanted() -> bool:
+    by_hand = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
+    missing = [f"--{flag.name}" for flag in by_hand if flag.value is None]
+    if len(missing) == len(by_hand):
+        return DISTRIBUTED.value
+    if missing:
+        raise UserError(f"{', '.join(missing)} missing: the three flags go together")
+    if DISTRIBUTED.value:
+        raise UserError("--distributed finds the other processes itself: leave --coordinator out")
+    if PROCESS_ID.value >= NUM_PROCESSES.value:
+        raise UserError(f"--process_id={PROCESS_ID.value} of --num_processes={NUM_PROCESSES.value}")
+    if not COORDINATOR.value.rpartition(":")[2].isdigit() or ":" not in COORDINATOR.value:
+        raise UserError(f"--coordinator={COORDINATOR.value} must be HOST:PORT")
+    return True
+
+
+def _join() -> None:
+    logging.getLogger("jax._src.distributed").setLevel(logging.WARNING)
+    deadline = time.monotonic() + JOIN_TIMEOUT.value
+    if COORDINATOR.value and PROCESS_ID.value > 0:
+        _wait_for_coordinator(COORDINATOR.value, deadline)
+    # JAX itself would abort with a stack trace, so its own limits are the longer ones.
+    impatience = threading.Timer(deadline - time.monotonic(), _give_up_joining)
+    impatience.daemon = True
+    impatience.start()
+    try:
+        jax.distributed.initialize(
+            COORDINATOR.value,
+            NUM_PROCESSES.value,
+            PROCESS_ID.value,
+            cluster_detection_method="deactivate" if COORDINATOR.value else None,
+            initialization_timeout=int(JOIN_TIMEOUT.value) + 60,
+            heartbeat_timeout_seconds=int(2 * PEER_TIMEOUT.value) + 30,
+        )
+    except (ValueError, RuntimeError) as error:
+        if DISTRIBUTED.value and jax_distributed.global_state.coordinator_address is None:
+            raise UserError(
+                f"--distributed found no job here ({one_line(error)}): give --coordinator, "
+                "--num_processes and --process_id"
+            ) from error
+        raise UserError(f"could not join the other processes: {one_line(error)}") from error
+    finally:
+        impatience.cancel()
+    # JAX has put a handler of its own there, under which the signal would go unheard.
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _wait_for_coordinator(address: str, deadline: float) -> None:
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                _exit(
+                    LOST,
+                    f"process 0 was not found within {JOIN_TIMEOUT.value:.0f} s: nothing listens "
+                    f"at --coordinator={address} ({one_line(error)})",
+                )
+            time.sleep(0.2)
+
+
+def _give_up_joining() -> None:
+    missing = "some of the processes"
+    if NUM_PROCESSES.value:
+        missing = f"some of the {NUM_PROCESSES.value} processes"
+    _exit(LOST, f"{missing} did not join within {JOIN_TIMEOUT.value:.0f} s; see their own output")
+
+
+def _terminate(signal_number: int, frame) -> NoReturn:
+    sys.exit(128 + signal_number)
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    """Ends the process now, whatever its other threads wait for."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class _Peers:
+    """Watches over the other processes, from threads of its own."""
+
+    def __init__(self):
+        state = jax_distributed.global_state
+        self._client, self._id = state.client, state.process_id
+        self._leaving = threading.Event()
+        self._ending = threading.Lock()  # taken once, by whoever ends this process
+        self._threads = [
+            threading.Thread(target=watch, name=f"peers{watch.__name__}", daemon=True)
+            for watch in (self._follow, self._beat)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def leave(self) -> None:
+        """Waits until all the others have come to their end, too, and parts from them."""
+        try:
+            self._client.wait_at_barrier("sedd_jax/end", FOREVER_MS)
+            if self._id == 0:
+                self._client.key_value_set(_NEWS, json.dumps([0, 0, "done"]))
+        except jax.errors.JaxRuntimeError as error:
+            self.fail(error)
+        self._leaving.set()
+        for thread in self._threads:  # else one may wake up in an interpreter that is gone
+            thread.join()
+        jax.distributed.shutdown()
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """Ends this process, and through the coordinator the others, because of an error."""
+        lost = next((e for e in chain(error) if tells_of_a_loss(e)), None)
+        if lost:
+            time.sleep(_GRACE_S)  # the one who caused it may say why: `_follow` then ends us
+            code, message = LOST, f"another process was lost ({one_line(lost, limit=200)})"
+        elif isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else 1
+            message = f"stopped with exit code {code}"
+        elif (explained := explain(error)) is not None:
+            code, message = explained
+        else:
+            traceback.print_exception(error)
+            code, message = 1, f"{type(error).__name__}: {one_line(error)}"
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # somebody else was first, or gone
+            self._client.key_value_set(_NEWS, json.dumps([self._id, code, message]))
+        self._end(code, message)
+
+    def _follow(self) -> None:
+        """Waits for the news of how the job ends."""
+        while True:
+            try:
+                news = self._client.blocking_key_value_get(_NEWS, FOREVER_MS)
+                break
+            except jax.errors.JaxRuntimeError as error:
+                if "DEADLINE_EXCEEDED" not in str(error):
+                    self._end(LOST, "process 0, the coordinator, was lost")
+        teller, code, message = json.loads(news)
+        if code and teller != self._id:
+            self._end(code, f"process {teller}: {message}")
+
+    def _beat(self) -> None:
+        """Shows that this process is alive; process 0 checks that the others are."""
+        interval_s = min(PEER_TIMEOUT.value / 10, 5.0)
+        now = time.monotonic()
+        # process: its last beat, and when that was new
+        seen = {str(i): ("", now) for i in range(1, jax_distributed.global_state.num_processes)}
+        beat = 0
+        while not self._leaving.wait(interval_s):
+            beat += 1
+            with contextlib.suppress(jax.errors.JaxRuntimeError):  # `_follow` sees to it
+                self._client.key_value_set(f"{_ALIVE}{self._id}", str(beat), allow_overwrite=True)
+                if self._id == 0:
+                    self._check(seen)
+
+    def _check(self, seen: dict[str, tuple[str, float]]) -> None:
+        now = time.monotonic()
+        beats = {key.rpartition("/")[2]: b for key, b in self._client.key_value_dir_get(_ALIVE)}
+        for process, (beat, since) in seen.items():
+            if beats.get(process, "") != beat:
+                seen[process] = (beats[process], now)
+            elif now - since > PEER_TIMEOUT.value:
+                silence = f"not heard of for {PEER_TIMEOUT.value:g} s"
+                message = f"process {process} was lost: {silence}"
+                with contextlib.suppress(jax.errors.JaxRuntimeError):
+                    self._client.key_value_set(_NEWS, json.dumps([self._id, LOST, message]))
+                self._end(LOST, message)
+
+    def _end(self, code: int, message: str) -> NoReturn:
+        self._ending.acquire()
+        if self._id == 0:
+            time.sleep(_LINGER_S)
+        _exit(code, message)
+
+
+def tells_of_a_loss(error: BaseException) -> bool:
+    """Whether an error means that another process is gone."""
+    # Where a dispatch meets the broken connection, JAX raises ValueError; else JaxRuntimeError.
+    if isinstance(error, ValueError | RuntimeError) and "Gloo" in str(error):
+        return True
+    signs = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "Connection", "heartbeat", "barrier")
+    return isinstance(error, jax.errors.JaxRuntimeError) and any(s in str(error) for s in signs)

@@ -1,0 +1,1 @@
+"""From keys to stored tokens."""

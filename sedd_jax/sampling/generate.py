@@ -1,0 +1,173 @@
+"""Batches of samples: compiled once, sharded over the mesh, a chunk of steps per dispatch.
+
+Letters: B rows of a batch, L length, N samples wanted.
+
+Sample i is a function of (seed, i): its key is fold_in(seed's key, i), and the draws of a row
+depend on its key alone. So batch size, mesh and chunks change samples only where a draw lies within
+rounding of its threshold.
+"""
+
+import functools
+import statistics
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from sedd_jax.checkpoints.meta import checksums
+from sedd_jax.diffusion import sampler
+from sedd_jax.errors import UserError
+from sedd_jax.model import Model, Stream
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.parallel.consensus import compile_for_all
+from sedd_jax.state import Params
+
+# So many dispatches per batch at least: how often progress is seen and Ctrl-C is heard.
+MIN_DISPATCHES = 32
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What samples depend on besides the network. steps: from noise to data, without denoising."""
+
+    sampler: str
+    steps: int
+    seed: int
+    length: int
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations per sample: the steps and the denoising."""
+        return self.steps + 1
+
+
+def chunk_size(steps: int, min_dispatches: int = MIN_DISPATCHES) -> int:
+    """Steps per dispatch: a divisor of `steps`, so that one compiled program serves all chunks."""
+    return max(d for d in range(1, steps // min_dispatches + 2) if steps % d == 0)
+
+
+class Pace:
+    """How long a step of one sample takes, compilation left out."""
+
+    def __init__(self):
+        self._last = time.perf_counter()
+        self._seconds_per_step: list[float] = []
+
+    def add(self, num_sample_steps: int) -> None:
+        """Called after each dispatch, with the steps × samples that it did."""
+        now = time.perf_counter()
+        self._seconds_per_step.append((now - self._last) / num_sample_steps)
+        self._last = now
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """None before the first dispatch.
+
+        The median over dispatches: two of the first batch compile, the first and the last.
+        """
+        return statistics.median_low(self._seconds_per_step) if self._seconds_per_step else None
+
+
+def fingerprint(params: Params) -> str:
+    """Eight hexadecimal digits that tell one set of parameters from another, on any mesh."""
+    return f"{zlib.crc32(repr(sorted(checksums(params).items())).encode()):08x}"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The compiled parts of sampling a batch; key_B holds the keys of its samples."""
+
+    start: Callable  # (key_B) → x_BxL at t = 1
+    advance: Callable  # (params, key_B, x_BxL, first, num) → x_BxL `num` steps on; donates x_BxL
+    denoise: Callable  # (params, key_B, x_BxL) → tokens_BxL, whole on every device
+
+
+@functools.lru_cache(maxsize=8)
+def make_programs(run: Model, name: str, steps: int, length: int) -> Programs:
+    """Programs for a run's graph, network and mesh; name: of the sampler."""
+    rows, whole = mesh_lib.batch_sharding(run.mesh), mesh_lib.replicated(run.mesh)
+
+    @functools.partial(jax.jit, out_shardings=rows)
+    def start(key_B):
+        return sampler.start(run.graph, key_B, length)
+
+    @functools.partial(jax.jit, out_shardings=rows, donate_argnames="x_BxL", static_argnames="num")
+    def advance(params, key_B, x_BxL, first, num):
+        log_score_fn = functools.partial(run.log_score, params)
+        return sampler.sample_chunk(
+            name, run.graph, run.noise, log_score_fn, key_B, x_BxL,
+            first=first, num=num, steps=steps,
+        )  # fmt: skip
+
+    @functools.partial(jax.jit, out_shardings=whole)
+    def denoise(params, key_B, x_BxL):
+        log_score_fn = functools.partial(run.log_score, params)
+        return sampler.denoise_step(run.graph, run.noise, log_score_fn, key_B, x_BxL, steps=steps)
+
+    return Programs(start, advance, denoise)
+
+
+def sample_keys(run: Model, seed: int, index_B: np.ndarray) -> jax.Array:
+    """The keys of samples, (B,), on the run's mesh; index_B < 2**32."""
+    return _key_program(run)(index_B.astype(np.uint32), seed=seed)
+
+
+@functools.lru_cache(maxsize=8)
+def _key_program(run: Model) -> Callable:
+    @functools.partial(
+        jax.jit, static_argnames="seed", out_shardings=mesh_lib.batch_sharding(run.mesh)
+    )
+    def keys(index_B, seed):
+        key = jax.random.fold_in(jax.random.key(seed), Stream.SAMPLE)
+        return jax.vmap(functools.partial(jax.random.fold_in, key))(index_B)
+
+    return keys
+
+
+def generate(
+    run: Model,
+    params: Params,
+    sampling: Sampling,
+    indices_N: np.ndarray,
+    *,
+    batch_size: int,
+    chunk: int | None = None,
+    on_steps: Callable[[int], None] = lambda num_sample_steps: None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields finished batches: (sample indices (b,), tokens (b, L) uint16), b ≤ batch_size.
+
+    Args:
+      indices_N: which samples to make.
+      batch_size: rows at a time; rounded up to what the mesh divides, down to what N needs.
+      chunk: steps per dispatch, a divisor of sampling.steps; `chunk_size` by default.
+      on_steps: called after each dispatch with steps × samples done, N × sampling.evaluations
+        in all.
+
+    Raises UserError when the mesh does not divide the length, or scores are not finite.
+    """
+    mesh_lib.check_model(run.mesh, run.network.num_heads, sampling.length)
+    if not len(indices_N):
+        return
+    shards = mesh_lib.batch_shards(run.mesh)
+    batch_size = -(-min(batch_size, len(indices_N)) // shards) * shards
+    chunk = chunk or chunk_size(sampling.steps)
+    programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
+    for first in range(0, len(indices_N), batch_size):
+        wanted_b = indices_N[first : first + batch_size]
+        key_B = sample_keys(run, sampling.seed, np.resize(wanted_b, batch_size))
+        x_BxL = programs.start(key_B)
+        if first == 0:
+            compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk)
+            compile_for_all(programs.denoise, params, key_B, x_BxL)
+        for step in range(0, sampling.steps, chunk):
+            x_BxL = programs.advance(params, key_B, x_BxL, np.int32(step), chunk)
+            x_BxL.block_until_ready()
+            on_steps(chunk * len(wanted_b))
+        tokens_BxL = np.asarray(programs.denoise(params, key_B, x_BxL))
+        if tokens_BxL.max() >= run.graph.num_codes:  # nothing compares with a NaN: masks stay
+            raise UserError("the network's scores are not finite: choose an earlier checkpoint")
+        on_steps(len(wanted_b))
+        yield wanted_b, tokens_BxL[: len(wanted_b)].astype(np.uint16)

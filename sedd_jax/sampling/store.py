@@ -1,0 +1,138 @@
+"""Where samples go while a long job makes them, and the token dataset that they become.
+
+    NEW/sampling.json                  what is being sampled; written first
+    NEW/part-00000032-00000064.npy     uint16 (n, L): finished samples of these indices
+    NEW/generated-….array_record       then, from the parts,
+    NEW/dataset.json                   last; the files above it are then removed
+
+A job that was stopped goes on where it was when it is asked for the same samples again.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sedd_jax.errors import UserError
+from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
+from tokenizer_bridge.token_dataset.records import (
+    DATASET_FILE,
+    Record,
+    TokenDataset,
+    TokenDatasetWriter,
+)
+
+SPLIT = "generated"
+SETTINGS_FILE = "sampling.json"
+_PART_NAME = re.compile(r"part-(\d{8})-(\d{8})\.npy")
+
+
+class SampleStore:
+    """The output directory of a sampling job.
+
+    path: created if missing. settings: JSON values that say which samples are wanted: num_samples,
+    length and all that they depend on; jobs of equal settings make equal samples. codec: of the
+    tokens, as dataset.json has it.
+    Raises UserError when the directory holds anything else, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, settings: Mapping[str, Any], codec: Mapping[str, Any]):
+        self.path = Path(path)
+        self.settings, self.codec = dict(settings), dict(codec)
+        self.num_samples = settings["num_samples"]
+        self.is_whole = False
+        try:
+            self._open()
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise UserError(f"cannot write to --output={path}: {error.strerror}") from error
+
+    def _open(self) -> None:
+        if (self.path / DATASET_FILE).exists():
+            self._check_same(TokenDataset(self.path).origin, self.path / DATASET_FILE)
+            self.is_whole = True
+            self._clear()  # of a job stopped between writing the dataset and clearing up
+        elif (self.path / SETTINGS_FILE).exists():
+            self._check_same(_read_json(self.path / SETTINGS_FILE), self.path / SETTINGS_FILE)
+        else:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise UserError(f"{self.path} is not empty: choose another --output")
+            write_json_atomically(self.path / SETTINGS_FILE, self.settings)
+
+    def _check_same(self, found: Mapping[str, Any], where: Path) -> None:
+        for key, value in self.settings.items():
+            if found.get(key) != value:
+                raise UserError(
+                    f"{where} holds other samples ({key} {found.get(key)!r}, not {value!r}): "
+                    "choose another --output"
+                )
+
+    def missing(self) -> np.ndarray:
+        """Ascending indices of the samples still to be made, int64."""
+        missing_N = np.ones(self.num_samples, bool)
+        for start, stop in self._parts():
+            missing_N[start:stop] = False
+        return np.nonzero(missing_N)[0]
+
+    def save(self, indices_b: np.ndarray, tokens_bxL: np.ndarray) -> None:
+        """Keeps finished samples, indices ascending."""
+        # A part is a run of neighbours, and what a stopped job left undone may have gaps.
+        gaps = np.nonzero(np.diff(indices_b) != 1)[0] + 1
+        for run_b in np.split(np.arange(len(indices_b)), gaps):
+            start, stop = int(indices_b[run_b[0]]), int(indices_b[run_b[-1]]) + 1
+            with atomic_file(self._part_path(start, stop)) as temporary:
+                with open(temporary, "wb") as file:  # np.save would add .npy to a path
+                    np.save(file, tokens_bxL[run_b].astype(np.uint16))
+
+    def finish(self, **measured: float | None) -> None:
+        """Turns the parts, which must hold every sample, into the token dataset.
+
+        measured: figures of the job, kept in the dataset's origin beside the settings.
+        Raises UserError for a damaged part.
+        """
+        tokens_NxL = np.zeros((self.num_samples, self.settings["length"]), np.uint16)
+        for start, stop in self._parts():
+            tokens_NxL[start:stop] = self._read_part(start, stop)
+        seconds = self.settings["length"] * self.codec["hop_length"] / self.codec["sample_rate"]
+        shared = {k: v for k, v in self.settings.items() if k not in ("num_samples", "length")}
+        with TokenDatasetWriter(self.path, self.codec, origin=self.settings | measured) as writer:
+            for index, tokens_L in enumerate(tokens_NxL):
+                source = shared | {"sample_index": index}
+                record = Record(f"sample-{index:05d}", tokens_L, seconds, source=source)
+                writer.write(SPLIT, record)
+        self.is_whole = True
+        self._clear()
+
+    def _clear(self) -> None:
+        for start, stop in self._parts():
+            self._part_path(start, stop).unlink()
+        for killed in self.path.glob(".part-*.partial"):
+            killed.unlink()
+        (self.path / SETTINGS_FILE).unlink(missing_ok=True)
+
+    def _parts(self) -> list[tuple[int, int]]:
+        names = [_PART_NAME.fullmatch(path.name) for path in self.path.iterdir()]
+        return [(int(name[1]), int(name[2])) for name in names if name]
+
+    def _part_path(self, start: int, stop: int) -> Path:
+        return self.path / f"part-{start:08d}-{stop:08d}.npy"
+
+    def _read_part(self, start: int, stop: int) -> np.ndarray:
+        path = self._part_path(start, stop)
+        try:
+            tokens = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{path} is damaged: delete it and run the command again") from error
+        if tokens.shape != (stop - start, self.settings["length"]) or tokens.dtype != np.uint16:
+            raise UserError(f"{path} is damaged: delete it and run the command again")
+        return tokens
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: choose another --output") from error

@@ -1,0 +1,139 @@
+"""A training job: a run, its data and its directory, checked before anything is compiled."""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from sedd_jax import config as config_lib
+from sedd_jax import data as data_lib
+from sedd_jax.checkpoints.manager import Checkpoints
+from sedd_jax.checkpoints.meta import Meta
+from sedd_jax.errors import UserError
+from sedd_jax.model import Model, build
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.state import TrainState
+from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
+
+TRAIN_SPLIT = "train"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """data_fingerprint: of the training data; windows: what it offers in an epoch."""
+
+    run: Model
+    workdir: Path
+    dataset: TokenDataset
+    windows: data_lib.Windows
+    data_fingerprint: str
+
+    def start(self, checkpoints: Checkpoints) -> TrainState:
+        """The newest whole checkpoint's state, or a fresh one where there is no checkpoint.
+
+        Raises UserError when the directory holds a run of another config or other data, or only
+        checkpoints that cannot be read.
+        """
+        if checkpoints.is_empty:
+            if checkpoints.has_damaged:
+                raise UserError(
+                    f"{checkpoints.directory} holds damaged checkpoints and no whole one: rename "
+                    "damaged-STEP to STEP to try it again, or use another --workdir"
+                )
+            return self.run.fresh_state()
+
+        def read(step: int) -> TrainState:
+            meta = checkpoints.read_meta(step)
+            self.dataset.require_codec(meta.codec)
+            config_lib.check_resumable(meta.config, self.run.config, self.workdir)
+            if meta.dataset != self.data_fingerprint:
+                raise UserError(
+                    f"{self.workdir} was trained on other tracks than {self.dataset.path} holds: "
+                    "give it the same data or use another --workdir"
+                )
+            return checkpoints.restore(meta, self.run.state_shapes())
+
+        return checkpoints.newest(read)
+
+    def batches(self, start_step: int) -> Iterator[jax.Array]:
+        """Endless global batches (B, L) on the run's mesh; this host reads its own rows of them."""
+        config = self.run.config
+        batch_size, length = config.training.batch_size, config.model.length
+        sharding = mesh_lib.batch_sharding(self.run.mesh)
+        rows_R = mesh_lib.host_rows(sharding, batch_size)
+        local_batches = data_lib.training_batches(
+            self.dataset,
+            TRAIN_SPLIT,
+            length=length,
+            batch_size=batch_size,
+            seed=config.seed,
+            start_step=start_step,
+            rows_R=rows_R,
+        )
+        for local_RxL in local_batches:
+            yield mesh_lib.place_rows(sharding, (batch_size, length), rows_R, local_RxL)
+
+    def meta(self, step: int) -> Meta:
+        """What a checkpoint of this step says about itself."""
+        return Meta(step, self.run.config.to_dict(), self.dataset.codec, self.data_fingerprint)
+
+    def describe_in_workdir(self) -> None:
+        """Writes config.json and codec.json."""
+        config_lib.save(self.run.config, self.workdir / "config.json")
+        write_json_atomically(self.workdir / "codec.json", self.dataset.codec)
+
+
+@contextlib.contextmanager
+def sole_trainer(workdir: Path, patience_s: float = 60.0) -> Iterator[None]:
+    """Holds a directory against a second training in it, as long as this process lives.
+
+    patience_s: how long an earlier one may take to die. Where the disk knows no locks it holds
+    nothing. Raises UserError when another one is at work.
+    """
+    directory = os.open(workdir, os.O_RDONLY)
+    deadline = time.monotonic() + patience_s
+    try:
+        while not _lock(directory):
+            if time.monotonic() >= deadline:
+                raise UserError(
+                    f"{workdir}: another process is training there; stop it or use another "
+                    "--workdir"
+                )
+            time.sleep(0.2)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # not on this disk
+    return True
+
+
+def prepare(config: ConfigDict, workdir: Path) -> Job:
+    """The job that a config describes. Raises UserError for what cannot work."""
+    config_lib.check(config)
+    if not config.data.path:
+        raise UserError("config.data.path is empty: --config.data.path=TOKENS, a token dataset")
+    if (workdir / DATASET_FILE).exists():
+        raise UserError(f"{workdir} holds a token dataset: use another --workdir")
+    dataset = TokenDataset(config.data.path)
+    config = config.copy_and_resolve_references()
+    config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
+    windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
+    data_fingerprint = data_lib.fingerprint(dataset, TRAIN_SPLIT)
+    run = build(config, dataset.codec)
+    mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
+    return Job(run, workdir, dataset, windows, data_fingerprint)

@@ -1,0 +1,104 @@
+"""Validation while training: the bound on a fixed share of a split, on EMA weights."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from absl import logging
+
+from sedd_jax.errors import UserError
+from sedd_jax.likelihood import elbo
+from sedd_jax.likelihood.elbo import Estimate, SplitWindows
+from sedd_jax.model import Model
+from sedd_jax.parallel.consensus import any_process
+from sedd_jax.state import Params
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """bits_per_token: the bound; bits_by_t: its integrand by noise level, "0.0-0.1" → bits."""
+
+    bits_per_token: Estimate
+    bits_by_t: Mapping[str, float]
+
+    def metrics(self) -> dict[str, float]:
+        return {"validation_bits_per_token": self.bits_per_token.mean} | {
+            f"validation_bits_by_t/{name}": bits for name, bits in self.bits_by_t.items()
+        }
+
+
+def levels_per_window(num_windows: int) -> int:
+    """The fewest noise levels a window, which are stratified over t, that leave no part of t empty.
+
+    With n levels a window misses a given tenth with probability 1 - n / 10 (with 10: never); all
+    windows together shall miss any with less than one in 10,000. That takes 52 windows at n = 2.
+    """
+    bins = elbo.NUM_BINS
+    return next(n for n in (2, 5, bins) if bins * (1 - n / bins) ** num_windows < 1e-4)
+
+
+def _spread(windows: SplitWindows, num_windows: int) -> SplitWindows:
+    """At most `num_windows` of the windows, spread evenly over the split."""
+    available = len(windows.track_W)
+    if num_windows >= available:
+        return windows
+    chosen = np.arange(num_windows) * available // num_windows
+    return dataclasses.replace(
+        windows,
+        tokens_WxL=windows.tokens_WxL[chosen],
+        track_W=windows.track_W[chosen],
+        part_W=windows.part_W[chosen],
+    )
+
+
+class Validation:
+    """A measurement that can be repeated: the same windows and the same noise each time.
+
+    It takes config.evaluation.num_batches batches of windows, spread over the split, or all.
+    Raises UserError when the split is missing or has no track of a window's length.
+    """
+
+    def __init__(self, run: Model, dataset: TokenDataset, split: str):
+        config = run.config
+        self._run = run
+        # A microbatch is what is known to fit into memory.
+        self._batch_size = config.training.batch_size // config.training.accumulation
+        windows = elbo.cut_windows(dataset, split, config.model.length)
+        self._windows = _spread(windows, config.evaluation.num_batches * self._batch_size)
+        self._num_levels = levels_per_window(len(self._windows.track_W))
+
+    def measure(self, params: Params) -> Measurement:
+        """The bound, and where in t it comes from."""
+        bound = elbo.split_bound(
+            self._run,
+            params,
+            self._windows,
+            num_levels=self._num_levels,
+            batch_size=self._batch_size,
+        )
+        length = self._run.config.model.length
+        bits_W = bound.nats_W / math.log(2)
+        return Measurement(
+            elbo.per_token(bits_W, length, self._windows.track_W),
+            elbo.bits_by_t(bound, length),
+        )
+
+
+def make_validation(run: Model, dataset: TokenDataset, split: str) -> Validation | None:
+    """The validation that the config asks for, or, with a warning, None where the data has none.
+
+    None at all processes where one cannot have it, since all measure together.
+    """
+    if not run.config.evaluation.every:
+        return None
+    validation, reason = None, "another process cannot have it"
+    try:
+        validation = Validation(run, dataset, split)
+    except UserError as error:
+        reason = str(error)
+    if any_process(validation is None):
+        logging.warning("training without validation: %s", reason)
+        return None
+    return validation

@@ -1,0 +1,1 @@
+"""Weights read from files of other programs, and written for them."""

@@ -1,0 +1,139 @@
+"""The bound over a split: what it covers, what it depends on, and its standard error."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from sedd_jax.diffusion.bound import bound_terms
+from sedd_jax.diffusion.graph import Absorbing, Uniform
+from sedd_jax.diffusion.noise import LogLinear
+from sedd_jax.errors import UserError
+from sedd_jax.likelihood import elbo
+from sedd_jax.likelihood.elbo import per_token
+from tests.sedd_jax.toy import NUM_CODES, write_dataset
+from tests.sedd_jax.toy_run import make_run
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+LENGTHS = {"train": [40], "validation": [50, 7, 32, 16], "test": [15]}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> TokenDataset:
+    return TokenDataset(write_dataset(tmp_path_factory.mktemp("tokens"), LENGTHS))
+
+
+@pytest.fixture(scope="module")
+def windows(dataset) -> elbo.SplitWindows:
+    return elbo.cut_windows(dataset, "validation", 16)
+
+
+@pytest.fixture(scope="module")
+def single():
+    return make_run()
+
+
+@pytest.fixture(scope="module")
+def reference(single, windows) -> np.ndarray:
+    return elbo.split_bound(*single, windows, num_levels=2, batch_size=4).nats_W
+
+
+def test_windows_cover_whole_parts_of_tracks_once(dataset, windows):
+    np.testing.assert_array_equal(windows.track_W, [0, 0, 0, 2, 2, 3])
+    np.testing.assert_array_equal(windows.part_W, [0, 1, 2, 0, 1, 0])
+    track = dataset.read("validation", 0).tokens
+    np.testing.assert_array_equal(windows.tokens_WxL[:3].ravel(), track[:48])
+    assert windows.num_left_over == 2 + 7
+    assert windows.num_skipped == 1 and windows.num_tracks == 3
+    assert windows.ids[2] == "validation-2"
+
+
+def test_unusable_splits_are_refused(dataset):
+    with pytest.raises(UserError, match="no track of split 'test'"):
+        elbo.cut_windows(dataset, "test", 16)
+    with pytest.raises(Exception, match="no split 'dev', only"):
+        elbo.cut_windows(dataset, "dev", 16)
+
+
+def bound_with_constant_output(single, windows, output: float) -> np.ndarray:
+    """Nats a token (W,) of a network that puts out one number for every code."""
+    run, params = single
+    head = jax.tree.map(lambda x: 0 * x, params["output_layer"])
+    linear = head["linear"] | {"bias": head["linear"]["bias"] + output}
+    params = params | {"output_layer": head | {"linear": linear}}
+    return elbo.split_bound(run, params, windows, num_levels=64, batch_size=4).nats_W / 16
+
+
+def test_an_untrained_network_knows_nothing(single, windows):
+    """Its head is at zero, its scores those of a uniform guess: no noise is left to show."""
+    nats_W = bound_with_constant_output(single, windows, 0.0)
+    np.testing.assert_allclose(nats_W, np.log(NUM_CODES), rtol=1e-5)
+
+
+def test_scores_too_large_by_a_factor_cost_what_they_must(single, windows):
+    """Scores e^c times too large add e^c − c − 1 nats a token to the bound."""
+    nats_W = bound_with_constant_output(single, windows, 1.0)
+    assert nats_W.mean() == pytest.approx(np.log(NUM_CODES) + np.e - 2, abs=0.1)
+
+
+@pytest.mark.parametrize("graph", [Absorbing(NUM_CODES), Uniform(NUM_CODES)])
+def test_the_bound_of_a_uniform_guess_is_what_it_is_credited_with(graph):
+    """Or the correction would bias every figure."""
+    x0_BxL = jax.random.randint(jax.random.key(0), (4096, 16), 0, NUM_CODES)
+
+    @jax.jit
+    def measure(key_B):
+        log_score_fn = elbo.uniform_guess(graph)
+        return bound_terms(log_score_fn, graph, LogLinear(), x0_BxL, key_B, num_t=4).total_B
+
+    nats_B = np.asarray(measure(jax.random.split(jax.random.key(1), 4096)), np.float64) / 16
+    standard_error = nats_B.std() / 64
+    assert 1e-3 < standard_error < 0.04
+    assert abs(nats_B.mean() - np.log(NUM_CODES)) < 3 * standard_error
+
+
+def test_batch_size_changes_nothing(single, windows, reference):
+    nats_W = elbo.split_bound(*single, windows, num_levels=2, batch_size=64).nats_W
+    np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
+
+
+def test_devices_change_nothing(windows, reference):
+    nats_W = elbo.split_bound(*make_run(8), windows, num_levels=2, batch_size=1).nats_W
+    np.testing.assert_allclose(nats_W, reference, rtol=1e-5)
+
+
+def test_noise_belongs_to_the_record_not_to_its_place(single, windows, reference):
+    alone = elbo.SplitWindows(
+        windows.tokens_WxL[3:5], np.array([0, 0]), windows.part_W[3:5], ("validation-2",), 0, 0
+    )
+    counted = []
+    nats_W = elbo.split_bound(
+        *single, alone, num_levels=2, batch_size=4, on_windows=counted.append
+    ).nats_W
+    np.testing.assert_allclose(nats_W, reference[3:5], rtol=1e-5)
+    assert counted == [2]
+    # Two windows of a track get noise of their own, even with the same tokens in them.
+    twice = dataclasses.replace(alone, tokens_WxL=alone.tokens_WxL[[0, 0]])
+    same_W = elbo.split_bound(*single, twice, num_levels=2, batch_size=4).nats_W
+    assert abs(same_W[0] - same_W[1]) > 1e-3
+
+
+def test_record_hash_is_stable():
+    assert elbo.record_hash("track_0000948") == 3600044643
+
+
+def test_per_token_by_hand():
+    # Tracks of 2 and 1 windows of 10 tokens cost 30 + 50 and 10: mean 3 bits a token.
+    estimate = per_token(np.array([30.0, 50.0, 10.0]), 10, np.array([4, 4, 9]))
+    assert estimate.mean == pytest.approx(3.0)
+    # Residuals 80 − 3·20 = 20 and 10 − 3·10 = −20: √(800 · 2/1) / 30.
+    assert estimate.standard_error == pytest.approx(40 / 30)
+
+
+def test_standard_error_counts_tracks_not_windows():
+    track_W = np.repeat(np.arange(8), 100)
+    cost_W = np.random.default_rng(0).normal(5, 1, 8)[track_W]  # windows of a track all alike
+    few = per_token(cost_W[::100], 1, track_W[::100])
+    assert per_token(cost_W, 1, track_W).standard_error == pytest.approx(few.standard_error)
+    assert per_token(cost_W[:100], 1, track_W[:100]).standard_error is None

@@ -1,0 +1,101 @@
+"""The output of a sampling job: goes on after a stop, and mixes with nothing else."""
+
+import os
+
+import numpy as np
+import pytest
+
+from sedd_jax.errors import UserError
+from sedd_jax.sampling.store import SampleStore
+from tests.sedd_jax.toy import CODEC, NUM_CODES
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+SETTINGS = {"sampler": "euler", "seed": 1, "length": 6, "num_samples": 5}
+TOKENS = np.random.default_rng(0).integers(0, NUM_CODES, (5, 6)).astype(np.uint16)
+
+
+def open_store(path, **changes) -> SampleStore:
+    return SampleStore(path, SETTINGS | changes, CODEC)
+
+
+def save(store: SampleStore, *indices: int) -> None:
+    store.save(np.array(indices), TOKENS[list(indices)])
+
+
+def test_parts_become_a_dataset_in_order(tmp_path):
+    store = open_store(tmp_path / "new")
+    save(store, 3, 4)
+    save(store, 0, 1, 2)
+    (tmp_path / "new" / ".part-00000000-00000001.npy.7.partial").write_bytes(b"killed here")
+    assert not store.is_whole and not (tmp_path / "new" / "dataset.json").exists()
+    store.finish(seconds_per_sample=0.5)
+    dataset = TokenDataset(tmp_path / "new")
+    dataset.verify()
+    records = list(dataset.records("generated"))
+    np.testing.assert_array_equal(np.stack([record.tokens for record in records]), TOKENS)
+    assert dataset.codec == CODEC
+    assert dataset.origin == SETTINGS | {"seconds_per_sample": 0.5}
+    assert records[4].id == "sample-00004"
+    assert records[4].source == {"sampler": "euler", "seed": 1, "sample_index": 4}
+    assert records[4].duration_s == pytest.approx(6 / 75)
+    assert sorted(os.listdir(tmp_path / "new")) == [
+        "dataset.json",
+        "generated-00000-of-00001.array_record",
+    ]
+
+
+def test_a_stopped_job_misses_only_what_was_not_saved(tmp_path):
+    save(open_store(tmp_path), 0)
+    save(open_store(tmp_path), 2, 4)  # neighbours of a batch may have a gap between them
+    np.testing.assert_array_equal(open_store(tmp_path).missing(), [1, 3])
+
+
+def test_a_whole_output_is_recognised(tmp_path):
+    store = open_store(tmp_path)
+    save(store, *range(5))
+    store.finish()
+    assert open_store(tmp_path).is_whole
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_other_samples_are_refused(tmp_path, whole):
+    store = open_store(tmp_path)
+    save(store, *range(5))
+    if whole:
+        store.finish()
+    with pytest.raises(UserError, match=r"holds other samples \(seed 1, not 2\)"):
+        open_store(tmp_path, seed=2)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "song.wav").write_bytes(b"RIFF")
+    with pytest.raises(UserError, match="is not empty"):
+        open_store(tmp_path)
+    with pytest.raises(UserError, match="cannot write to --output="):
+        open_store(tmp_path / "song.wav" / "new")
+
+
+def test_a_damaged_part_is_named_and_makes_no_dataset(tmp_path):
+    store = open_store(tmp_path)
+    save(store, 0, 1, 2)
+    save(store, 3, 4)
+    part = tmp_path / "part-00000003-00000005.npy"
+    part.write_bytes(part.read_bytes()[:-3])
+    with pytest.raises(UserError, match="part-00000003-00000005.npy is damaged"):
+        store.finish()
+    assert not (tmp_path / "dataset.json").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_leaves_no_part(tmp_path, monkeypatch):
+    store = open_store(tmp_path)
+    real_save = np.save
+
+    def save_to_full_disk(file, array):
+        with open("/dev/full", "wb", buffering=0) as full:
+            real_save(full, array)
+
+    monkeypatch.setattr(np, "save", save_to_full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save(store, 0)
+    assert store.missing().size == 5

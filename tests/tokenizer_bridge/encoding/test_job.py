@@ -1,0 +1,112 @@
+"""One dataset by many workers: shards, logs torn by kills, resuming, other settings."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.tokenizer_bridge.toy_songs import CODEC, contents, music
+from tokenizer_bridge.encoding.job import EncodeJob, assemble, encode_shard, prepare_output
+from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog
+from tokenizer_bridge.sources import folder
+from tokenizer_bridge.token_dataset.errors import UserError
+
+
+def make_job(songs, output) -> EncodeJob:
+    return EncodeJob(
+        output=output, source="folder", tracks=tuple(folder.tracks(songs)), codec=CODEC,
+        window_s=1.0, overlap_s=0.2,
+    )  # fmt: skip
+
+
+def run_shard(job, codec, index, count):
+    prepare_output(job)
+    encode_shard(job, codec, index, count, 1, lambda tracks: None, lambda seconds: None)
+    return assemble(job)
+
+
+def test_the_dataset_does_not_depend_on_the_shards(codec, songs, tmp_path):
+    whole = run_shard(make_job(songs, tmp_path / "one"), codec, 0, 1)
+    whole.verify()
+    assert sum(whole.num_records(split) for split in whole.splits) == 9
+    job = make_job(songs, tmp_path / "three")
+    assert run_shard(job, codec, 2, 3) is None
+    assert not (job.output / "dataset.json").exists()
+    assert run_shard(job, codec, 0, 3) is None
+    assert run_shard(job, codec, 1, 3) is not None
+    assert contents(tmp_path / "one") == contents(tmp_path / "three")
+
+
+def test_a_log_torn_anywhere_loses_and_doubles_nothing(codec, songs, tmp_path):
+    job = make_job(songs, tmp_path / "whole")
+    prepare_output(job)
+    encode_shard(job, codec, 0, 1, 1, lambda tracks: None, lambda seconds: None)
+    log = (job.unfinished / "00000-of-00001.log").read_bytes()
+    assemble(job)
+    flipped = bytearray(log)
+    flipped[len(log) // 2] ^= 1
+    cuts = np.random.default_rng(0).integers(0, len(log), 4)
+    for number, damaged in enumerate([flipped, *(log[:cut] for cut in cuts)]):
+        torn = make_job(songs, tmp_path / f"torn{number}")
+        prepare_output(torn)
+        (torn.unfinished / "00000-of-00001.log").write_bytes(damaged)
+        earlier = []
+        encode_shard(torn, codec, 0, 1, 1, earlier.append, lambda seconds: None)
+        assert sum(earlier) == 9
+        assemble(torn)
+        assert contents(torn.output) == contents(job.output)
+
+
+def test_resuming_with_another_number_of_shards(codec, songs, tmp_path):
+    job = make_job(songs, tmp_path / "resumed")
+    assert run_shard(job, codec, 1, 4) is None
+    done = []
+    encode_shard(job, codec, 0, 1, 1, done.append, lambda seconds: None)
+    assert done[0] == 2  # what shard 1/4 had done
+    assemble(job)
+    run_shard(make_job(songs, tmp_path / "whole"), codec, 0, 1)
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
+
+
+def test_workers_that_finish_at_the_same_time_all_find_the_dataset(codec, songs, tmp_path):
+    job = make_job(songs, tmp_path / "out")
+    first = run_shard(job, codec, 0, 1)
+    second = assemble(job)  # of a worker that came too late: the logs are gone
+    assert second is not None and second.splits == first.splits
+    (job.output / "dataset.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        assemble(job)
+
+
+def test_a_shard_belongs_to_one_process(tmp_path):
+    with WorkLog(tmp_path / "x.log") as log:
+        log.append(b"\x81\xa2id\xa1a")  # msgpack of {"id": "a"}
+        with pytest.raises(UserError, match="another process is doing this shard"):
+            WorkLog(tmp_path / "x.log")
+    assert "a" in WorkIndex(tmp_path) and "b" not in WorkIndex(tmp_path)
+
+
+def test_other_settings_are_refused(codec, songs, tmp_path):
+    job = make_job(songs, tmp_path / "out")
+    run_shard(job, codec, 0, 2)
+    for whole in (False, True):
+        if whole:
+            run_shard(job, codec, 1, 2)
+        soundfile.write(songs / "new.wav", music(0.5, 20), 24000)
+        with pytest.raises(UserError, match="made with another num_files"):
+            run_shard(make_job(songs, job.output), codec, 0, 2)
+        (songs / "new.wav").unlink()
+        other = EncodeJob(job.output, "folder", job.tracks, CODEC, 2.0, 0.2)
+        with pytest.raises(UserError, match=r"another window_s \(1.0 instead of 2.0\)"):
+            run_shard(other, codec, 0, 2)
+        changed = EncodeJob(
+            job.output, "folder", job.tracks, CODEC | {"weights_sha256": "cd" * 32}, 1.0, 0.2
+        )
+        with pytest.raises(UserError, match="another codec"):
+            run_shard(changed, codec, 0, 2)
+        if not whole:
+            settings = (job.unfinished / "settings.json").read_text()
+            for damaged in ("", "[1]"):
+                (job.unfinished / "settings.json").write_text(damaged)
+                with pytest.raises(UserError, match="settings.json is damaged: remove"):
+                    run_shard(job, codec, 0, 2)
+            (job.unfinished / "settings.json").write_text(settings)

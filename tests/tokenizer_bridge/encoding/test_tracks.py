@@ -1,0 +1,81 @@
+"""Tracks to codes, whatever batches and windows they went through.
+
+Batches of one where results are compared to the bit: others round differently.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.tokenizer_bridge.toy_songs import HOP, music
+from tokenizer_bridge.audio.windows import Windowing
+from tokenizer_bridge.encoding.tracks import (
+    Encoded,
+    Failure,
+    encode_batch,
+    encode_tracks,
+    encode_windowed,
+    window_agreement,
+)
+from tokenizer_bridge.sources import folder
+
+
+def test_a_short_clip_is_encoded_in_one_piece(codec):
+    audio = music(0.7, 1)[: 12345 + 3]
+    whole = encode_batch(codec, audio[None])[0]
+    assert len(whole) == math.ceil(len(audio) / HOP)
+    np.testing.assert_array_equal(encode_windowed(codec, audio, Windowing(3000, 600)), whole)
+
+
+def test_windows_agree_with_one_piece(codec):
+    audio = music(4.0, 2)[:-5]
+    without_context = window_agreement(codec, audio, Windowing(300, 0))
+    with_context = window_agreement(codec, audio, Windowing(300, 100))
+    assert len(set(encode_batch(codec, audio[None])[0])) > 4  # else agreeing is no feat
+    assert with_context > 0.995
+    assert with_context > without_context
+
+
+def test_tracks_come_out_as_if_alone(codec, songs):
+    windowing = Windowing(1000, 200)
+    tracks = folder.tracks(songs)
+    for batch_size in (1, 4):
+        results = list(encode_tracks(codec, tracks, windowing, batch_size))
+        assert sorted(result.track.id for result in results) == [track.id for track in tracks]
+        for result in results:
+            audio, _ = soundfile.read(result.track.path, dtype="float32")
+            alone = encode_windowed(codec, audio, windowing)
+            assert result.codes.dtype == np.uint16 and len(result.codes) == len(alone)
+            differing = np.count_nonzero(result.codes != alone)  # by rounding, in larger batches
+            assert differing <= (0 if batch_size == 1 else 0.001 * len(alone))
+            assert result.duration_s == pytest.approx(len(audio) / 24000)
+
+
+def test_progress_counts_audio_once_however_windows_overlap(codec, songs):
+    told = []
+    results = list(
+        encode_tracks(codec, folder.tracks(songs), Windowing(1000, 400), 2, on_audio=told.append)
+    )
+    assert len(told) > len(results) / 2
+    assert sum(told) == pytest.approx(sum(result.duration_s for result in results), rel=0.01)
+
+
+def test_a_failure_takes_no_other_track_with_it(codec, songs):
+    signal = music(2.5, 9)
+    signal[-1] = np.nan  # found when two windows have been encoded already
+    soundfile.write(songs / "artist1/bad.wav", signal, 24000, subtype="FLOAT")
+    results = list(encode_tracks(codec, folder.tracks(songs), Windowing(1000, 200), 2))
+    assert sum(isinstance(result, Encoded) for result in results) == 9
+    (failure,) = (result for result in results if isinstance(result, Failure))
+    assert failure.track.id == "artist1/bad.wav" and "not finite" in failure.reason
+
+
+def test_an_error_in_a_reader_is_raised(codec, songs, monkeypatch):
+    def broken(path, rate):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tokenizer_bridge.encoding.tracks.stream_mono", broken)
+    with pytest.raises(ZeroDivisionError):
+        list(encode_tracks(codec, folder.tracks(songs), Windowing(1000, 200), 2))

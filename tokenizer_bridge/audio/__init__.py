@@ -1,0 +1,1 @@
+"""Audio files and signals: reading, resampling, windows, writing."""

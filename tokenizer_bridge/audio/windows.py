@@ -1,0 +1,135 @@
+"""Long tracks in overlapping windows, and batches of windows of equal length.
+
+A codec's cost and memory grow with the length of its input, padding changes its codes, and near
+the ends of its input it lacks context. So a long track is cut into windows of one length that
+overlap; when they are joined, what each has near its inner ends is left out (codes) or faded over
+(audio). All windows of a track are equally long: the last one is moved back until it is.
+Lengths and positions are in codes, of `hop` samples each.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from tokenizer_bridge.token_dataset.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """length: codes of a window. overlap: codes that two neighbours share, at least."""
+
+    length: int
+    overlap: int
+
+    @staticmethod
+    def from_seconds(length_s: float, overlap_s: float, codes_per_s: float) -> "Windowing":
+        """Both in seconds. Raises UserError unless 0 ≤ overlap ≤ half the length."""
+        length, overlap = round(length_s * codes_per_s), round(overlap_s * codes_per_s)
+        if length < 1 or not 0 <= overlap_s <= length_s / 2:
+            raise UserError(
+                f"--window_s={length_s:g} --overlap_s={overlap_s:g}: a window must be longer than "
+                "nothing, and the overlap between nothing and half a window"
+            )
+        return Windowing(length, overlap)
+
+    def starts(self, total: int) -> list[int]:
+        """Where the windows of a track of `total` codes start."""
+        if total <= self.length:
+            return [0]
+        step = self.length - self.overlap
+        return [*range(0, total - self.length, step), total - self.length]
+
+
+def cut_audio(
+    blocks: Iterable[np.ndarray], windowing: Windowing, hop: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Cut a track that arrives in blocks of samples; at most two windows are held.
+
+    blocks: (T,) float32 each. Yields (start in codes, samples) for each of `windowing.starts`. A
+    track of one window is yielded at its own length; a longer one is filled up with zeros to whole
+    codes, and each window is (length·hop,).
+    """
+    length, step = windowing.length * hop, (windowing.length - windowing.overlap) * hop
+    held = np.zeros(0, np.float32)  # from sample `first` on
+    first = next_start = 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        # Strictly more than a window: the last window is cut only once the end is known.
+        while first + len(held) > next_start + length:
+            held = held[next_start - first :]
+            first = next_start
+            yield first // hop, held[:length]
+            next_start += step
+    total = first + len(held)
+    if total <= length:
+        yield 0, held
+    else:
+        padding = -total % hop
+        held = np.concatenate([held, np.zeros(padding, np.float32)])
+        yield (total + padding - length) // hop, held[-length:]
+
+
+def join_codes(pieces: Sequence[tuple[int, np.ndarray]], overlap: int) -> np.ndarray:
+    """Join windows of codes (start, (L,)), in any order, into a track's codes.
+
+    Of what two neighbours share, the later one gives way for overlap // 2 codes, which it has
+    computed without what comes before.
+    """
+    pieces = sorted(pieces, key=lambda piece: piece[0])
+    cuts = [start + overlap // 2 for start, _ in pieces]
+    cuts[0] = 0
+    ends = [*cuts[1:], pieces[-1][0] + len(pieces[-1][1])]
+    kept = [
+        codes[cut - start : end - start]
+        for (start, codes), cut, end in zip(pieces, cuts, ends, strict=True)
+    ]
+    return np.concatenate(kept)
+
+
+def join_audio(pieces: Sequence[tuple[int, np.ndarray]], overlap: int, hop: int) -> np.ndarray:
+    """Join windows of audio (start in codes, (length·hop,)), in any order, with cross-fades.
+
+    In the middle half of what two neighbours share by plan, one fades into the other (raised
+    cosine, constant gain: both hold the same music); the outer quarters lack context and are left
+    out.
+    """
+    pieces = sorted(pieces, key=lambda piece: piece[0])
+    quarter = overlap * hop // 4
+    fade = overlap * hop - 2 * quarter
+    rise = np.sin(np.linspace(0, np.pi / 2, fade, dtype=np.float32)) ** 2
+    total = pieces[-1][0] * hop + len(pieces[-1][1])
+    joined = np.zeros(total, np.float32)
+    for index, (start, audio) in enumerate(pieces):
+        begin = start * hop
+        if index == 0:
+            joined[begin : begin + len(audio)] = audio
+            continue
+        middle = begin + quarter + fade
+        joined[begin + quarter : middle] *= 1 - rise
+        joined[begin + quarter : middle] += audio[quarter : quarter + fade] * rise
+        joined[middle : begin + len(audio)] = audio[quarter + fade :]
+    return joined
+
+
+def batches_of_equal_length(
+    items: Iterable[T], length: Callable[[T], int], batch_size: int
+) -> Iterator[list[T]]:
+    """Group items of equal length into batches of at most batch_size, few of them smaller.
+
+    Holds back at most 4 · batch_size items: beyond it, the length that has waited longest goes.
+    """
+    waiting: dict[int, list[T]] = {}  # length -> items; the oldest first
+    count = 0
+    for item in items:
+        waiting.setdefault(length(item), []).append(item)
+        count += 1
+        full = len(waiting[length(item)]) == batch_size
+        if full or count > 4 * batch_size:
+            batch = waiting.pop(length(item) if full else next(iter(waiting)))
+            count -= len(batch)
+            yield batch
+    yield from waiting.values()

@@ -1,0 +1,1 @@
+"""Training of a codec, and the measures of its quality."""

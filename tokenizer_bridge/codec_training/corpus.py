@@ -1,0 +1,49 @@
+"""Music in memory for codec training: mono int16 at the codec's rate, split by track."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tokenizer_bridge.audio.read import AudioError, require_sha256, stream_mono
+from tokenizer_bridge.sources import Track
+from tokenizer_bridge.token_dataset.errors import UserError
+
+
+def load_int16(track: Track, sample_rate: int, min_seconds: float) -> np.ndarray:
+    """A whole track, mono at `sample_rate`, int16 (T,).
+
+    Raises:
+      UserError: the file has no usable audio or is shorter than `min_seconds`.
+    """
+    try:
+        if track.sha256 is not None:
+            require_sha256(track.path, track.sha256)
+        audio_T = np.concatenate(list(stream_mono(track.path, sample_rate)))
+    except AudioError as error:
+        raise UserError(f"{track.path}: {error}; take it out of the folder") from error
+    if len(audio_T) < min_seconds * sample_rate:
+        raise UserError(f"{track.path}: shorter than {min_seconds:g} s; take it out of the folder")
+    return (audio_T.clip(-1, 1) * 32767).round().astype(np.int16)
+
+
+def hold_out(tracks: Sequence[Track], share: float) -> tuple[list[Track], list[Track]]:
+    """(training, held out): the latter are the tracks whose ids have the lowest SHA-256.
+
+    At least one track is held out, and at least one is kept for training. Where the source has
+    splits of its own, `train` and `validation` are taken instead, and `test` is left out.
+
+    Raises:
+      UserError: there are fewer than two tracks, or the source's splits lack one of the two.
+    """
+    if any(track.split for track in tracks):
+        own = [[t for t in tracks if t.split == split] for split in ("train", "validation")]
+        if not all(own):
+            raise UserError("codec training needs tracks of the splits train and validation")
+        return own[0], own[1]
+    if len(tracks) < 2:
+        raise UserError("codec training needs at least two tracks, one of them held out")
+    by_hash = sorted(tracks, key=lambda track: hashlib.sha256(track.id.encode()).hexdigest())
+    count = min(len(tracks) - 1, max(1, round(share * len(tracks))))
+    held = {track.id for track in by_hash[:count]}
+    return [t for t in tracks if t.id not in held], [t for t in tracks if t.id in held]

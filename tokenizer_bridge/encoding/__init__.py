@@ -1,0 +1,1 @@
+"""From tracks to a token dataset, by one worker or many, with progress that survives a stop."""

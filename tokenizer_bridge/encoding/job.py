@@ -1,0 +1,211 @@
+"""Encoding a source into a token dataset, by one or many workers, resumable at any moment.
+
+Each worker logs the tracks of its shard as they are done (worklog.py). Whoever finds every track
+in the logs assembles the dataset, in the order of the source, so that it does not depend on the
+number of workers or on how often they were killed.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from tokenizer_bridge.audio.windows import Windowing
+from tokenizer_bridge.cleaning import Cleaning
+from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
+from tokenizer_bridge.encoding.tracks import Encoded, Failure, encode_tracks
+from tokenizer_bridge.sources import Track, fingerprint
+from tokenizer_bridge.sources.splits import assign_splits
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import atomic_file
+from tokenizer_bridge.token_dataset.records import (
+    DATASET_FILE,
+    Record,
+    TokenDataset,
+    TokenDatasetWriter,
+)
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+
+FAILURES_FILE = "failures.jsonl"
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """What is to be made of what: one token dataset.
+
+    codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds. source_options: by
+    which the source chose the tracks (JSON values), for dataset.json. cleaning: of every track.
+    """
+
+    output: Path
+    source: str
+    tracks: tuple[Track, ...]
+    codec: Mapping[str, Any]
+    window_s: float
+    overlap_s: float
+    source_options: Mapping[str, Any] = field(default_factory=dict)
+    cleaning: Cleaning | None = None
+    settings: dict[str, Any] = field(init=False)  # what a resumed run must share
+
+    def __post_init__(self):
+        # In this order they are compared: what was asked for, then what came of it.
+        settings = {
+            "source": self.source,
+            "source_options": dict(self.source_options),
+            "cleaning": self.cleaning.settings() if self.cleaning is not None else {},
+            "window_s": self.window_s,
+            "overlap_s": self.overlap_s,
+            "num_files": len(self.tracks),
+            "files_sha256": fingerprint(self.tracks),
+        }
+        settings = {key: value for key, value in settings.items() if value != {}}
+        object.__setattr__(self, "settings", settings)
+
+    @property
+    def unfinished(self) -> Path:
+        """The directory of the workers' logs; gone when the dataset is whole."""
+        return self.output / "unfinished"
+
+    @property
+    def windowing(self) -> Windowing:
+        codes_per_s = self.codec["sample_rate"] / self.codec["hop_length"]
+        return Windowing.from_seconds(self.window_s, self.overlap_s, codes_per_s)
+
+    def shard(self, index: int, count: int) -> tuple[Track, ...]:
+        """The tracks of one worker of `count`."""
+        return self.tracks[index::count]
+
+
+def prepare_output(job: EncodeJob) -> TokenDataset | None:
+    """Prepare the output directory for workers, or return the dataset if it is whole already.
+
+    Raises UserError if what is there, whole or unfinished, is being made with other settings.
+    """
+    if (dataset := _find_whole(job)) is None:
+        settings_agree(job.unfinished, job.settings | {"codec": dict(job.codec)})
+    return dataset
+
+
+def encode_shard(
+    job: EncodeJob,
+    codec: WavTokenizer,
+    shard_index: int,
+    num_shards: int,
+    batch_size: int,
+    on_tracks: Callable[[int], None],
+    on_audio: Callable[[float], None],
+) -> None:
+    """Encode what is left of a shard. `on_tracks` is told of every track that is done, first of
+    those done earlier; `on_audio` of seconds encoded.
+    """
+    log_path = job.unfinished / f"{shard_index:05d}-of-{num_shards:05d}.log"
+    with WorkLog(log_path) as log:
+        done = WorkIndex(job.unfinished)
+        shard = job.shard(shard_index, num_shards)
+        todo = [track for track in shard if track.id not in done]
+        on_tracks(len(shard) - len(todo))
+        results = encode_tracks(codec, todo, job.windowing, batch_size, on_audio, job.cleaning)
+        for result in results:
+            log.append(_payload(result))
+            on_tracks(1)
+
+
+def num_left(job: EncodeJob) -> int:
+    """How many tracks no worker has done yet."""
+    done = WorkIndex(job.unfinished)
+    return sum(track.id not in done for track in job.tracks)
+
+
+def assemble(job: EncodeJob) -> TokenDataset | None:
+    """Write the dataset if every track is done, or return None.
+
+    Raises UserError if no file could be used; OSError or RuntimeError if the disk is full.
+    """
+    try:
+        with _lock(job.unfinished):
+            if (dataset := _find_whole(job)) is None:
+                done = WorkIndex(job.unfinished)
+                if any(track.id not in done for track in job.tracks):
+                    return None
+                _write_failures(job, done)
+                _write_dataset(job, done)
+                dataset = TokenDataset(job.output)
+            shutil.rmtree(job.unfinished)
+            return dataset
+    except FileNotFoundError:
+        # Another worker, done at the same time, has written the dataset and removed the logs.
+        if job.unfinished.exists() or (dataset := _find_whole(job)) is None:
+            raise
+        return dataset
+
+
+def read_failures(job: EncodeJob) -> list[dict[str, str]]:
+    """Files that could not be used, {id, file, reason}, as the output directory lists them."""
+    with open(job.output / FAILURES_FILE, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def _find_whole(job: EncodeJob) -> TokenDataset | None:
+    if not (job.output / DATASET_FILE).exists():
+        return None
+    dataset = TokenDataset(job.output)
+    made_with = dataset.origin | {"codec": dataset.codec}
+    require_equal(job.output, made_with, job.settings | {"codec": dict(job.codec)})
+    return dataset
+
+
+def _payload(result: Encoded | Failure) -> bytes:
+    track = result.track
+    if isinstance(result, Failure):
+        entry = {"id": track.id, "file": os.fspath(track.path), "reason": result.reason}
+        return msgpack.packb(entry, unicode_errors="backslashreplace")
+    source = {"file": track.file or track.id}
+    if result.cleaning:
+        source["cleaning"] = dict(result.cleaning)
+    return Record(
+        id=track.id,
+        tokens=result.codes,
+        duration_s=result.duration_s,
+        artist=track.artist,
+        tags=track.tags,
+        source=source,
+    ).to_bytes()
+
+
+def _write_failures(job: EncodeJob, done: WorkIndex) -> None:
+    with atomic_file(job.output / FAILURES_FILE) as path, open(path, "w", encoding="utf-8") as file:
+        for track in job.tracks:
+            if track.id in done.failures:
+                file.write(json.dumps(done.failures[track.id], ensure_ascii=False) + "\n")
+
+
+def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
+    usable = [track for track in job.tracks if track.id not in done.failures]
+    if not usable:
+        shutil.rmtree(job.unfinished)
+        raise UserError(
+            f"none of the {len(job.tracks)} files could be used: the reasons are in "
+            f"{job.output / FAILURES_FILE}"
+        )
+    # A source gives splits to all of its tracks or to none.
+    official = {track.id: track.split for track in usable if track.split is not None}
+    splits = official or assign_splits({track.id: track.artist for track in usable})
+    with TokenDatasetWriter(job.output, job.codec, job.settings) as writer:
+        for track in usable:
+            data = done.record(track.id)
+            writer.write(splits[track.id], Record.from_bytes(data, job.codec["codebook_size"]))
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Hold a lock that dies with the process; wait for it if need be."""
+    with open(directory / "assemble.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
