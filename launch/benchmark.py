@@ -164,7 +164,8 @@ def sample() -> dict[str, float]:
 
     def one_step():
         nonlocal x_BxL
-        x_BxL = programs.advance(params, key_B, x_BxL, np.int32(0), 1).block_until_ready()
+        x_BxL, _ = programs.advance(params, key_B, x_BxL, np.int32(0), 1)
+        x_BxL.block_until_ready()
 
     step_s = median_seconds(one_step)
     return {

@@ -90,6 +90,10 @@ def sample() -> int:
                 missing = len(store.missing())
                 print(f"stopped with {missing} samples missing; the same command goes on")
             sys.exit(128 + (stop.signal_number or signal.SIGINT))
+        except UserError:
+            if store:
+                store.withdraw()
+            raise
     if store is None:
         return 0
     print(f"{store.num_samples} samples of {sampling.length} tokens in {store.path}")

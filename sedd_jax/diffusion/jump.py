@@ -56,6 +56,16 @@ class ReverseStep:
         """Weight of all targets together, (B, L), on the scale of law.stay_BxL."""
         return self.law.gain_BxL * self.block_BxLxK.sum(-1)
 
+    def is_defined(self) -> jax.Array:
+        """Whether there is a law to draw from, (B, L): weights that are finite and not all zero.
+
+        Where the law cannot jump, targets have no weight, whatever their scores are. From weights
+        that are not finite, `draw` gives tokens too: nothing in them tells.
+        """
+        jump_BxL = jnp.where(self.law.gain_BxL == 0, 0.0, self.jump_weight())
+        total_BxL = self.law.stay_BxL + jump_BxL
+        return (total_BxL > 0) & (total_BxL < jnp.inf)
+
     def draw(self, key_B: jax.Array) -> jax.Array:
         """The next tokens x_BxL, int32; row b depends on key_B[b] alone."""
         u_Bx3xL = uniform_rows(key_B, 3, self.x_BxL.shape[1])

@@ -12,6 +12,8 @@ randomness of a row comes from its own key, so that a sample does not depend on 
 mesh, or on how the steps are cut into chunks.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -21,6 +23,13 @@ from sedd_jax.diffusion.loss import LogScoreFn
 from sedd_jax.diffusion.noise import Noise
 
 SAMPLERS = ("euler", "analytic")
+
+
+class Drawn(NamedTuple):
+    """Tokens, and whether each row was drawn from weights that are finite and not all zero."""
+
+    x_BxL: jax.Array
+    is_defined_B: jax.Array
 
 
 def euler_probs(
@@ -60,7 +69,7 @@ def step(
     x_BxL: jax.Array,
     t: jax.Array,
     dt: jax.Array,
-) -> jax.Array:
+) -> Drawn:
     """x_BxL at time t - dt, given x at t. ValueError for a sampler not in `SAMPLERS`."""
     t_B = jnp.full(x_BxL.shape[0], t)
     sigma_B, dsigma_B = noise(t_B)
@@ -74,7 +83,7 @@ def step(
     reverse_step = ReverseStep.make(
         x_BxL, log_score_BxLxV, lambda score_sum: law(x_BxL, score_sum, removed_B)
     )
-    return reverse_step.draw(key_B)
+    return _draw(reverse_step, key_B)
 
 
 def sample_chunk(
@@ -89,19 +98,21 @@ def sample_chunk(
     num: int,
     steps: int,
     eps: float = 1e-5,
-) -> jax.Array:
+) -> Drawn:
     """x_BxL after steps first … first + num - 1 of a grid of `steps` from t = 1 to t = eps.
 
     `first` may be traced, so that chunks of equal length share one compilation.
     """
     dt = (1 - eps) / steps
 
-    def body(x_BxL, index):
+    def body(drawn, index):
         key_now_B = fold_in_rows(key_B, 1 + index)
         t = eps + dt * (steps - index)
-        return step(sampler, graph, noise, log_score_fn, key_now_B, x_BxL, t, dt), None
+        now = step(sampler, graph, noise, log_score_fn, key_now_B, drawn.x_BxL, t, dt)
+        return Drawn(now.x_BxL, drawn.is_defined_B & now.is_defined_B), None
 
-    return jax.lax.scan(body, x_BxL, first + jnp.arange(num))[0]
+    drawn = Drawn(x_BxL, jnp.ones(x_BxL.shape[0], bool))
+    return jax.lax.scan(body, drawn, first + jnp.arange(num))[0]
 
 
 def denoise_step(
@@ -113,10 +124,10 @@ def denoise_step(
     *,
     steps: int,
     eps: float = 1e-5,
-) -> jax.Array:
+) -> Drawn:
     """The sample x_BxL: codes only, drawn given x at t = eps, after all the `steps`."""
     key_now_B = fold_in_rows(key_B, 1 + steps)
-    return denoiser(graph, noise, log_score_fn, x_BxL, eps).draw(key_now_B)
+    return _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B)
 
 
 def denoiser(
@@ -128,3 +139,7 @@ def denoiser(
     return ReverseStep.make(
         x_BxL, log_score_BxLxV, lambda score_sum: graph.denoise_law(x_BxL, score_sum, sigma_B)
     )
+
+
+def _draw(reverse_step: ReverseStep, key_B: jax.Array) -> Drawn:
+    return Drawn(reverse_step.draw(key_B), reverse_step.is_defined().all(axis=-1))

@@ -81,6 +81,7 @@ class Programs:
     """The compiled parts of sampling a batch; key_B holds the keys of its samples."""
 
     start: Callable  # (key_B) → x_BxL at t = 1
+    # Both return sampler.Drawn; is_defined_B is whole on every device.
     advance: Callable  # (params, key_B, x_BxL, first, num) → x_BxL `num` steps on; donates x_BxL
     denoise: Callable  # (params, key_B, x_BxL) → tokens_BxL, whole on every device
 
@@ -94,7 +95,12 @@ def make_programs(run: Model, name: str, steps: int, length: int) -> Programs:
     def start(key_B):
         return sampler.start(run.graph, key_B, length)
 
-    @functools.partial(jax.jit, out_shardings=rows, donate_argnames="x_BxL", static_argnames="num")
+    @functools.partial(
+        jax.jit,
+        out_shardings=sampler.Drawn(rows, whole),
+        donate_argnames="x_BxL",
+        static_argnames="num",
+    )
     def advance(params, key_B, x_BxL, first, num):
         log_score_fn = functools.partial(run.log_score, params)
         return sampler.sample_chunk(
@@ -146,7 +152,7 @@ def generate(
       on_steps: called after each dispatch with steps × samples done, N × sampling.evaluations
         in all.
 
-    Raises UserError when the mesh does not divide the length, or scores are not finite.
+    Raises UserError when the mesh does not divide the length, or scores cannot be sampled.
     """
     mesh_lib.check_model(run.mesh, run.network.num_heads, sampling.length)
     if not len(indices_N):
@@ -163,11 +169,18 @@ def generate(
             compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk)
             compile_for_all(programs.denoise, params, key_B, x_BxL)
         for step in range(0, sampling.steps, chunk):
-            x_BxL = programs.advance(params, key_B, x_BxL, np.int32(step), chunk)
-            x_BxL.block_until_ready()
+            x_BxL = _tokens(programs.advance(params, key_B, x_BxL, np.int32(step), chunk))
             on_steps(chunk * len(wanted_b))
-        tokens_BxL = np.asarray(programs.denoise(params, key_B, x_BxL))
-        if tokens_BxL.max() >= run.graph.num_codes:  # nothing compares with a NaN: masks stay
-            raise UserError("the network's scores are not finite: choose an earlier checkpoint")
+        tokens_BxL = np.asarray(_tokens(programs.denoise(params, key_B, x_BxL)))
         on_steps(len(wanted_b))
         yield wanted_b, tokens_BxL[: len(wanted_b)].astype(np.uint16)
+
+
+def _tokens(drawn: sampler.Drawn) -> jax.Array:
+    """The tokens, once they are there. Raises UserError where they were drawn from nothing."""
+    if not np.asarray(drawn.is_defined_B).all():
+        raise UserError(
+            "the network's scores cannot be sampled, because they are not finite or all zero: "
+            "choose an earlier checkpoint"
+        )
+    return drawn.x_BxL

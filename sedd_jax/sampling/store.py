@@ -44,6 +44,7 @@ class SampleStore:
         self.settings, self.codec = dict(settings), dict(codec)
         self.num_samples = settings["num_samples"]
         self.is_whole = False
+        self._made: list[Path] = []  # by this job, before any sample
         try:
             self._open()
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
@@ -57,10 +58,21 @@ class SampleStore:
         elif (self.path / SETTINGS_FILE).exists():
             self._check_same(_read_json(self.path / SETTINGS_FILE), self.path / SETTINGS_FILE)
         else:
-            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.mkdir(parents=True)
+                self._made.append(self.path)
             if any(self.path.iterdir()):
                 raise UserError(f"{self.path} is not empty: choose another --output")
             write_json_atomically(self.path / SETTINGS_FILE, self.settings)
+            self._made.append(self.path / SETTINGS_FILE)
+
+    def withdraw(self) -> None:
+        """Leaves the directory as this job found it, unless samples have been saved since."""
+        if self.is_whole or self._parts():
+            return
+        for path in reversed(self._made):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self._made = []
 
     def _check_same(self, found: Mapping[str, Any], where: Path) -> None:
         for key, value in self.settings.items():

@@ -52,6 +52,15 @@ def test_interrupted_then_finished_equals_undisturbed(workdir, tmp_path):
     np.testing.assert_array_equal(tokens_of(output), tokens_of(tmp_path / "whole"))
 
 
+def test_scores_that_are_not_finite_are_one_line_and_nothing_is_written(tmp_path):
+    """Under the uniform graph tokens are drawn all the same: nothing in them tells."""
+    tokens = write_dataset(tmp_path / "tokens")
+    write_run(tmp_path / "run", tokens, factor=np.nan, graph__type="uniform")
+    output = tmp_path / "new"
+    line = error_line(run(command(tmp_path / "run", output, "--num_samples=2", "--steps=4")))
+    assert "not finite" in line and not output.exists()
+
+
 def test_mistakes_are_one_line(workdir, tmp_path):
     line = error_line(run(command(tmp_path, tmp_path / "new", "--num_samples=1")))
     assert "holds no trained run" in line

@@ -25,9 +25,10 @@ def make_run(num_devices: int = 1, **overrides) -> tuple[Model, Params]:
     return run, jax.tree.map(draw, run.state_shapes().ema_params)
 
 
-def write_run(workdir: Path, dataset: Path) -> None:
-    """A run whose only checkpoint, of step 0, holds parameters at random."""
-    toy_run, params = make_run(data__path=str(dataset), sampling__batch_size=4)
+def write_run(workdir: Path, dataset: Path, *, factor: float = 1.0, **overrides) -> None:
+    """A run whose only checkpoint, of step 0, holds parameters at random, times `factor`."""
+    toy_run, params = make_run(data__path=str(dataset), sampling__batch_size=4, **overrides)
+    params = jax.tree.map(lambda x: factor * x, params)
     config = toy_run.config
     workdir.mkdir()
     with Checkpoints(checkpoint_dir(workdir)) as checkpoints:

@@ -129,7 +129,8 @@ def test_with_4096_codes_the_share_unmasked_in_a_step_is_exact(name, steps, time
     mask_1x1, num = jnp.full((1, 1), graph.mask_id), 2**14 * chunks
 
     def draw(key, t):
-        return sampler.step(name, graph, noise, log_score_fn, key[None], mask_1x1, t, 1 / steps)
+        key_1 = key[None]
+        return sampler.step(name, graph, noise, log_score_fn, key_1, mask_1x1, t, 1 / steps).x_BxL
 
     @jax.jit
     def count_unmasked(key, t):
@@ -152,7 +153,7 @@ def test_draws_are_the_same_on_any_number_of_devices(graph):
         return sampler.sample_chunk(
             "euler", graph, LogLinear(), lambda x_BxL, sigma_B: log_scores(graph, x_BxL),
             key_B, x_BxL, first=0, num=6, steps=6,
-        )  # fmt: skip
+        ).x_BxL  # fmt: skip
 
     expected = jax.jit(run)(keys(8))
     for num_devices in (2, 8):
@@ -173,7 +174,7 @@ def test_denoising_leaves_no_mask_even_where_the_scores_are_tiny():
             is_mask_V = jnp.arange(graph.vocab_size) == graph.mask_id
             return log_scores(graph, x_BxL) + jnp.where(is_mask_V, 0.0, level)[None, None]
 
-        return sampler.denoise_step(graph, noise, log_score_fn, keys(4), x_BxL, steps=4)
+        return sampler.denoise_step(graph, noise, log_score_fn, keys(4), x_BxL, steps=4).x_BxL
 
     for level in (-60.0, 0.0, 30.0):
         x_BxL = denoise(mask_BxL, level)
@@ -211,7 +212,7 @@ def test_steps_run_evenly_from_one_to_eps_each_with_a_key_of_its_own(name, monke
             x_1xL = sampler.sample_chunk(
                 name, graph, noise, log_score_fn, key_1, x_1xL,
                 first=jnp.int32(first), num=2, steps=4, eps=eps,
-            )  # fmt: skip
+            ).x_BxL  # fmt: skip
         sampler.denoise_step(graph, noise, log_score_fn, key_1, x_1xL, steps=4, eps=eps)
     t = np.array([1.0, 0.8, 0.6, 0.4, eps])
     sigma, dsigma = noise(t)
@@ -219,6 +220,51 @@ def test_steps_run_evenly_from_one_to_eps_each_with_a_key_of_its_own(name, monke
     left = 0.2 * dsigma[:-1] if name == "euler" else jnp.expm1(sigma[:-1] - sigma[1:])
     np.testing.assert_allclose(removed, left, rtol=1e-4)
     assert len(set(key_data)) == len(key_data) == 6
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("name", sampler.SAMPLERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_drawn_from_weights_that_are_not_finite_are_told(graph, name, value):
+    """One position of one row at the second of four steps, and one row at denoising, in a jit."""
+
+    def log_score_fn(broken_at):
+        def fn(x_BxL, sigma_B):
+            # Broken as a network is that breaks: in a row, at one noise level.
+            now_B = (jnp.arange(3) == 1) & jnp.isclose(sigma_B, broken_at)
+            return jnp.where(now_B[:, None, None], value, log_scores(graph, x_BxL))
+
+        return fn
+
+    noise, eps, steps = LogLinear(), 1e-5, 4
+    x_BxL = sampler.start(graph, keys(3), 8)
+
+    @jax.jit
+    def chunk(broken_at):
+        return sampler.sample_chunk(
+            name, graph, noise, log_score_fn(broken_at), keys(3), x_BxL, first=0, num=3, steps=steps
+        ).is_defined_B
+
+    @jax.jit
+    def denoise(broken_at):
+        return sampler.denoise_step(
+            graph, noise, log_score_fn(broken_at), keys(3), x_BxL, steps=steps
+        ).is_defined_B
+
+    second, last = noise(jnp.array([eps + 0.75 * (1 - eps), eps]))[0]
+    np.testing.assert_array_equal(chunk(second), [True, False, True])
+    np.testing.assert_array_equal(denoise(last), [True, False, True])
+    assert chunk(-1.0).all() and denoise(-1.0).all()
+
+
+def test_scores_of_what_cannot_jump_do_not_matter():
+    graph = Absorbing(NUM_CODES)
+    x_1x2 = jnp.array([[3, graph.mask_id]])
+    log_score_1x2xV = log_scores(graph, x_1x2).at[0, 0].set(jnp.inf)
+    step = make_step(graph, "denoise", x_1x2, log_score_1x2xV, jnp.full(1, 0.1))
+    np.testing.assert_array_equal(step.is_defined(), [[True, True]])
+    none = make_step(graph, "denoise", x_1x2, jnp.full_like(log_score_1x2xV, -200), jnp.full(1, 1))
+    np.testing.assert_array_equal(none.is_defined(), [[True, False]])  # nothing has any weight
 
 
 def test_unknown_sampler_is_refused():

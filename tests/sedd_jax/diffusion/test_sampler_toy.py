@@ -32,11 +32,12 @@ def sample_toy(graph, noise, name, key_R, steps) -> jax.Array:
         def four_steps(i, x_1xL):
             return sampler.sample_chunk(
                 name, graph, noise, log_score_fn, key_1, x_1xL, first=4 * i, num=4, steps=steps
-            )
+            ).x_BxL
 
         x_1xL = sampler.start(graph, key_1, 3 * SAMPLES // len(key_R))
         x_1xL = jax.lax.fori_loop(0, steps // 4, four_steps, x_1xL)
-        return sampler.denoise_step(graph, noise, log_score_fn, key_1, x_1xL, steps=steps)[0]
+        drawn = sampler.denoise_step(graph, noise, log_score_fn, key_1, x_1xL, steps=steps)
+        return drawn.x_BxL[0]
 
     return jax.lax.map(sample_row, key_R)
 
@@ -61,13 +62,13 @@ def test_a_sample_depends_on_its_key_alone_and_not_on_chunks(graph, noise, name)
     def chunk(key_B, x_BxL, first, num):
         return sampler.sample_chunk(
             name, graph, noise, log_score_fn, key_B, x_BxL, first=first, num=num, steps=steps
-        )
+        ).x_BxL
 
     def sample(key_B, num):
         x_BxL = start(key_B)
         for first in range(0, steps, num):
             x_BxL = chunk(key_B, x_BxL, first, num)
-        return jax.jit(denoise)(key_B, x_BxL)
+        return jax.jit(denoise)(key_B, x_BxL).x_BxL
 
     whole = sample(key_B, 8)
     np.testing.assert_array_equal(sample(key_B, 2), whole)

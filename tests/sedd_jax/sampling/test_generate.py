@@ -1,9 +1,12 @@
 """Samples depend on (seed, index) alone, and come as wanted."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
+from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.sampling import generate as generate_lib
 from sedd_jax.sampling.generate import Pace, Sampling, chunk_size, fingerprint, generate
@@ -77,12 +80,14 @@ def test_other_graph_sampler_and_length():
     assert tokens.max() < NUM_CODES and len(np.unique(tokens)) > NUM_CODES // 2
 
 
-def test_scores_that_are_not_finite_are_refused(single):
-    run, params = single
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("graph", ["absorbing", "uniform"])
+def test_scores_that_are_not_finite_are_refused(graph, sampler):
+    run, params = make_run(graph__type=graph)
     head = params["output_layer"]["linear"]
     broken = params["output_layer"] | {"linear": head | {"bias": head["bias"] * np.nan}}
     with pytest.raises(UserError, match="not finite"):
-        samples(run, params | {"output_layer": broken})
+        samples(run, params | {"output_layer": broken}, replace(SAMPLING, sampler=sampler))
 
 
 def test_progress_adds_up(single):

@@ -22,6 +22,18 @@ def save(store: SampleStore, *indices: int) -> None:
     store.save(np.array(indices), TOKENS[list(indices)])
 
 
+def test_a_job_that_failed_withdraws_what_it_wrote_unless_there_are_samples(tmp_path):
+    open_store(tmp_path / "new").withdraw()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "there").mkdir()
+    open_store(tmp_path / "there").withdraw()
+    assert list(tmp_path.iterdir()) == [tmp_path / "there"] and not any(tmp_path.glob("*/*"))
+    store = open_store(tmp_path / "new")
+    save(store, 0)
+    store.withdraw()
+    assert len(open_store(tmp_path / "new").missing()) == 4
+
+
 def test_parts_become_a_dataset_in_order(tmp_path):
     store = open_store(tmp_path / "new")
     save(store, 3, 4)
