@@ -27,7 +27,7 @@ from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDa
 FLAGS = flags.FLAGS
 PARTS = ("train", "sample", "codec", "data", "embeddings")
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/demo.py", "Model, batch and length.")
+CONFIG = config_flags.DEFINE_config_file("config", "configs/demo.py", "ModelDef, batch and length.")
 flags.DEFINE_list("parts", list(PARTS), f"Which of {', '.join(PARTS)}.")
 flags.DEFINE_integer("repeats", 7, "Timed repetitions of everything.", lower_bound=1)
 flags.DEFINE_integer("codebook_size", 4096, "Codes, without the mask.", lower_bound=2)

@@ -30,8 +30,10 @@ class Stream(enum.IntEnum):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model:
-    """A model, its noising process and where it lives. codec: dataset.json's "codec".
+class ModelDef:
+    """A model without its parameters: network, noising process, and where it lives.
+
+    To `Model` (sedd_jax/api.py) what nnx.GraphDef is to a module. codec: dataset.json's "codec".
 
     Hashed by identity, so that programs compiled for a run can be cached by it.
     """
@@ -78,7 +80,7 @@ class Model:
         )
 
 
-def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None) -> Model:
+def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None) -> ModelDef:
     """The run that a checked config describes, for tokens of `codec`.
 
     mesh: config.mesh over all devices by default.
@@ -101,7 +103,7 @@ def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None
             )
     mesh_lib.check_model(mesh, model["num_heads"], model["length"])
     network = transformer.NetworkConfig(vocab_size=graph.vocab_size, mesh=mesh, **model)
-    return Model(config, codec, graph, noise, network, mesh)
+    return ModelDef(config, codec, graph, noise, network, mesh)
 
 
 def checkpoint_dir(workdir: str | Path) -> Path:
@@ -110,7 +112,7 @@ def checkpoint_dir(workdir: str | Path) -> Path:
 
 def load_run(
     workdir: str | Path, step: int | None = None, mesh: Mesh | None = None
-) -> tuple[Model, Params, int]:
+) -> tuple[ModelDef, Params, int]:
     """(run, EMA parameters on its mesh, step) of a trained run's checkpoint.
 
     step: the newest readable checkpoint by default. mesh: that of the run's config, or, when the
@@ -121,7 +123,7 @@ def load_run(
     if not directory.is_dir():
         raise UserError(f"{workdir} holds no trained run: there is no {directory}")
 
-    def read(step: int) -> tuple[Model, Params, int]:
+    def read(step: int) -> tuple[ModelDef, Params, int]:
         meta = checkpoints.read_meta(step)
         config = config_lib.from_dict(meta.config)
         run = build(config, meta.codec, mesh or mesh_lib.mesh_or_data_parallel(config.mesh))

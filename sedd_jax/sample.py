@@ -21,7 +21,7 @@ from absl import flags
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.model import Model, load_run
+from sedd_jax.model import ModelDef, load_run
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import array_from_first, is_first
 from sedd_jax.progress import progress_bar
@@ -101,7 +101,7 @@ def sample() -> int:
 
 
 def make_samples(
-    run: Model,
+    run: ModelDef,
     params,
     sampling: Sampling,
     store: SampleStore | None,

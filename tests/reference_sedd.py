@@ -18,7 +18,7 @@ from sedd_jax import config as config_lib
 from sedd_jax.diffusion import sampler
 from sedd_jax.diffusion.loss import LogScoreFn, dwdse_loss
 from sedd_jax.errors import UserError
-from sedd_jax.model import Model, build
+from sedd_jax.model import ModelDef, build
 from sedd_jax.state import Params, TrainState, clip, init_state, update
 from sedd_jax.training.step import Noised, loss_and_grads
 from sedd_jax.weights.torch_weights import to_params
@@ -65,7 +65,7 @@ def check(reference: Reference) -> list[Row]:
     ]
 
 
-def make_run(reference: Reference) -> Model:
+def make_run(reference: Reference) -> ModelDef:
     """Our run of the published configuration that the file carries."""
     published = reference.config
     try:
@@ -98,7 +98,7 @@ def make_run(reference: Reference) -> Model:
         raise BadReference(f"no SEDD configuration ({error})") from error
 
 
-def read_params(reference: Reference, run: Model, prefix: str) -> Params:
+def read_params(reference: Reference, run: ModelDef, prefix: str) -> Params:
     """The weights below `prefix`, in our layout."""
     try:
         params = jax.tree.map(jnp.asarray, to_params(reference.below(prefix)))
@@ -109,7 +109,7 @@ def read_params(reference: Reference, run: Model, prefix: str) -> Params:
     return params
 
 
-def check_noise(reference: Reference, run: Model) -> list[Row]:
+def check_noise(reference: Reference, run: ModelDef) -> list[Row]:
     """σ and σ′, on the grid and at the times of the network's input."""
     rows = []
     for where in ["noise", "forward"]:
@@ -120,7 +120,9 @@ def check_noise(reference: Reference, run: Model) -> list[Row]:
     return rows
 
 
-def check_network_and_loss(reference: Reference, run: Model, network_fn: LogScoreFn) -> list[Row]:
+def check_network_and_loss(
+    reference: Reference, run: ModelDef, network_fn: LogScoreFn
+) -> list[Row]:
     """Network output at the given noise, and the loss of a given perturbation."""
     log_score_BxLxV = network_fn(tokens(reference, "forward/x"), reference["forward/sigma"])
     loss = dwdse_loss(
@@ -166,7 +168,7 @@ def unrounded_row(
     return Row(quantity, error_without(excess), bound, note)
 
 
-def check_sampler_steps(reference: Reference, run: Model, network_fn: LogScoreFn) -> list[Row]:
+def check_sampler_steps(reference: Reference, run: ModelDef, network_fn: LogScoreFn) -> list[Row]:
     """Probabilities of one step of each sampler from forward/x at forward/t, and of denoising."""
     graph, x_BxL = run.graph, tokens(reference, "forward/x")
     sigma_B, dsigma_B = run.noise(jnp.asarray(reference["forward/t"]))
@@ -200,7 +202,7 @@ def check_sampler_steps(reference: Reference, run: Model, network_fn: LogScoreFn
     ]
 
 
-def check_training(reference: Reference, run: Model, params: Params) -> list[Row]:
+def check_training(reference: Reference, run: ModelDef, params: Params) -> list[Row]:
     """S steps of our loss, optimizer and EMA on the given perturbations."""
     step = make_step(reference, run)
     x0_SxBxL, xt_SxBxL = tokens(reference, "train/x0"), tokens(reference, "train/xt")
@@ -243,7 +245,7 @@ def check_training(reference: Reference, run: Model, params: Params) -> list[Row
 
 
 def make_step(
-    reference: Reference, run: Model
+    reference: Reference, run: ModelDef
 ) -> Callable[[TrainState, Noised], tuple[TrainState, jax.Array, jax.Array]]:
     """(state, batch) → (state, loss, gradient norm before clipping), by the project's own parts."""
     optim = run.config.optim
@@ -282,7 +284,7 @@ def adds_decay_to_gradient(reference: Reference) -> bool:
     return optim["optimizer"] == "Adam" and optim["weight_decay"] > 0
 
 
-def worst_tensor(reference: Reference, run: Model, params: Params, which: str) -> float:
+def worst_tensor(reference: Reference, run: ModelDef, params: Params, which: str) -> float:
     """The largest relative L2 error over the published tensors; ours stack those of the blocks."""
     theirs = read_params(reference, run, f"train/{which}/")
     errors = [0.0]

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from launch.aot.roofline import Roofline, analyse
 from launch.aot.topology import Topology
 from sedd_jax import config as config_lib
-from sedd_jax.model import Model, build
+from sedd_jax.model import ModelDef, build
 from sedd_jax.monitoring.metrics import forward_flops_per_token, train_flops_per_token
 from sedd_jax.network.attention import best_implementation
 from sedd_jax.parallel import mesh as mesh_lib
@@ -90,7 +90,7 @@ class Report:
         return values
 
 
-def make_run(config: ConfigDict, topology: Topology, codebook_size: int) -> Model:
+def make_run(config: ConfigDict, topology: Topology, codebook_size: int) -> ModelDef:
     """The run that train would build there. Raises UserError as train does."""
     config_lib.check(config)
     mesh = mesh_lib.make_mesh(config.mesh, topology.devices)
@@ -99,7 +99,7 @@ def make_run(config: ConfigDict, topology: Topology, codebook_size: int) -> Mode
     return run
 
 
-def _compile_sampler(run: Model, batch: int, chunk: int):
+def _compile_sampler(run: ModelDef, batch: int, chunk: int):
     """The sampler's advance by `chunk` steps, for parameters as they are laid out in training."""
     rows = mesh_lib.batch_sharding(run.mesh)
     config = run.config
@@ -122,7 +122,7 @@ def _memory(stats, available: int) -> Memory:
     return Memory(arguments, outputs, aliased, temporaries, program, needed, available)
 
 
-def _attention(run: Model) -> str:
+def _attention(run: ModelDef) -> str:
     """The implementation that `auto` stands for on the run's devices."""
     network = run.network
     if network.attention != "auto":
@@ -131,7 +131,7 @@ def _attention(run: Model) -> str:
     return best_implementation(platform, run.mesh.size, network.compute_dtype, network.length)
 
 
-def report(run: Model, topology: Topology, *, sample: bool = False) -> Report:
+def report(run: ModelDef, topology: Topology, *, sample: bool = False) -> Report:
     """Compiles the train step, or with `sample` a chunk of the sampler, and counts."""
     config, network = run.config, run.network
     shards = mesh_lib.batch_shards(run.mesh)

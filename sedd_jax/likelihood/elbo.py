@@ -27,7 +27,7 @@ from sedd_jax.data import plan_windows
 from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.graph import Absorbing, Graph
 from sedd_jax.diffusion.loss import LogScoreFn
-from sedd_jax.model import Model, Stream
+from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import compile_for_all
 from sedd_jax.state import Params
@@ -100,7 +100,7 @@ class SplitBound:
 
 
 def split_bound(
-    run: Model,
+    run: ModelDef,
     params: Params,
     windows: SplitWindows,
     *,
@@ -150,7 +150,7 @@ def split_bound(
 
 
 @functools.lru_cache(maxsize=8)
-def _make_measure(run: Model, num_levels: int) -> Callable[..., tuple[jax.Array, ...]]:
+def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Array, ...]]:
     """The compiled bound of a batch of windows: nats (B,), t and integrand (B, T).
 
     They are whole on every device.

@@ -11,7 +11,7 @@ import jax
 from absl import logging
 
 from sedd_jax.errors import one_line
-from sedd_jax.model import Model
+from sedd_jax.model import ModelDef
 from sedd_jax.monitoring import hardware
 from sedd_jax.monitoring.goodput import Goodput, Moment
 from sedd_jax.monitoring.metrics import Meter, MetricsWriter, train_flops_per_token
@@ -22,7 +22,7 @@ from tokenizer_bridge.token_dataset.errors import is_disk_full
 class Watch:
     """One life of a run, from `step` on; it began at `began`. A context manager around the loop."""
 
-    def __init__(self, run: Model, workdir: Path, step: int, began: Moment):
+    def __init__(self, run: ModelDef, workdir: Path, step: int, began: Moment):
         writes = jax.process_index() == 0
         config = run.config
         self._step = step
@@ -112,7 +112,7 @@ def _going_on_when_full() -> Iterator[None]:
         logging.warning("figures of this step are lost: %s", one_line(error))
 
 
-def _peak_flops_per_second(run: Model) -> float | None:
+def _peak_flops_per_second(run: ModelDef) -> float | None:
     """Of all devices of the mesh together; None where a device is neither known nor told."""
     devices = run.mesh.devices
     tflops = run.config.metrics.peak_tflops or hardware.peak_tflops(devices.flat[0].device_kind)

@@ -20,7 +20,7 @@ import numpy as np
 from sedd_jax.checkpoints.meta import checksums
 from sedd_jax.diffusion import sampler
 from sedd_jax.errors import UserError
-from sedd_jax.model import Model, Stream
+from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import compile_for_all
 from sedd_jax.state import Params
@@ -87,7 +87,7 @@ class Programs:
 
 
 @functools.lru_cache(maxsize=8)
-def make_programs(run: Model, name: str, steps: int, length: int) -> Programs:
+def make_programs(run: ModelDef, name: str, steps: int, length: int) -> Programs:
     """Programs for a run's graph, network and mesh; name: of the sampler."""
     rows, whole = mesh_lib.batch_sharding(run.mesh), mesh_lib.replicated(run.mesh)
 
@@ -116,13 +116,13 @@ def make_programs(run: Model, name: str, steps: int, length: int) -> Programs:
     return Programs(start, advance, denoise)
 
 
-def sample_keys(run: Model, seed: int, index_B: np.ndarray) -> jax.Array:
+def sample_keys(run: ModelDef, seed: int, index_B: np.ndarray) -> jax.Array:
     """The keys of samples, (B,), on the run's mesh; index_B < 2**32."""
     return _key_program(run)(index_B.astype(np.uint32), seed=seed)
 
 
 @functools.lru_cache(maxsize=8)
-def _key_program(run: Model) -> Callable:
+def _key_program(run: ModelDef) -> Callable:
     @functools.partial(
         jax.jit, static_argnames="seed", out_shardings=mesh_lib.batch_sharding(run.mesh)
     )
@@ -134,7 +134,7 @@ def _key_program(run: Model) -> Callable:
 
 
 def generate(
-    run: Model,
+    run: ModelDef,
     params: Params,
     sampling: Sampling,
     indices_N: np.ndarray,

@@ -16,7 +16,7 @@ from sedd_jax import data as data_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
 from sedd_jax.errors import UserError
-from sedd_jax.model import Model, build
+from sedd_jax.model import ModelDef, build
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import TrainState
 from tokenizer_bridge.token_dataset.files import write_json_atomically
@@ -29,7 +29,7 @@ TRAIN_SPLIT = "train"
 class Job:
     """data_fingerprint: of the training data; windows: what it offers in an epoch."""
 
-    run: Model
+    run: ModelDef
     workdir: Path
     dataset: TokenDataset
     windows: data_lib.Windows

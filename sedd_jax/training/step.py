@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from sedd_jax.diffusion.loss import dwdse_loss, stratified_t
-from sedd_jax.model import Model, Stream
+from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params, TrainState, update
 
@@ -26,7 +26,7 @@ class Noised(NamedTuple):
     dropout_key_B: jax.Array | None
 
 
-def draw(run: Model, key: jax.Array, x0_BxL: jax.Array) -> Noised:
+def draw(run: ModelDef, key: jax.Array, x0_BxL: jax.Array) -> Noised:
     """Times stratified over the batch, and noise and dropout keys by row: what a row gets depends
     on neither the microbatch it rides in nor the device."""
     t_key, noise_key, dropout_key = jax.random.split(key, 3)
@@ -37,7 +37,7 @@ def draw(run: Model, key: jax.Array, x0_BxL: jax.Array) -> Noised:
     return Noised(x0_BxL, t_B, xt_BxL, row_keys(dropout_key, rows_B))
 
 
-def mean_loss(run: Model, params: Params, batch: Noised) -> jax.Array:
+def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
     """The batch mean of the DWDSE loss, summed over positions: [] fp32, in nats."""
 
     def log_score_fn(x_BxL, sigma_B):
@@ -47,7 +47,7 @@ def mean_loss(run: Model, params: Params, batch: Noised) -> jax.Array:
     return result.loss_B.mean()
 
 
-def loss_and_grads(run: Model, params: Params, batch: Noised) -> tuple[jax.Array, Params]:
+def loss_and_grads(run: ModelDef, params: Params, batch: Noised) -> tuple[jax.Array, Params]:
     """Mean loss and its gradient, over config.training.accumulation microbatches in turn."""
     value_and_grad = jax.value_and_grad(lambda params, part: mean_loss(run, params, part))
     accumulation = run.config.training.accumulation
@@ -67,7 +67,7 @@ def loss_and_grads(run: Model, params: Params, batch: Noised) -> tuple[jax.Array
     return jax.tree.map(lambda x: x / accumulation, total)
 
 
-def train_step(run: Model, state: TrainState, x0_BxL: jax.Array) -> tuple[TrainState, Metrics]:
+def train_step(run: ModelDef, state: TrainState, x0_BxL: jax.Array) -> tuple[TrainState, Metrics]:
     """One step on a global batch of clean tokens (B, L) int32.
 
     Metrics, all []: loss (nats a row), nats_per_token, grad_norm, learning_rate, skipped,
@@ -79,7 +79,7 @@ def train_step(run: Model, state: TrainState, x0_BxL: jax.Array) -> tuple[TrainS
     return state, {"loss": loss, "nats_per_token": loss / x0_BxL.shape[1]} | metrics
 
 
-def jit_train_step(run: Model) -> Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]:
+def jit_train_step(run: ModelDef) -> Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]:
     """`train_step` of a run, compiled for its mesh; the state passed in is donated."""
     shapes = run.state_shapes()
     shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
@@ -91,7 +91,9 @@ def jit_train_step(run: Model) -> Callable[[TrainState, jax.Array], tuple[TrainS
     )
 
 
-def compile_train_step(run: Model) -> Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]:
+def compile_train_step(
+    run: ModelDef,
+) -> Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]:
     """`jit_train_step` compiled now, so that a loop's first step is a step like any other."""
     shape = (run.config.training.batch_size, run.config.model.length)
     batch = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=mesh_lib.batch_sharding(run.mesh))

@@ -10,7 +10,7 @@ from absl import logging
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.elbo import Estimate, SplitWindows
-from sedd_jax.model import Model
+from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import any_process
 from sedd_jax.state import Params
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -60,7 +60,7 @@ class Validation:
     Raises UserError when the split is missing or has no track of a window's length.
     """
 
-    def __init__(self, run: Model, dataset: TokenDataset, split: str):
+    def __init__(self, run: ModelDef, dataset: TokenDataset, split: str):
         config = run.config
         self._run = run
         # A microbatch is what is known to fit into memory.
@@ -86,7 +86,7 @@ class Validation:
         )
 
 
-def make_validation(run: Model, dataset: TokenDataset, split: str) -> Validation | None:
+def make_validation(run: ModelDef, dataset: TokenDataset, split: str) -> Validation | None:
     """The validation that the config asks for, or, with a warning, None where the data has none.
 
     None at all processes where one cannot have it, since all measure together.

@@ -7,13 +7,13 @@ import numpy as np
 
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
-from sedd_jax.model import Model, build, checkpoint_dir
+from sedd_jax.model import ModelDef, build, checkpoint_dir
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params, init_state
 from tests.sedd_jax.toy import CODEC, toy_config
 
 
-def make_run(num_devices: int = 1, **overrides) -> tuple[Model, Params]:
+def make_run(num_devices: int = 1, **overrides) -> tuple[ModelDef, Params]:
     """A run with parameters at random everywhere: fresh ones, zero in the head, ignore tokens."""
     config = toy_config(**overrides)
     run = build(config, CODEC, mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices]))
