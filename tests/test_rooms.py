@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # From the roof down. Rooms on one floor do not know each other.
 FLOORS = {
     "sedd_jax": [
-        {"train", "evaluate", "sample", "import_weights"},
+        {"train", "evaluate", "sample", "import_weights", "api"},
         {"training"},
         {"likelihood", "monitoring", "sampling", "weights"},
         {"model"},
@@ -27,7 +27,7 @@ FLOORS = {
     "tokenizer_bridge": [
         {
             "encode", "decode", "inspect", "report",
-            "train_codec", "evaluate_codec", "convert_checkpoint",
+            "train_codec", "evaluate_codec", "convert_checkpoint", "codec",
         },
         {"source_flags", "reporting", "inspection"},
         {"fad", "codec_training"},

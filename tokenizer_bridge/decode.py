@@ -26,7 +26,7 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge.audio.read import READABLE
-from tokenizer_bridge.audio.windows import Windowing
+from tokenizer_bridge.audio.windows import DECODING, Windowing
 from tokenizer_bridge.audio.write import read_comment, write_audio
 from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.memory import keep_freed_memory
@@ -42,8 +42,8 @@ _CODEC = flags.DEFINE_string("codec", None, "Name of the codec, if not the datas
 _CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
 _FORMAT = flags.DEFINE_enum("format", "wav", ["wav", "flac"], "Format of the audio files.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
-_WINDOW_S = flags.DEFINE_float("window_s", 3.0, "Seconds that are decoded at once.")
-_OVERLAP_S = flags.DEFINE_float("overlap_s", 0.5, "Seconds that two windows share.")
+_WINDOW_S = flags.DEFINE_float("window_s", DECODING[0], "Seconds that are decoded at once.")
+_OVERLAP_S = flags.DEFINE_float("overlap_s", DECODING[1], "Seconds that two windows share.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Windows in a batch.", lower_bound=1)
 _DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
 

@@ -28,6 +28,7 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge import source_flags
+from tokenizer_bridge.audio.windows import ENCODING
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.cleaning.activity import Activity
 from tokenizer_bridge.encoding.job import (
@@ -52,8 +53,8 @@ _CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weigh
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the token dataset.", required=True)
 _SHARD = flags.DEFINE_string("shard", "0/1", "i/n: do only the i-th of n parts, from 0.")
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Processes on this machine.", lower_bound=1)
-_WINDOW_S = flags.DEFINE_float("window_s", 30.0, "Seconds that are encoded at once.")
-_OVERLAP_S = flags.DEFINE_float("overlap_s", 4.0, "Seconds that two windows share.")
+_WINDOW_S = flags.DEFINE_float("window_s", ENCODING[0], "Seconds that are encoded at once.")
+_OVERLAP_S = flags.DEFINE_float("overlap_s", ENCODING[1], "Seconds that two windows share.")
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 1, "Windows in a batch: more is faster on a GPU, or with short clips.", 1
 )

@@ -1,0 +1,157 @@
+"""A trained model as an object: what `sample` and `evaluate` do, without files and flags.
+
+    model = Model.load("RUN")
+    tokens = model.sample(4, seed=0, steps=64)  # (4, L) uint16
+    model.bits_per_token(tokens)
+    model.log_score(tokens, sigma=0.5)  # (4, L, V) float32
+
+Letters: N sequences, L length, V vocabulary (the codes, and the mask of an absorbing model).
+"""
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from sedd_jax.errors import UserError
+from sedd_jax.model import ModelDef, load_run
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.sampling.generate import Sampling, generate
+from sedd_jax.state import Params
+
+
+class Model:
+    """A score model with its weights. `load` makes one.
+
+    definition: network, graph and noise; params: the EMA weights, on the devices of
+    `definition.mesh`; step: updates that they were trained for.
+    """
+
+    def __init__(self, definition: ModelDef, params: Params, step: int):
+        self.definition, self.params, self.step = definition, params, step
+
+    @classmethod
+    def load(
+        cls, source: str | os.PathLike, *, step: int | None = None, mesh: Mesh | None = None
+    ) -> "Model":
+        """The model of a run.
+
+        Args:
+          source: the run's directory (`--workdir` of the commands).
+          step: of the checkpoint; the newest readable one by default.
+          mesh: devices to use; those of the run's config by default, or, where they do not fit,
+            all of them along `data`.
+
+        Raises:
+          UserError: there is no such run or checkpoint.
+        """
+        return cls(*load_run(source, step, mesh))
+
+    @property
+    def codec(self) -> Mapping[str, Any]:
+        """The codec whose tokens it speaks, as `tokenizer_bridge.Codec.load` takes it."""
+        return self.definition.codec
+
+    @property
+    def length(self) -> int:
+        """Tokens of the sequences that it was trained on."""
+        return self.definition.config.model.length
+
+    @property
+    def num_codes(self) -> int:
+        """The number of codes: every token is below it."""
+        return self.definition.graph.num_codes
+
+    def sample(
+        self,
+        num_samples: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        sampler: str | None = None,
+        length: int | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """New sequences (num_samples, L) uint16; the i-th depends on `seed` and i alone.
+
+        They are those of the command `sample` with the same settings.
+
+        Args:
+          steps, sampler, batch_size: as in config.sampling by default.
+          length: tokens of a sequence; those of training by default.
+          progress: called after each dispatch with steps × samples done, num_samples · (steps + 1)
+            in all.
+
+        Raises:
+          UserError: the devices do not divide the length, or scores are not finite.
+          ValueError: a number is out of range, or there is no such sampler.
+        """
+        defaults = self.definition.config.sampling
+        sampling = Sampling(
+            sampler=sampler or defaults.sampler,
+            steps=defaults.steps if steps is None else steps,
+            seed=seed,
+            length=self.length if length is None else length,
+        )
+        batches = generate(
+            self.definition,
+            self.params,
+            sampling,
+            np.arange(num_samples),
+            batch_size=batch_size or defaults.batch_size,
+            on_steps=progress or (lambda num_sample_steps: None),
+        )
+        samples_NxL = np.zeros((num_samples, sampling.length), np.uint16)
+        for index_b, tokens_bxL in batches:
+            samples_NxL[index_b] = tokens_bxL
+        return samples_NxL
+
+    def log_score(self, tokens: np.ndarray, sigma: float | np.ndarray) -> jax.Array:
+        """Log-scores (N, L, V) float32 of noisy sequences; 0 at the token that is there.
+
+        The score of a token is the ratio of its probability to that of the present one, both under
+        the noise (Lou, Meng & Ermon 2024, arXiv 2310.16834, eq. 4).
+
+        Args:
+          tokens: (N, L) or (L,) integers, then N is 1. An absorbing model's mask is `num_codes`.
+          sigma: total noise, of all or (N,); above 0.
+
+        Raises:
+          UserError: the model has no such tokens, or sigma does not fit.
+        """
+        tokens_NxL = self._check(tokens, self.definition.graph.vocab_size)
+        sigma_N = np.broadcast_to(np.asarray(sigma, np.float32), len(tokens_NxL))
+        if not (np.isfinite(sigma_N).all() and (sigma_N > 0).all()):
+            raise UserError(f"sigma is {sigma}: a finite number above 0 is needed")
+        # The mesh divides the rows: some are repeated to fill it.
+        rows = -(-len(tokens_NxL) // mesh_lib.batch_shards(self.definition.mesh))
+        rows *= mesh_lib.batch_shards(self.definition.mesh)
+        filled_RxL = np.resize(tokens_NxL, (rows, tokens_NxL.shape[1]))
+        scores = self._jit_log_score(self.params, filled_RxL, np.resize(sigma_N, rows))
+        return scores[: len(tokens_NxL)]
+
+    @functools.cached_property
+    def _jit_log_score(self):
+        return jax.jit(
+            self.definition.log_score, out_shardings=mesh_lib.replicated(self.definition.mesh)
+        )
+
+    def _check(self, tokens: np.ndarray, limit: int) -> np.ndarray:
+        """(N, L) int32 of (N, L) or (L,) tokens below `limit`. Raises UserError."""
+        tokens = np.asarray(tokens)
+        if tokens.ndim not in (1, 2) or not tokens.size or tokens.dtype.kind not in "iu":
+            raise UserError(
+                f"tokens must be integers of shape (L,) or (N, L), not {tokens.dtype} "
+                f"{tokens.shape}"
+            )
+        if tokens.min() < 0 or tokens.max() >= limit:
+            raise UserError(
+                f"tokens go from {tokens.min()} to {tokens.max()}, the model's from 0 to "
+                f"{limit - 1}"
+            )
+        return np.atleast_2d(tokens).astype(np.int32)

@@ -1,0 +1,86 @@
+"""The model as an object does what the commands do."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import sedd_jax
+from sedd_jax import Model
+from sedd_jax.errors import UserError
+from tests.programs import ROOT
+from tests.sedd_jax.toy import NUM_CODES, environment, write_dataset
+from tests.sedd_jax.toy_run import make_run, write_run
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("api")
+    write_run(directory / "run", write_dataset(directory / "tokens"))
+    return directory / "run"
+
+
+def test_a_sample_is_the_command_s(workdir, tmp_path):
+    model = Model.load(workdir)
+    done = []
+    tokens_NxL = model.sample(3, seed=5, steps=4, batch_size=2, progress=done.append)
+    command = f"-m sedd_jax.sample --workdir={workdir} --num_samples=3 --seed=5 --steps=4".split()
+    output = tmp_path / "new"
+    subprocess.run(
+        [sys.executable, *command, f"--output={output}"], env=environment(), check=True, cwd=ROOT
+    )
+    dataset = TokenDataset(output)
+    (split,) = dataset.splits
+    records = [record.tokens for record in dataset.records(split)]
+    np.testing.assert_array_equal(np.stack(records), tokens_NxL)
+    assert tokens_NxL.dtype == np.uint16 and sum(done) == 3 * (4 + 1)
+
+
+def test_it_says_what_it_is(workdir):
+    model = Model.load(workdir, step=0)
+    assert (model.length, model.num_codes, model.step) == (16, NUM_CODES, 0)
+    assert model.codec["name"] == "toy"
+    assert sedd_jax.__version__.count(".") == 2
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_log_scores_are_the_network_s(devices):
+    definition, params = make_run(devices)
+    model = Model(definition, params, 0)
+    tokens_NxL = np.array([[3] * 16, [NUM_CODES] * 16, [*range(16)]])  # 3 rows fill no 4 devices
+    scores = np.asarray(model.log_score(tokens_NxL, 0.5))
+    assert scores.shape == (3, 16, NUM_CODES + 1) and scores.dtype == np.float32
+    assert (scores[0, :, 3] == 0).all() and (scores[1, :, NUM_CODES] == 0).all()
+    by_row = [model.log_score(row, np.array([0.5])) for row in tokens_NxL]
+    np.testing.assert_allclose(np.concatenate(by_row), scores, rtol=1e-4, atol=1e-5)
+    assert np.abs(scores - np.asarray(model.log_score(tokens_NxL, 2.0))).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "tokens, sigma, text",
+    [
+        (np.zeros((1, 2, 16), int), 0.5, "(1, 2, 16)"),
+        (np.zeros((1, 16)), 0.5, "float64"),
+        (np.full((1, 16), NUM_CODES + 1), 0.5, f"from 0 to {NUM_CODES}"),
+        (np.zeros((1, 16), int), 0.0, "above 0"),
+        (np.zeros((1, 16), int), np.nan, "above 0"),
+    ],
+)
+def test_what_the_network_cannot_take_is_refused(tokens, sigma, text):
+    model = Model(*make_run(), 0)
+    with pytest.raises(UserError) as refusal:
+        model.log_score(tokens, sigma)
+    assert text in str(refusal.value)
+
+
+def test_no_run_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no trained run"):
+        Model.load(tmp_path)
+
+
+def test_importing_the_packages_starts_nothing():
+    program = "import sys, sedd_jax, tokenizer_bridge; print({'jax', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "set()\n", done.stderr

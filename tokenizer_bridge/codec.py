@@ -1,0 +1,145 @@
+"""A codec as an object: audio to codes and back, as `encode` and `decode` do it.
+
+codec = Codec.load("demo")
+codes = codec.encode("song.mp3")  # (n,) uint16
+audio = codec.decode(codes)  # (T,) float32 at codec.sample_rate
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tokenizer_bridge.audio.read import mix_down
+from tokenizer_bridge.audio.resample import resample
+from tokenizer_bridge.audio.windows import DECODING, ENCODING, Windowing
+from tokenizer_bridge.decoding import decode_pieces
+from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks, encode_windowed
+from tokenizer_bridge.sources import Track
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import check_tokens
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.wavtokenizer.registry import CodecInfo, load_codec
+
+_WINDOWS_IN_A_BATCH = 16  # of decoding
+
+
+class Codec:
+    """A WavTokenizer with its weights, and what token data sets record about it.
+
+    network: the PyTorch module, in eval mode; info: name, rates and sizes. `load` makes one.
+    """
+
+    def __init__(self, network: WavTokenizer, info: CodecInfo):
+        self.network, self.info = network, info
+
+    @classmethod
+    def load(
+        cls,
+        codec: str | Mapping[str, Any],
+        *,
+        directory: str | os.PathLike | None = None,
+        device: str | torch.device = "cpu",
+    ) -> "Codec":
+        """The codec of a name, or the one that a model or a token data set was made with.
+
+        Args:
+          codec: a name (`tokenizer_bridge.wavtokenizer.registry.KNOWN_CODECS`, or a new one with
+            `directory`), or the description that a model or data set carries (`Model.codec`,
+            `TokenDataset.codec`): weights that differ from it are refused.
+          directory: a folder with the weights and their YAML; nothing is downloaded then.
+          device: PyTorch device.
+
+        Raises:
+          UserError: the codec cannot be had, is damaged, or is not the described one.
+        """
+        name = codec if isinstance(codec, str) else codec["name"]
+        network, info = load_codec(name, codec_dir=directory, device=device)
+        if not isinstance(codec, str):
+            for key, value in vars(info).items():
+                if codec[key] != value:
+                    raise UserError(
+                        f"the codec {name} has {key} {value} here, the tokens were made with one "
+                        f"that has {codec[key]}"
+                    )
+        return cls(network, info)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of its audio."""
+        return self.info.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code."""
+        return self.info.hop_length
+
+    @property
+    def codebook_size(self) -> int:
+        """The number of codes: every token is below it."""
+        return self.info.codebook_size
+
+    @property
+    def token_rate(self) -> float:
+        """Codes per second."""
+        return self.info.sample_rate / self.info.hop_length
+
+    def encode(
+        self, audio: str | os.PathLike | np.ndarray, sample_rate: int | None = None
+    ) -> np.ndarray:
+        """Codes (n,) uint16 of a file or of an array; those that the command `encode` gives.
+
+        Args:
+          audio: the path of a file, or samples: (T,), or (C, T) with one row a channel, whose mean
+            is taken; floats in ±1.
+          sample_rate: of an array, in Hz; the codec's own by default. A file knows its own.
+
+        Raises:
+          UserError: the file has no usable audio, or the array no samples.
+        """
+        windowing = Windowing.from_seconds(*ENCODING, self.token_rate)
+        if not isinstance(audio, np.ndarray):
+            if sample_rate is not None:
+                raise ValueError("a file's sample rate stands in the file")
+            path = Path(audio)
+            (result,) = encode_tracks(self.network, [Track(path.name, path)], windowing, 1)
+            if not isinstance(result, Encoded):
+                raise UserError(f"{path}: {result.reason}")
+            return result.codes
+        if audio.ndim not in (1, 2) or not audio.size or audio.dtype.kind != "f":
+            raise UserError(
+                "audio must be floats of shape (samples,) or (channels, samples), not "
+                f"{audio.dtype} {audio.shape}"
+            )
+        samples_TxC = np.atleast_2d(audio).T.astype(np.float32)
+        if len(samples_TxC) < samples_TxC.shape[1]:
+            raise UserError(
+                f"audio of shape {audio.shape} has more channels than samples: the shape is "
+                "(channels, samples)"
+            )
+        if not np.isfinite(samples_TxC).all():
+            raise UserError("audio has samples that are not finite")
+        mono_T = resample(mix_down(samples_TxC), sample_rate or self.sample_rate, self.sample_rate)
+        return encode_windowed(self.network, mono_T, windowing).astype(np.uint16)
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """Audio, float32 at `sample_rate`: (T,) of codes (L,), (N, T) of codes (N, L).
+
+        T is L · hop_length. Long pieces are decoded in windows, as by the command `decode`; nothing
+        is clipped. Raises UserError for codes that are no integers below `codebook_size`.
+        """
+        tokens = np.asarray(tokens)
+        if tokens.ndim not in (1, 2) or not tokens.size:
+            raise UserError(f"tokens must have shape (L,) or (N, L), not {tokens.shape}")
+        try:
+            check_tokens(tokens.ravel(), self.codebook_size)
+        except ValueError as error:
+            raise UserError(f"tokens: {error}") from error
+        windowing = Windowing.from_seconds(*DECODING, self.token_rate)
+        pieces = enumerate(np.atleast_2d(tokens))
+        audio = dict(decode_pieces(self.network, pieces, windowing, _WINDOWS_IN_A_BATCH))
+        audio_NxT = np.stack([audio[i] for i in range(len(audio))])
+        return audio_NxT if tokens.ndim == 2 else audio_NxT[0]
