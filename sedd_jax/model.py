@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,12 @@ def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None
     return ModelDef(config, codec, graph, noise, network, mesh)
 
 
-def checkpoint_dir(workdir: str | Path) -> Path:
+def checkpoint_dir(workdir: str | os.PathLike) -> Path:
     return Path(workdir) / "checkpoints"
 
 
 def load_run(
-    workdir: str | Path, step: int | None = None, mesh: Mesh | None = None
+    workdir: str | os.PathLike, step: int | None = None, mesh: Mesh | None = None
 ) -> tuple[ModelDef, Params, int]:
     """(run, EMA parameters on its mesh, step) of a trained run's checkpoint.
 

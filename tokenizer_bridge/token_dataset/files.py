@@ -89,7 +89,7 @@ def safe_file_stems(names: Sequence[str]) -> list[str]:
     stems = [re.sub(r"[^a-zA-Z0-9._-]", "_", name)[-_MAX_STEM:].lstrip(".-") for name in names]
     stems = [stem or "unnamed" for stem in stems]
     same_file = Counter(stem.lower() for stem in stems)
-    seen = Counter()
+    seen: Counter[str] = Counter()
     unique = []
     for name, stem in zip(names, stems, strict=True):
         if same_file[stem.lower()] > 1:
