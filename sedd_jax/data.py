@@ -1,18 +1,37 @@
 """Token dataset → windows → batches.
 
-A track of n tokens gives ⌊n / L⌋ windows of L tokens an epoch, the k-th starting anywhere in the
-k-th of equal parts of the possible starts. Which window stands where in an epoch and where it
-starts are functions of (seed, epoch), and row r of step s is window number s·B + r of an endless
-sequence of epochs: a batch depends on (seed, s) alone, whoever reads it.
+A piece is a track of at least L tokens, or all shorter tracks joined end to end. In every epoch a
+piece of n tokens is tiled with a phase o of its own, uniform over the L there are: windows start at
+o − L, o, o + L, …; the two that stick out are moved to 0 and n − L. So a piece's starts and ends
+are trained on like its middle: each token once an epoch, and once more where a moved window overlaps
+its neighbour (twice more where the two moved ones do, for n < 2L). Position p < L is seen
+1 + p / L times on average, and so from the other end; all of it together n + L − 1 tokens an epoch
+(L where n = L), which grows smoothly with n.
 
-B rows of a global batch, R rows of it on this host, L window length.
+Short tracks are joined in an order that is drawn anew each epoch. Nothing marks the joins: every
+code means sound, and a code of its own would have to be kept out of samples, of the bound and of
+the codec. A network that sees many of them will sample some; only windows of short tracks have any.
+
+How many windows a piece has depends on its phase, so epochs differ in length. Phases therefore
+come in cycles of L epochs: piece p has phase a_p + u_e, where u runs over all of 0 … L − 1 in a
+random order. That makes the number of windows of a cycle a constant, and the lengths of its epochs
+the counts of one histogram; a position in the endless sequence of windows finds its epoch by one
+division and one search. All else (the phases a, the order of u, the order of windows in an epoch,
+that of the joined tracks) is drawn with keys (seed, …): row r of step s is window s·B + r, and a
+batch depends on (seed, s) alone, whoever reads it.
+
+B rows of a global batch, R rows of it on this host, L window length, T tracks, P pieces, U shifts,
+E epochs of a cycle, W windows of an epoch.
 """
 
 import dataclasses
+import enum
+import functools
 import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -26,64 +45,184 @@ PREFETCHED_BATCHES = 8
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """The windows that a split offers in one epoch, W of them.
+    """What the windows of a split are cut from.
 
-    track_W: the track of each; part_W: which of its track's windows it is, from 0; tokens_T:
-    length of every track, T of them; num_skipped: tracks shorter than a window.
+    length: L. tokens_T: length of every track. long_N: the tracks of at least L tokens, short_N:
+    the others, each ascending.
     """
 
     length: int
-    track_W: np.ndarray
-    part_W: np.ndarray
     tokens_T: np.ndarray
-    num_skipped: int
+    long_N: np.ndarray
+    short_N: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.track_W)
+    @property
+    def tokens_P(self) -> np.ndarray:
+        """Length of every piece (P,), none below L; short tracks joined are the last."""
+        tokens_P = self.tokens_T[self.long_N].astype(np.int64)
+        if not len(self.short_N):
+            return tokens_P
+        # Where they do not fill a window together, the start of a long track does.
+        joined = max(int(self.tokens_T[self.short_N].sum(dtype=np.int64)), self.length)
+        return np.append(tokens_P, joined)
 
-    def start(self, window: int, place: float) -> int:
-        """First token of a window; `place` in [0, 1) says where in its part it starts."""
-        num_tokens = int(self.tokens_T[self.track_W[window]])
-        num_starts = num_tokens - self.length + 1
-        start = int((self.part_W[window] + place) * num_starts / (num_tokens // self.length))
-        return min(start, num_starts - 1)  # a place next to 1 may round up
+    @property
+    def per_cycle(self) -> int:
+        """The windows of L epochs."""
+        tokens_P = self.tokens_P
+        return int((tokens_P + np.where(tokens_P > self.length, self.length - 1, 0)).sum())
+
+    @property
+    def per_epoch(self) -> float:
+        """The windows of an epoch on average."""
+        return self.per_cycle / self.length
 
 
 def plan_windows(dataset: TokenDataset, split: str, length: int) -> Windows:
     """The windows of a split, from dataset.json alone.
 
-    Raises UserError when the split is missing or no track is long enough.
+    Raises UserError when the split is missing or all of it does not fill a window.
     """
     tokens_T = dataset.lengths(split)
-    windows_T = tokens_T // length
-    if not windows_T.sum():
-        longest = tokens_T.max(initial=0)
+    total = int(tokens_T.sum(dtype=np.int64))
+    if total < length:
         raise UserError(
-            f"{dataset.path}: no track of split {split!r} has config.model.length {length} "
-            f"tokens, the longest has {longest}: encode longer music or shorten the windows"
+            f"{dataset.path}: the tracks of split {split!r} have {total} tokens together, a window "
+            f"of config.model.length has {length}: encode more music or shorten the windows"
         )
-    first_T = np.cumsum(windows_T) - windows_T
     return Windows(
-        length=length,
-        track_W=np.repeat(np.arange(len(tokens_T)), windows_T),
-        part_W=np.arange(windows_T.sum()) - np.repeat(first_T, windows_T),
-        tokens_T=tokens_T,
-        num_skipped=int((windows_T == 0).sum()),
+        length, tokens_T, np.flatnonzero(tokens_T >= length), np.flatnonzero(tokens_T < length)
     )
+
+
+class Span(NamedTuple):
+    """Tokens start … stop − 1 of a track."""
+
+    track: int
+    start: int
+    stop: int
+
+
+class _Draw(enum.IntEnum):
+    """What a random number is for; each has a stream of its own."""
+
+    PHASES = 0
+    CYCLE = 1
+    EPOCH = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Epoch:
+    """phase_P: in 1 … L. first_P: number of a piece's first window. shuffled_W: which window stands
+    at each place. joined_N, joined_ends_N: the short tracks in order and where each ends."""
+
+    phase_P: np.ndarray
+    first_P: np.ndarray
+    shuffled_W: np.ndarray
+    joined_N: np.ndarray
+    joined_ends_N: np.ndarray
+
+
+class WindowOrder:
+    """The endless sequence of training windows of a seed. Threads may share it.
+
+    It keeps a few arrays of P, T and W integers for the epochs last asked for.
+    """
+
+    def __init__(self, windows: Windows, seed: int):
+        self._windows, self._seed = windows, seed
+        self._tokens_P, self._per_cycle = windows.tokens_P, windows.per_cycle
+        length = windows.length
+        # Beside those at 0 and n − L, a piece has a window at every s = o mod L between the two:
+        # fewest_P with them, and one more at the phases 1 … rest_P.
+        between_P, self._rest_P = np.divmod(np.maximum(self._tokens_P - length - 1, 0), length)
+        self._fewest_P = between_P + np.where(self._tokens_P > length, 2, 1)
+        self._phase_P = self._rng(_Draw.PHASES).integers(length, size=len(self._tokens_P))
+        # The phase of piece p is 1 + (phase_P + u) mod L: one window more at the rest_P shifts u
+        # from −phase_P mod L on, around the circle.
+        begin_P = -self._phase_P % length
+        change = np.bincount(begin_P, minlength=2 * length)
+        change -= np.bincount(begin_P + self._rest_P, minlength=2 * length)
+        more_U = np.cumsum(change).reshape(2, length).sum(0)
+        self._windows_U = self._fewest_P.sum() + more_U
+        self._cycle = functools.lru_cache(maxsize=2)(self._draw_cycle)
+        self._epoch = functools.lru_cache(maxsize=2)(self._draw_epoch)
+
+    def spans(self, position: int) -> list[Span]:
+        """What the window at a position ≥ 0 consists of: L tokens of a track, or of several."""
+        cycle, in_cycle = divmod(position, self._per_cycle)
+        shift_E, ends_E = self._cycle(cycle)
+        epoch = int(np.searchsorted(ends_E, in_cycle, side="right"))
+        plan = self._epoch(cycle * self._windows.length + epoch, int(shift_E[epoch]))
+        place = in_cycle - ends_E[epoch]  # from the epoch's end
+        return self._cut(plan, int(plan.shuffled_W[place]))
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, *key))
+
+    def _draw_cycle(self, cycle: int) -> tuple[np.ndarray, np.ndarray]:
+        """The shift of each epoch, and how many windows the cycle has had at its end; (E,)."""
+        shift_E = self._rng(_Draw.CYCLE, cycle).permutation(self._windows.length)
+        return shift_E, np.cumsum(self._windows_U[shift_E])
+
+    def _draw_epoch(self, epoch: int, shift: int) -> _Epoch:
+        windows, rng = self._windows, self._rng(_Draw.EPOCH, epoch)
+        phase_P = 1 + (self._phase_P + shift) % windows.length
+        count_P = self._fewest_P + (phase_P <= self._rest_P)
+        joined_N = rng.permutation(windows.short_N)
+        if windows.tokens_T[joined_N].sum(dtype=np.int64) < windows.length and len(joined_N):
+            joined_N = np.append(joined_N, rng.choice(windows.long_N))
+        return _Epoch(
+            phase_P,
+            np.cumsum(count_P) - count_P,
+            rng.permutation(count_P.sum()),
+            joined_N,
+            np.cumsum(windows.tokens_T[joined_N], dtype=np.int64),
+        )
+
+    def _cut(self, plan: _Epoch, window: int) -> list[Span]:
+        length = self._windows.length
+        piece = int(np.searchsorted(plan.first_P, window, side="right")) - 1
+        tile = window - int(plan.first_P[piece])
+        start = int(plan.phase_P[piece]) + (tile - 1) * length if tile else 0
+        start = min(start, int(self._tokens_P[piece]) - length)
+        if piece < len(self._windows.long_N):
+            return [Span(int(self._windows.long_N[piece]), start, start + length)]
+        spans, stop = [], start + length
+        track = int(np.searchsorted(plan.joined_ends_N, start, side="right"))
+        while start < stop:
+            end = int(plan.joined_ends_N[track])
+            begin = end - int(self._windows.tokens_T[plan.joined_N[track]])
+            spans.append(Span(int(plan.joined_N[track]), start - begin, min(end, stop) - begin))
+            start, track = min(end, stop), track + 1
+        return spans
 
 
 class _HostRows:
     """Random access to the rows of one host: its item i is row rows_R[i % R] of step i // R."""
 
-    def __init__(self, sequence: grain.MapDataset, batch_size: int, rows_R: np.ndarray):
-        self._sequence, self._batch_size, self._rows_R = sequence, batch_size, rows_R
+    def __init__(
+        self,
+        dataset: TokenDataset,
+        split: str,
+        order: WindowOrder,
+        batch_size: int,
+        rows_R: np.ndarray,
+    ):
+        self._dataset, self._split, self._order = dataset, split, order
+        self._batch_size, self._rows_R = batch_size, rows_R
 
     def __len__(self) -> int:
         return sys.maxsize // self._batch_size * len(self._rows_R)
 
     def __getitem__(self, index: int) -> np.ndarray:
         step, i = divmod(index, len(self._rows_R))
-        return self._sequence[step * self._batch_size + int(self._rows_R[i])]
+        spans = self._order.spans(step * self._batch_size + int(self._rows_R[i]))
+        tokens = [
+            self._dataset.read(self._split, span.track).tokens[span.start : span.stop]
+            for span in spans
+        ]
+        return np.concatenate(tokens).astype(np.int32)
 
     def __repr__(self) -> str:
         return f"HostRows({len(self._rows_R)} of {self._batch_size})"
@@ -104,19 +243,10 @@ def training_batches(
     batch_size: B, of the global batch; rows_R: ascending indices of the rows of it to read, all by
     default. Raises UserError for an unusable split now, for a damaged record when it is read.
     """
-    windows = plan_windows(dataset, split, length)
-
-    def read(position: int, window: int) -> np.ndarray:
-        epoch = position // len(windows)
-        place = np.random.default_rng((seed, epoch, window)).random()
-        start = windows.start(window, place)
-        tokens = dataset.read(split, int(windows.track_W[window])).tokens
-        return tokens[start : start + length].astype(np.int32)
-
-    sequence = grain.MapDataset.range(len(windows)).seed(seed).shuffle().repeat()
-    sequence = sequence.map_with_index(read)
+    order = WindowOrder(plan_windows(dataset, split, length), seed)
     rows_R = np.arange(batch_size) if rows_R is None else rows_R
-    batches = grain.MapDataset.source(_HostRows(sequence, batch_size, rows_R)).batch(len(rows_R))
+    rows = _HostRows(dataset, split, order, batch_size, rows_R)
+    batches = grain.MapDataset.source(rows).batch(len(rows_R))
     options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=PREFETCHED_BATCHES)
     iterator = iter(batches.to_iter_dataset(options))
     grain.experimental.set_next_index(iterator, start_step)

@@ -65,11 +65,13 @@ def describe(job: Job, state: TrainState) -> str:
     run, windows = job.run, job.windows
     num_params = sum(x.size for x in jax.tree.leaves(state.params))
     devices = run.mesh.devices
-    skipped = f" ({windows.num_skipped} tracks are too short)" if windows.num_skipped else ""
+    num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
+    joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
     return (
         f"{num_params:,} parameters in {run.network.compute_dtype} on {devices.size} "
         f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
-        f"{len(windows):,} windows of {windows.length} tokens an epoch{skipped}\n"
+        f"{windows.per_epoch:,.1f} windows of {windows.length} tokens an epoch"
+        f"{joined if num_short else ''}\n"
         f"from step {int(state.step):,} to {run.config.training.num_steps:,}"
     )
 
