@@ -22,7 +22,8 @@ from absl import flags
 
 from launch.sweeping.sampling import read_meta
 from sedd_jax.errors import UserError, run_door
-from sedd_jax.likelihood import baselines, elbo
+from sedd_jax.likelihood import baselines
+from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.sampling.store import SPLIT
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -49,12 +50,6 @@ def measure(
     }
 
 
-def spread(windows_WxL: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of the windows, evenly spread."""
-    places = np.linspace(0, len(windows_WxL) - 1, min(count, len(windows_WxL)))
-    return windows_WxL[places.round().astype(int)]
-
-
 def main(argv: list[str]) -> None:
     del argv
     samples = TokenDataset(SAMPLES.value)
@@ -68,12 +63,15 @@ def main(argv: list[str]) -> None:
     measures = {"seconds_per_sample": samples.origin.get("seconds_per_sample")}
     measures |= measure(tokens_NxL, unigram, bigram)
     try:
-        windows = elbo.cut_windows(data, VALIDATION_SPLIT, tokens_NxL.shape[1])
+        windows = cut_windows(data, VALIDATION_SPLIT, tokens_NxL.shape[1])
+        windows = windows.take(np.flatnonzero(windows.begin_W == 0))  # of one track each
+        if not len(windows):
+            raise UserError(f"no track of split {VALIDATION_SPLIT!r} is as long as a sample")
     except UserError as error:
         print(f"no figures of real tracks to compare with: {error}")
         real = {}
     else:
-        real = measure(spread(windows.tokens_WxL, len(tokens_NxL)), unigram, bigram)
+        real = measure(windows.spread(len(tokens_NxL)).tokens_WxL, unigram, bigram)
     report = {"workdir": str(Path(WORKDIR.value).absolute()), "measures": measures, "real": real}
     write_json_atomically(Path(OUTPUT.value), report)
     for name, value in measures.items():

@@ -2,11 +2,11 @@
 
 A piece is a track of at least L tokens, or all shorter tracks joined end to end. In every epoch a
 piece of n tokens is tiled with a phase o of its own, uniform over the L there are: windows start at
-o − L, o, o + L, …; the two that stick out are moved to 0 and n − L. So a piece's starts and ends
-are trained on like its middle: each token once an epoch, and once more where a moved window overlaps
-its neighbour (twice more where the two moved ones do, for n < 2L). Position p < L is seen
-1 + p / L times on average, and so from the other end; all of it together n + L − 1 tokens an epoch
-(L where n = L), which grows smoothly with n.
+o − L, o, o + L, …; the two that stick out are moved to 0 and n − L. So the network is trained on
+starts and ends as on what lies between: on each token once an epoch, and once more where a moved
+window overlaps its neighbour (twice more where the two moved ones do too, for n < 2L). On average
+token p < L is seen 1 + p / L times, the same from the other end, and a piece counts n + L − 1
+tokens an epoch (L where n = L), which grows smoothly with n.
 
 Short tracks are joined in an order that is drawn anew each epoch. Nothing marks the joins: every
 code means sound, and a code of its own would have to be kept out of samples, of the bound and of
@@ -213,7 +213,8 @@ class _HostRows:
         self._batch_size, self._rows_R = batch_size, rows_R
 
     def __len__(self) -> int:
-        return sys.maxsize // self._batch_size * len(self._rows_R)
+        # Endless; Grain rounds lengths as floats, which may not reach sys.maxsize.
+        return sys.maxsize // (2 * self._batch_size) * len(self._rows_R)
 
     def __getitem__(self, index: int) -> np.ndarray:
         step, i = divmod(index, len(self._rows_R))

@@ -4,8 +4,9 @@
 
 Prints a table and writes RUN/evaluation_SPLIT_STEP.json. The model's figure is an upper bound
 (sedd_jax/likelihood/elbo.py); the baselines are exact, are fitted on the split `train` of the same
-data (sedd_jax/likelihood/baselines.py) and predict exactly the same tokens, the first of each
-window by unigram. Several processes (sedd_jax/parallel/distributed.py) measure together.
+data (sedd_jax/likelihood/baselines.py) and predict exactly the same tokens, each token of the split
+once (sedd_jax/likelihood/held_out.py), the first of each window by unigram. Several processes
+(sedd_jax/parallel/distributed.py) measure together.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from absl import flags
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.likelihood import baselines, elbo
+from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
 from sedd_jax.model import load_run
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import is_first
@@ -51,8 +53,8 @@ def evaluate() -> None:
     dataset = TokenDataset(DATA_PATH.value or run.config.data.path)
     dataset.require_codec(run.codec)
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
-    windows = elbo.cut_windows(dataset, SPLIT.value, length)
-    num_windows = len(windows.track_W)
+    windows = cut_windows(dataset, SPLIT.value, length)
+    num_windows = len(windows)
     with progress_bar(num_windows, "window", name="bound") as bar:
         bound = elbo.split_bound(
             run,
@@ -71,9 +73,9 @@ def evaluate() -> None:
     model_W = bound.nats_W / math.log(2)
     bits = {
         "model": model_W,
-        "bigram": bigram.bits(windows.tokens_WxL).sum(axis=1),
-        "unigram": unigram.bits(windows.tokens_WxL).sum(axis=1),
-        "uniform": np.full(num_windows, length * math.log2(num_codes)),
+        "bigram": windows.total(bigram.bits(windows.tokens_WxL, windows.begin_W)),
+        "unigram": windows.total(unigram.bits(windows.tokens_WxL)),
+        "uniform": windows.counted_W * math.log2(num_codes),
     }
     report = {
         "workdir": WORKDIR.value,
@@ -85,11 +87,10 @@ def evaluate() -> None:
         "num_t": NUM_T.value,
         "num_tracks": windows.num_tracks,
         "num_windows": num_windows,
-        "num_tokens": num_windows * length,
-        "num_tokens_left_over": windows.num_left_over,
-        "num_tracks_skipped": windows.num_skipped,
+        "num_tokens": int(windows.counted_W.sum()),
+        "num_short_tracks": int((windows.begin_W > 0).sum()),
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
-        "model_bits_by_t": elbo.bits_by_t(bound, length),
+        "model_bits_by_t": elbo.bits_by_t(bound, windows.counted_W),
         # Paired by track, so its error is smaller than the two figures' own would suggest.
         "above_model": {
             name: estimate(bits_W - model_W, windows)
@@ -107,18 +108,23 @@ def evaluate() -> None:
     print(f"\nwritten to {path}")
 
 
-def estimate(bits_W: np.ndarray, windows: elbo.SplitWindows) -> dict[str, float | None]:
-    length = windows.tokens_WxL.shape[1]
-    return dataclasses.asdict(elbo.per_token(bits_W, length, windows.track_W))
+def estimate(bits_W: np.ndarray, windows: SplitWindows) -> dict[str, float | None]:
+    return dataclasses.asdict(elbo.per_token(bits_W, windows.counted_W, windows.track_W))
 
 
 def table(report: dict) -> str:
     """The report for people."""
     lines = [
-        f"checkpoint {report['step']} on {report['split']}: {report['num_windows']} windows of "
-        f"{report['length']} tokens from {report['num_tracks']} tracks",
-        f"not measured: {report['num_tokens_left_over']} tokens left over at the ends of tracks, "
-        f"those of {report['num_tracks_skipped']} tracks shorter than a window included",
+        f"checkpoint {report['step']} on {report['split']}: all {report['num_tokens']:,} tokens of "
+        f"{report['num_tracks']:,} tracks, in {report['num_windows']:,} windows of "
+        f"{report['length']:,}",
+    ]
+    if report["num_short_tracks"]:
+        lines.append(
+            f"{report['num_short_tracks']:,} of the tracks are shorter than a window and are read "
+            "behind the end of the track before"
+        )
+    lines += [
         "",
         f"{'bits per token':<21}{'mean':>9}{'± s.e.':>10}{'above model':>15}{'± s.e.':>10}",
     ]

@@ -57,13 +57,19 @@ def bound_terms(
     *,
     num_t: int,
     eps: float = 1e-5,
+    counts_BxL: jax.Array | None = None,
 ) -> Bound:
     """Estimates the bound of each sequence with `num_t` + 1 network evaluations.
 
     The `num_t` times are uniform within equal strata of [eps, 1]. A sequence's estimate depends
     on its own key alone. `eps` is the sampler's.
+
+    counts_BxL: bool, the positions that are charged; all by default. The sum is then a bound on
+    -log p of these tokens given the others.
     """
-    batch_size, length = x0_BxL.shape
+    batch_size = x0_BxL.shape[0]
+    if counts_BxL is None:
+        counts_BxL = jnp.ones(x0_BxL.shape, bool)
     last_sigma = noise(jnp.ones(()))[0]
 
     def perturb(key_now_B, t_B):
@@ -73,7 +79,8 @@ def bound_terms(
         t_key_B = fold_in_rows(key_B, 2 * stratum)
         x_key_B = fold_in_rows(key_B, 2 * stratum + 1)
         t_B = eps + (1 - eps) * (stratum + uniform_rows(t_key_B)) / num_t
-        loss = dwdse_loss(log_score_fn, graph, noise, x0_BxL, t_B, perturb(x_key_B, t_B))
+        x_BxL = perturb(x_key_B, t_B)
+        loss = dwdse_loss(log_score_fn, graph, noise, x0_BxL, t_B, x_BxL, counts_BxL=counts_BxL)
         return None, (t_B, (1 - eps) * loss.loss_B)
 
     _, (t_TxB, integrand_TxB) = jax.lax.scan(measure_stratum, None, jnp.arange(num_t))
@@ -87,6 +94,6 @@ def bound_terms(
         diffusion_B=integrand_TxB.mean(0),
         t_BxT=t_TxB.T,
         integrand_BxT=integrand_TxB.T,
-        prior_B=jnp.full(batch_size, length * graph.prior_kl(last_sigma)),
-        reconstruction_B=-log_prob_BxL.sum(-1),
+        prior_B=counts_BxL.sum(-1) * graph.prior_kl(last_sigma),
+        reconstruction_B=-jnp.where(counts_BxL, log_prob_BxL, 0.0).sum(-1),
     )

@@ -70,12 +70,16 @@ def dwdse_loss(
     t_B: jax.Array,
     x_BxL: jax.Array,
     parametrisation: ScoreEntropy = ScoreEntropy(),
+    counts_BxL: jax.Array | None = None,
 ) -> DwdseLoss:
     """The loss of clean sequences x0 seen as x ~ p_{t|0}(. | x0) at times t (Algorithm 1).
 
-    Its mean over t and x estimates the integral of eq. 10.
+    Its mean over t and x estimates the integral of eq. 10. counts_BxL: bool, the positions that it
+    is summed over; all by default.
     """
     sigma_B, dsigma_B = noise(t_B)
     output_BxLxV = network_fn(x_BxL, sigma_B)
     entropy_BxL = parametrisation.entropy(graph, output_BxLxV, sigma_B, x_BxL, x0_BxL)
+    if counts_BxL is not None:
+        entropy_BxL = jnp.where(counts_BxL, entropy_BxL, 0.0)
     return DwdseLoss(dsigma_B * entropy_BxL.sum(-1), entropy_BxL, t_B)

@@ -126,11 +126,16 @@ class Bigram:
         n_a_N, t_a_N = self.counts.outgoing_K[a_N], self.counts.followers_K[a_N]
         return kneser_ney(n_ab_N, n_a_N, t_a_N, self.base_K[b_N], self.discount, self.concentration)
 
-    def bits(self, windows_WxL: np.ndarray) -> np.ndarray:
-        """−log2 p of every token given its left neighbour, float64 (W, L)."""
+    def bits(self, windows_WxL: np.ndarray, begin_W: np.ndarray | int = 0) -> np.ndarray:
+        """−log2 p of every token given its left neighbour, float64 (W, L).
+
+        begin_W: the position in each window where a track begins; its first token has no neighbour.
+        """
         bits_WxL = self.unigram.bits(windows_WxL)
+        first_W = bits_WxL[np.arange(len(bits_WxL)), begin_W]
         prob_N = self.prob(windows_WxL[:, :-1].ravel(), windows_WxL[:, 1:].ravel())
         bits_WxL[:, 1:] = -np.log2(prob_N).reshape(len(windows_WxL), -1)
+        bits_WxL[np.arange(len(bits_WxL)), begin_W] = first_W
         return bits_WxL
 
     def describe(self) -> dict:

@@ -2,7 +2,7 @@
 
 Letters: B rows of a batch, W windows, L window length, T tracks, K codes.
 
-A split is cut into non-overlapping windows, each measured at noise levels that are stratified over
+A split is cut into windows (held_out.py), each measured at noise levels that are stratified over
 [0, 1]. The noise of a window is keyed by (seed, record id, window), so that the figure depends on
 neither batch nor mesh. Windows of a track resemble each other, so the standard error counts tracks,
 not windows.
@@ -23,61 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sedd_jax.data import plan_windows
 from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.graph import Absorbing, Graph
 from sedd_jax.diffusion.loss import LogScoreFn
+from sedd_jax.likelihood.held_out import SplitWindows
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import compile_for_all
 from sedd_jax.state import Params
-from tokenizer_bridge.token_dataset.records import TokenDataset
 
 NUM_BINS = 10  # of t
-
-
-@dataclass(frozen=True)
-class SplitWindows:
-    """The non-overlapping windows of a split.
-
-    tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
-    it is, from 0; ids: of every track; num_left_over: tokens of the split in no window, those of
-    the `num_skipped` tracks shorter than a window included.
-    """
-
-    tokens_WxL: np.ndarray
-    track_W: np.ndarray
-    part_W: np.ndarray
-    ids: tuple[str, ...]
-    num_left_over: int
-    num_skipped: int
-
-    @property
-    def num_tracks(self) -> int:
-        """Tracks with at least one window."""
-        return len(np.unique(self.track_W))
-
-
-def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
-    """Windows 0…L, L…2L, … of every track; what is left at a track's end is not measured.
-
-    A shorter last window would be another task: less context, hence more bits per token.
-    Raises UserError for a missing split, one without a long enough track, or a damaged record.
-    """
-    plan = plan_windows(dataset, split, length)
-    ids, windows = [], []
-    for record in dataset.records(split):
-        ids.append(record.id)
-        whole = len(record.tokens) // length * length
-        windows.append(record.tokens[:whole].reshape(-1, length))
-    return SplitWindows(
-        tokens_WxL=np.concatenate(windows),
-        track_W=plan.track_W,
-        part_W=plan.part_W,
-        ids=tuple(ids),
-        num_left_over=int(plan.tokens_T.sum()) - len(plan) * length,
-        num_skipped=plan.num_skipped,
-    )
 
 
 def record_hash(record_id: str) -> int:
@@ -89,9 +44,10 @@ def record_hash(record_id: str) -> int:
 class SplitBound:
     """What was measured of W windows, float64.
 
-    nats_W: unbiased estimates of the bound on −log p. The rest is what its integral over t was
-    estimated from, as it came and without the correction above: T noise levels a window, t_WxT in
-    [0, 1], and the integrand there in nats a window, integrand_WxT, whose mean is the integral.
+    nats_W: unbiased estimates of the bound on −log p of the tokens that count. The rest is what its
+    integral over t was estimated from, as it came and without the correction above: T noise levels
+    a window, t_WxT in [0, 1], and the integrand there in nats a window, integrand_WxT, whose mean
+    is the integral.
     """
 
     nats_W: np.ndarray
@@ -115,7 +71,7 @@ def split_bound(
       batch_size: windows at a time; rounded up to what the mesh divides.
       on_windows: called with the number of windows just measured, W in all.
     """
-    num_windows = len(windows.track_W)
+    num_windows = len(windows)
     shards = mesh_lib.batch_shards(run.mesh)
     batch_size = -(-min(batch_size, num_windows) // shards) * shards
     measure = _make_measure(run, num_levels)
@@ -129,17 +85,18 @@ def split_bound(
     for first in range(0, num_windows, batch_size):
         window_B = np.arange(first, first + batch_size) % num_windows  # wraps to fill the last one
         rows_B = np.arange(batch_size)
-        x0_BxL, hash_B, part_B = (
+        arguments = [
             mesh_lib.place_rows(mesh_lib.batch_sharding(run.mesh), values.shape, rows_B, values)
             for values in (
                 windows.tokens_WxL[window_B].astype(np.int32),
                 hash_T[windows.track_W[window_B]],
                 windows.part_W[window_B].astype(np.uint32),
+                windows.counted_W[window_B].astype(np.int32),
             )
-        )
+        ]
         if first == 0:
-            compile_for_all(measure, params, x0_BxL, hash_B, part_B)
-        measured = jax.device_get(measure(params, x0_BxL, hash_B, part_B))
+            compile_for_all(measure, params, *arguments)
+        measured = jax.device_get(measure(params, *arguments))
         num_new = min(batch_size, num_windows - first)
         rows = slice(first, first + num_new)
         bound.nats_W[rows], bound.t_WxT[rows], bound.integrand_WxT[rows] = (
@@ -157,16 +114,27 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
     """
 
     @functools.partial(jax.jit, out_shardings=mesh_lib.replicated(run.mesh))
-    def measure(params, x0_BxL, hash_B, part_B):
+    def measure(params, x0_BxL, hash_B, part_B, counted_B):
         fold_in = jax.vmap(jax.random.fold_in)
         key_B = jnp.broadcast_to(run.stream_key(Stream.EVALUATE), hash_B.shape)
         key_B = fold_in(fold_in(key_B, hash_B), part_B)
 
-        def terms(log_score_fn):
-            return bound_terms(log_score_fn, run.graph, run.noise, x0_BxL, key_B, num_t=num_levels)
+        length = x0_BxL.shape[1]
+        counts_BxL = jnp.arange(length)[None, :] >= length - counted_B[:, None]
 
-        guess_nats = x0_BxL.shape[1] * math.log(run.graph.num_codes)
-        error_B = terms(uniform_guess(run.graph)).total_B - guess_nats
+        def terms(log_score_fn):
+            return bound_terms(
+                log_score_fn,
+                run.graph,
+                run.noise,
+                x0_BxL,
+                key_B,
+                num_t=num_levels,
+                counts_BxL=counts_BxL,
+            )
+
+        guess_nats_B = counted_B * math.log(run.graph.num_codes)
+        error_B = terms(uniform_guess(run.graph)).total_B - guess_nats_B
         model = terms(functools.partial(run.log_score, params))
         return model.total_B - error_B, model.t_BxT, model.integrand_BxT
 
@@ -189,16 +157,17 @@ def uniform_guess(graph: Graph) -> LogScoreFn:
     return log_score_fn
 
 
-def bits_by_t(bound: SplitBound, length: int) -> dict[str, float]:
+def bits_by_t(bound: SplitBound, counted_W: np.ndarray) -> dict[str, float]:
     """Where the bound comes from: bits a token in NUM_BINS equal parts of t.
 
-    "0.0-0.1" → mean integrand of the samples whose t lies there; parts with none are left out.
-    Weighted by their samples, the means average to the integral part of the bound.
+    "0.0-0.1" → mean integrand of the tokens measured at a t that lies there; parts with none are
+    left out. Weighted by their tokens, the means average to the integral part of the bound.
     """
     bin_S = np.minimum(bound.t_WxT.ravel() * NUM_BINS, NUM_BINS - 1).astype(int)
-    bits_S = bound.integrand_WxT.ravel() / (length * math.log(2))
+    bits = np.bincount(bin_S, bound.integrand_WxT.ravel() / math.log(2), NUM_BINS)
+    tokens = np.bincount(bin_S, np.repeat(counted_W, bound.t_WxT.shape[1]), NUM_BINS)
     return {
-        f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits_S[bin_S == i].mean())
+        f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits[i] / tokens[i])
         for i in np.unique(bin_S)
     }
 
@@ -211,15 +180,15 @@ class Estimate:
     standard_error: float | None
 
 
-def per_token(cost_W: np.ndarray, length: int, track_W: np.ndarray) -> Estimate:
-    """Mean cost per token of windows of `length` tokens, clustered by track.
+def per_token(cost_W: np.ndarray, tokens_W: np.ndarray, track_W: np.ndarray) -> Estimate:
+    """Mean cost per token of windows, clustered by track.
 
     The ratio estimator of survey sampling (Cochran 1977, §6): tracks are the independent draws,
-    and longer ones weigh more. cost_W: (W,), track_W: (W,), the track of each.
+    and longer ones weigh more. cost_W, tokens_W: of each window (W,); track_W: the track of each.
     """
     _, cluster_W = np.unique(track_W, return_inverse=True)
     cost_T = np.bincount(cluster_W, weights=cost_W)
-    tokens_T = np.bincount(cluster_W) * length
+    tokens_T = np.bincount(cluster_W, weights=tokens_W)
     mean = cost_T.sum() / tokens_T.sum()
     num_tracks = len(cost_T)
     if num_tracks < 2:

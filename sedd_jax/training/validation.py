@@ -4,12 +4,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-import numpy as np
 from absl import logging
 
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
-from sedd_jax.likelihood.elbo import Estimate, SplitWindows
+from sedd_jax.likelihood.elbo import Estimate
+from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import any_process
 from sedd_jax.state import Params
@@ -39,25 +39,11 @@ def levels_per_window(num_windows: int) -> int:
     return next(n for n in (2, 5, bins) if bins * (1 - n / bins) ** num_windows < 1e-4)
 
 
-def _spread(windows: SplitWindows, num_windows: int) -> SplitWindows:
-    """At most `num_windows` of the windows, spread evenly over the split."""
-    available = len(windows.track_W)
-    if num_windows >= available:
-        return windows
-    chosen = np.arange(num_windows) * available // num_windows
-    return dataclasses.replace(
-        windows,
-        tokens_WxL=windows.tokens_WxL[chosen],
-        track_W=windows.track_W[chosen],
-        part_W=windows.part_W[chosen],
-    )
-
-
 class Validation:
     """A measurement that can be repeated: the same windows and the same noise each time.
 
     It takes config.evaluation.num_batches batches of windows, spread over the split, or all.
-    Raises UserError when the split is missing or has no track of a window's length.
+    Raises UserError when the split is missing or does not fill a window.
     """
 
     def __init__(self, run: ModelDef, dataset: TokenDataset, split: str):
@@ -65,9 +51,9 @@ class Validation:
         self._run = run
         # A microbatch is what is known to fit into memory.
         self._batch_size = config.training.batch_size // config.training.accumulation
-        windows = elbo.cut_windows(dataset, split, config.model.length)
-        self._windows = _spread(windows, config.evaluation.num_batches * self._batch_size)
-        self._num_levels = levels_per_window(len(self._windows.track_W))
+        windows = cut_windows(dataset, split, config.model.length)
+        self._windows = windows.spread(config.evaluation.num_batches * self._batch_size)
+        self._num_levels = levels_per_window(len(self._windows))
 
     def measure(self, params: Params) -> Measurement:
         """The bound, and where in t it comes from."""
@@ -78,11 +64,11 @@ class Validation:
             num_levels=self._num_levels,
             batch_size=self._batch_size,
         )
-        length = self._run.config.model.length
+        counted_W = self._windows.counted_W
         bits_W = bound.nats_W / math.log(2)
         return Measurement(
-            elbo.per_token(bits_W, length, self._windows.track_W),
-            elbo.bits_by_t(bound, length),
+            elbo.per_token(bits_W, counted_W, self._windows.track_W),
+            elbo.bits_by_t(bound, counted_W),
         )
 
 

@@ -1,4 +1,6 @@
 import itertools
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,61 +11,131 @@ from tests.sedd_jax.toy import write_dataset
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 LENGTH = 16
-TRACKS = [40, 100, 7, 33, 16, 64, 15]  # 2 + 6 + 0 + 2 + 1 + 4 + 0 windows
-NUM_WINDOWS = 15
+TRACKS = [40, 100, 7, 33, 16, 64, 15]
+# Windows of a cycle of 16 epochs: n + 15 of a track, 16 of one of 16 tokens, 22 + 15 of the joined.
+PER_CYCLE = 55 + 115 + 48 + 16 + 79 + 37
+
+
+def numbered(path, lengths) -> TokenDataset:
+    """Tracks whose tokens are numbered through the whole data set."""
+    codec = {
+        "name": "toy", "weights_sha256": "0" * 64, "sample_rate": 24_000, "hop_length": 320,
+        "codebook_size": 2**16,
+    }  # fmt: skip
+    with TokenDatasetWriter(path, codec) as writer:
+        first = 0
+        for track, length in enumerate(lengths):
+            tokens = np.arange(first, first + length, dtype=np.uint16)
+            writer.write("train", Record(str(track), tokens, length / 75))
+            first += length
+    return TokenDataset(path)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Tracks that say who and where: token = 1000·track + position."""
-    path = tmp_path_factory.mktemp("data") / "tokens"
-    codec = {
-        "name": "toy", "weights_sha256": "0" * 64, "sample_rate": 24_000, "hop_length": 320,
-        "codebook_size": 10_000,
-    }  # fmt: skip
-    with TokenDatasetWriter(path, codec) as writer:
-        for track, length in enumerate(TRACKS):
-            tokens = np.arange(1000 * track, 1000 * track + length, dtype=np.uint16)
-            writer.write("train", Record(str(track), tokens, length / 75))
-    return TokenDataset(path)
+    return numbered(tmp_path_factory.mktemp("data") / "tokens", TRACKS)
 
 
 def batches(dataset, batch_size, num_steps, **kwargs):
     iterator = data_lib.training_batches(
-        dataset, "train", length=LENGTH, batch_size=batch_size, **{"seed": 3} | kwargs
+        dataset, "train", **{"length": LENGTH, "batch_size": batch_size, "seed": 3} | kwargs
     )
     return list(itertools.islice(iterator, num_steps))
 
 
-def test_plan_gives_windows_in_proportion_to_length_and_counts_short_tracks(dataset):
-    windows = data_lib.plan_windows(dataset, "train", LENGTH)
-    assert len(windows) == NUM_WINDOWS
-    assert np.bincount(windows.track_W).tolist() == [2, 6, 0, 2, 1, 4]
-    assert windows.num_skipped == 2
-    for window in range(len(windows)):
-        last_start = TRACKS[windows.track_W[window]] - LENGTH
-        assert 0 <= windows.start(window, 0.0) <= windows.start(window, 1 - 1e-16) <= last_start
+def visits(dataset, length, num_windows) -> list[np.ndarray]:
+    """How often the first windows visit each token of each track, (n,) a track."""
+    tokens = np.concatenate(batches(dataset, 1, num_windows, length=length))
+    lengths = dataset.lengths("train")
+    visits_N = np.bincount(tokens.ravel(), minlength=lengths.sum())
+    return np.split(visits_N, np.cumsum(lengths)[:-1])
 
 
-def test_an_epoch_covers_each_window_once_and_the_next_is_another_order(dataset):
-    epochs = [np.concatenate(batches(dataset, 5, 6)[3 * e : 3 * e + 3]) for e in range(2)]
-    windows = data_lib.plan_windows(dataset, "train", LENGTH)
-    for epoch in epochs:
-        assert epoch.shape == (NUM_WINDOWS, LENGTH) and epoch.dtype == np.int32
-        track, start = np.divmod(epoch[:, 0], 1000)
-        assert (epoch == epoch[:, :1] + np.arange(LENGTH)).all()  # contiguous, of one track
-        order = np.lexsort((start, track))
-        np.testing.assert_array_equal(track[order], windows.track_W)
-        for window, window_start in enumerate(start[order]):  # each in its own part of the starts
-            assert windows.start(window, 0.0) <= window_start <= windows.start(window, 1 - 1e-16)
-    orders = [(epoch[:, 0] // 1000).tolist() for epoch in epochs]
-    assert orders[0] != orders[1] and sorted(orders[0]) not in orders
+def test_starts_and_ends_of_tracks_are_trained_on_like_their_middles(tmp_path):
+    lengths, length, num_epochs = [2250, 2047, 2048, 18000], 1024, 40
+    dataset = numbered(tmp_path / "tokens", lengths)
+    per_epoch = data_lib.plan_windows(dataset, "train", length).per_epoch
+    assert per_epoch == sum(n + length - 1 for n in lengths) / length
+    tracks = visits(dataset, length, round(num_epochs * per_epoch))
+    for n, visits_N in zip(lengths, tracks, strict=True):
+        mean_N = visits_N / num_epochs
+        # An epoch more or less of a track may stand at the border of the last one.
+        most = 3 if n < 2 * length else 2
+        assert mean_N.min() > 1 - 1.5 / num_epochs and mean_N.max() < most + 1.5 / num_epochs
+        assert mean_N[:75].mean() == pytest.approx(1, abs=0.15)  # the first second, and the last
+        assert mean_N[-75:].mean() == pytest.approx(1, abs=0.15)
+        assert mean_N.sum() == pytest.approx(n + length - 1, rel=0.05)  # no jump at 2,048
+    assert tracks[3][1100:-1100].mean() == pytest.approx(num_epochs, rel=0.03)
 
 
-def test_every_token_is_seen_before_long(dataset):
-    seen = np.unique(np.concatenate(batches(dataset, NUM_WINDOWS, 60)))
-    usable = sum(length for length in TRACKS if length >= LENGTH)
-    assert len(seen) > 0.97 * usable
+def test_a_cycle_visits_every_token_as_often_as_it_should(dataset):
+    """Exactly, since each phase comes once. A window is of one track, unless tracks are short."""
+    tracks = visits(dataset, LENGTH, PER_CYCLE)
+    position = np.arange(100)
+    from_end = np.minimum(position, position[::-1])
+    np.testing.assert_array_equal(tracks[1], LENGTH + np.where(from_end < LENGTH, from_end, 0))
+    np.testing.assert_array_equal(tracks[4], np.full(16, LENGTH))  # one window, whatever the phase
+    weight = [int(track.sum()) / LENGTH for track in tracks]
+    assert [weight[t] for t in (0, 1, 3, 4, 5)] == [40 + 15, 100 + 15, 33 + 15, 16, 64 + 15]
+    assert weight[2] + weight[6] == 22 + 15
+    for track in (tracks[2], tracks[6]):
+        assert LENGTH <= track.min() and track.max() <= 3 * LENGTH
+    windows = np.concatenate(batches(dataset, 1, PER_CYCLE))
+    starts = np.cumsum([0, *TRACKS])
+    for window in windows:
+        is_short = np.isin(np.searchsorted(starts, window, side="right") - 1, [2, 6])
+        assert is_short.all() or (np.diff(window) == 1).all() and not is_short.any()
+    assert windows.dtype == np.int32
+
+
+def test_epochs_differ_in_order_and_phase(dataset):
+    order = data_lib.WindowOrder(data_lib.plan_windows(dataset, "train", LENGTH), seed=3)
+    shift_E, ends_E = order._cycle(0)
+    assert ends_E[-1] == PER_CYCLE and sorted(shift_E) == list(range(LENGTH))
+    epochs = [
+        [order.spans(position) for position in range(begin, end)]
+        for begin, end in itertools.pairwise([0, *ends_E.tolist()])
+    ]
+    for epoch in epochs:  # every token of every track, and no window twice
+        assert len({tuple(spans) for spans in epoch}) == len(epoch)
+        seen = {(s.track, i) for spans in epoch for s in spans for i in range(s.start, s.stop)}
+        assert len(seen) == sum(TRACKS)
+    assert len({tuple(sorted(map(tuple, epoch))) for epoch in epochs}) == LENGTH
+    firsts = [epoch[0][0].track for epoch in epochs]
+    assert len(set(firsts)) > 2
+    again = [order.spans(position) for position in range(PER_CYCLE, 2 * PER_CYCLE)]
+    assert again != [spans for epoch in epochs for spans in epoch]
+
+
+def test_short_tracks_that_fill_no_window_are_joined_to_the_start_of_a_long_one(tmp_path):
+    tokens = np.concatenate(batches(numbered(tmp_path / "tokens", [20, 5]), 1, 200))
+    short = (tokens >= 20).any(axis=1)
+    assert short.mean() == pytest.approx(16 / (16 + 35), abs=0.02)  # a window of each epoch
+    np.testing.assert_array_equal(
+        tokens[short], np.tile([20, 21, 22, 23, 24, *range(11)], (short.sum(), 1))
+    )
+
+
+def test_large_data_sets_open_and_resume_fast_and_take_little_memory():
+    tokens_T = np.random.default_rng(0).integers(300, 36_000, 55_701).astype(np.int32)
+    windows = data_lib.Windows(
+        1024, tokens_T, np.flatnonzero(tokens_T >= 1024), np.flatnonzero(tokens_T < 1024)
+    )
+    began = time.process_time()
+    tracemalloc.start()
+    order = data_lib.WindowOrder(windows, seed=0)
+    here = order.spans(128 * 10**6)
+    opened = time.process_time() - began
+    for position in range(128 * 10**6, 128 * 10**6 + 1000):
+        order.spans(position)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6  # bytes; an epoch has a million windows
+    assert opened < 2 and time.process_time() - began < 4
+    # The same whatever was asked for before.
+    other = data_lib.WindowOrder(windows, seed=0)
+    other.spans(5)
+    assert other.spans(128 * 10**6) == here
 
 
 def test_a_step_is_the_same_whenever_it_is_reached_and_another_seed_is_not(dataset):
@@ -87,9 +159,9 @@ def test_rows_of_a_host_may_be_any_rows(dataset):
     np.testing.assert_array_equal(part, np.stack(batches(dataset, 16, 2))[:, rows_R])
 
 
-def test_only_short_tracks_or_no_such_split_is_refused(tmp_path):
+def test_too_few_tokens_or_no_such_split_is_refused(tmp_path):
     dataset = TokenDataset(write_dataset(tmp_path / "tokens", {"train": [5, 9]}))
-    with pytest.raises(UserError, match="the longest has 9"):
+    with pytest.raises(UserError, match="'train' have 14 tokens together"):
         data_lib.plan_windows(dataset, "train", LENGTH)
     with pytest.raises(Exception, match="no split 'test'"):
         data_lib.plan_windows(dataset, "test", LENGTH)

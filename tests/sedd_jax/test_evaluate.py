@@ -19,7 +19,8 @@ def evaluate(workdir, *flags: str):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("evaluate")
-    write_run(directory / "run", write_dataset(directory / "tokens"))
+    lengths = {"train": [40, 100, 33, 77, 64, 90], "validation": [50, 70, 9]}
+    write_run(directory / "run", write_dataset(directory / "tokens", lengths))
     return directory / "run"
 
 
@@ -27,8 +28,9 @@ def test_report(workdir):
     result = evaluate(workdir)
     assert result.returncode == 0, result.stderr
     report = json.loads((workdir / "evaluation_validation_0.json").read_text())
-    assert (report["num_tracks"], report["num_windows"], report["length"]) == (2, 7, 16)
-    assert report["num_tokens_left_over"] == 50 % 16 + 70 % 16
+    assert (report["num_tracks"], report["num_windows"], report["length"]) == (3, 10, 16)
+    assert (report["num_tokens"], report["num_short_tracks"]) == (50 + 70 + 9, 1)
+    assert "1 of the tracks are shorter than a window" in result.stdout
     bits, above = report["bits_per_token"], report["above_model"]
     assert bits["model"]["mean"] > np.log2(NUM_CODES)  # a random network knows less than nothing
     assert bits["uniform"] == {"mean": np.log2(NUM_CODES), "standard_error": 0.0}
@@ -40,8 +42,8 @@ def test_report(workdir):
 
     dataset = TokenDataset(workdir.parent / "tokens")
     unigram, _ = baselines.fit([record.tokens for record in dataset.records("train")], NUM_CODES)
-    windows = [r.tokens[: len(r.tokens) // 16 * 16] for r in dataset.records("validation")]
-    expected = unigram.bits(np.concatenate(windows).reshape(-1, 16)).mean()
+    tracks = [record.tokens for record in dataset.records("validation")]
+    expected = unigram.bits(np.concatenate(tracks)[None]).mean()
     assert bits["unigram"]["mean"] == pytest.approx(expected)
 
 

@@ -11,6 +11,7 @@ from sedd_jax.checkpoints import save_retries
 from sedd_jax.checkpoints.meta import Meta
 from sedd_jax.errors import RestartNeeded, UserError, explain
 from sedd_jax.likelihood import elbo
+from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.parallel import consensus
 from sedd_jax.parallel.consensus import compile_for_all
 from sedd_jax.sampling import generate as generate_lib
@@ -62,7 +63,7 @@ def test_the_bound_and_samples_wait_for_all_to_have_compiled(tokens, monkeypatch
     with pytest.raises(Compiling) as caught:
         next(generate(run, params, sampling, np.arange(4), batch_size=2))
     assert caught.value.args[0] is generate_lib.make_programs(run, "euler", 4, 16).advance
-    windows = elbo.cut_windows(TokenDataset(tokens), "validation", 16)
+    windows = cut_windows(TokenDataset(tokens), "validation", 16)
     with pytest.raises(Compiling) as caught:
         elbo.split_bound(run, params, windows, num_levels=2, batch_size=2)
     assert caught.value.args[0] is elbo._make_measure(run, 2)

@@ -43,6 +43,33 @@ def test_bound_meets_the_truth_with_the_exact_score_and_exceeds_it_with_another(
         assert excess > 0.05 + 3 * error
 
 
+@pytest.mark.parametrize(("graph", "noise"), CASES)
+def test_the_charge_of_some_positions_is_a_bound_given_the_others(graph, noise):
+    num_rows, length = 64, 600
+    x0_BxL = toy.draw(np.random.default_rng(1), (num_rows, length))
+    key_B = jax.random.split(jax.random.key(2), num_rows)
+    log_score_fn = toy.log_score_fn(graph, 1.0)
+    is_last_BxL = np.broadcast_to(np.arange(length)[None] % 3 == 2, x0_BxL.shape)
+
+    @jax.jit
+    def bound(counts_BxL):
+        return bound_terms(
+            log_score_fn, graph, noise, x0_BxL, key_B, num_t=16, counts_BxL=counts_BxL
+        ).total_B
+
+    last_B, whole_B = bound(is_last_BxL), bound(np.ones_like(is_last_BxL))
+    np.testing.assert_allclose(last_B + bound(~is_last_BxL), whole_B, rtol=1e-4)
+    joint = toy.joint()
+    conditional = joint / joint.sum(-1, keepdims=True)
+    log_p_B = np.log(conditional)[tuple(x0_BxL.reshape(-1, 3).T)].reshape(num_rows, -1).sum(-1)
+    excess_B = np.asarray(last_B) + log_p_B
+    error = excess_B.std(ddof=1) / np.sqrt(num_rows)
+    assert excess_B.mean() > 3 * error
+    # What is read beside them is noised, so they cost more; but less than when nothing is read.
+    marginal = np.log(joint.sum((0, 1)))[x0_BxL.reshape(-1, 3)[:, 2]].reshape(num_rows, -1).sum(-1)
+    assert (np.asarray(last_B) + marginal).mean() < 0
+
+
 def test_bound_is_nothing_where_the_data_are_certain():
     graph, noise = Absorbing(5), LogLinear()
 

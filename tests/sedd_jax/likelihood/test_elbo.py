@@ -1,6 +1,6 @@
 """The bound over a split: what it covers, what it depends on, and its standard error."""
 
-import dataclasses
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,9 +9,9 @@ import pytest
 from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.noise import LogLinear
-from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.elbo import per_token
+from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
 from tests.sedd_jax.toy import NUM_CODES, write_dataset
 from tests.sedd_jax.toy_run import make_run
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -25,8 +25,8 @@ def dataset(tmp_path_factory) -> TokenDataset:
 
 
 @pytest.fixture(scope="module")
-def windows(dataset) -> elbo.SplitWindows:
-    return elbo.cut_windows(dataset, "validation", 16)
+def windows(dataset) -> SplitWindows:
+    return cut_windows(dataset, "validation", 16)
 
 
 @pytest.fixture(scope="module")
@@ -39,30 +39,14 @@ def reference(single, windows) -> np.ndarray:
     return elbo.split_bound(*single, windows, num_levels=2, batch_size=4).nats_W
 
 
-def test_windows_cover_whole_parts_of_tracks_once(dataset, windows):
-    np.testing.assert_array_equal(windows.track_W, [0, 0, 0, 2, 2, 3])
-    np.testing.assert_array_equal(windows.part_W, [0, 1, 2, 0, 1, 0])
-    track = dataset.read("validation", 0).tokens
-    np.testing.assert_array_equal(windows.tokens_WxL[:3].ravel(), track[:48])
-    assert windows.num_left_over == 2 + 7
-    assert windows.num_skipped == 1 and windows.num_tracks == 3
-    assert windows.ids[2] == "validation-2"
-
-
-def test_unusable_splits_are_refused(dataset):
-    with pytest.raises(UserError, match="no track of split 'test'"):
-        elbo.cut_windows(dataset, "test", 16)
-    with pytest.raises(Exception, match="no split 'dev', only"):
-        elbo.cut_windows(dataset, "dev", 16)
-
-
 def bound_with_constant_output(single, windows, output: float) -> np.ndarray:
     """Nats a token (W,) of a network that puts out one number for every code."""
     run, params = single
     head = jax.tree.map(lambda x: 0 * x, params["output_layer"])
     linear = head["linear"] | {"bias": head["linear"]["bias"] + output}
     params = params | {"output_layer": head | {"linear": linear}}
-    return elbo.split_bound(run, params, windows, num_levels=64, batch_size=4).nats_W / 16
+    bound = elbo.split_bound(run, params, windows, num_levels=64, batch_size=4)
+    return bound.nats_W / windows.counted_W
 
 
 def test_an_untrained_network_knows_nothing(single, windows):
@@ -104,17 +88,16 @@ def test_devices_change_nothing(windows, reference):
 
 
 def test_noise_belongs_to_the_record_not_to_its_place(single, windows, reference):
-    alone = elbo.SplitWindows(
-        windows.tokens_WxL[3:5], np.array([0, 0]), windows.part_W[3:5], ("validation-2",), 0, 0
-    )
+    assert windows.ids[2] == "validation-2" and windows.track_W[5:7].tolist() == [2, 2]
+    alone = replace(windows.take(np.array([5, 6])), track_W=np.array([0, 0]), ids=("validation-2",))
     counted = []
     nats_W = elbo.split_bound(
         *single, alone, num_levels=2, batch_size=4, on_windows=counted.append
     ).nats_W
-    np.testing.assert_allclose(nats_W, reference[3:5], rtol=1e-5)
+    np.testing.assert_allclose(nats_W, reference[5:7], rtol=1e-5)
     assert counted == [2]
     # Two windows of a track get noise of their own, even with the same tokens in them.
-    twice = dataclasses.replace(alone, tokens_WxL=alone.tokens_WxL[[0, 0]])
+    twice = replace(alone, tokens_WxL=alone.tokens_WxL[[0, 0]])
     same_W = elbo.split_bound(*single, twice, num_levels=2, batch_size=4).nats_W
     assert abs(same_W[0] - same_W[1]) > 1e-3
 
@@ -124,8 +107,8 @@ def test_record_hash_is_stable():
 
 
 def test_per_token_by_hand():
-    # Tracks of 2 and 1 windows of 10 tokens cost 30 + 50 and 10: mean 3 bits a token.
-    estimate = per_token(np.array([30.0, 50.0, 10.0]), 10, np.array([4, 4, 9]))
+    # Tracks of 12 + 8 and 10 tokens cost 30 + 50 and 10: mean 3 bits a token.
+    estimate = per_token(np.array([30.0, 50.0, 10.0]), np.array([12, 8, 10]), np.array([4, 4, 9]))
     assert estimate.mean == pytest.approx(3.0)
     # Residuals 80 − 3·20 = 20 and 10 − 3·10 = −20: √(800 · 2/1) / 30.
     assert estimate.standard_error == pytest.approx(40 / 30)
@@ -134,6 +117,7 @@ def test_per_token_by_hand():
 def test_standard_error_counts_tracks_not_windows():
     track_W = np.repeat(np.arange(8), 100)
     cost_W = np.random.default_rng(0).normal(5, 1, 8)[track_W]  # windows of a track all alike
-    few = per_token(cost_W[::100], 1, track_W[::100])
-    assert per_token(cost_W, 1, track_W).standard_error == pytest.approx(few.standard_error)
-    assert per_token(cost_W[:100], 1, track_W[:100]).standard_error is None
+    one_W = np.ones(800)
+    few = per_token(cost_W[::100], one_W[::100], track_W[::100])
+    assert per_token(cost_W, one_W, track_W).standard_error == pytest.approx(few.standard_error)
+    assert per_token(cost_W[:100], one_W[:100], track_W[:100]).standard_error is None

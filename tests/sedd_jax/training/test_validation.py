@@ -44,7 +44,7 @@ def test_the_bins_weighted_average_to_the_integral_of_the_bound(dataset, measure
     """The integral as bound_terms gives it, over the same windows and noise."""
     run, params, validation, measurement = measured
     windows = validation._windows
-    num_levels = levels_per_window(len(windows.track_W))
+    num_levels = levels_per_window(len(windows))
     keys = jax.vmap(jax.random.fold_in)
     hash_W = np.array([elbo.record_hash(windows.ids[t]) for t in windows.track_W], np.uint32)
     key_W = jax.numpy.broadcast_to(run.stream_key(elbo.Stream.EVALUATE), hash_W.shape)
@@ -55,14 +55,18 @@ def test_the_bins_weighted_average_to_the_integral_of_the_bound(dataset, measure
         def log_score(x, sigma):
             return run.log_score(params, x, sigma)
 
-        return bound_terms(log_score, run.graph, run.noise, x0_WxL, key_W, num_t=num_levels)
+        return bound_terms(
+            log_score, run.graph, run.noise, x0_WxL, key_W, num_t=num_levels, counts_BxL=counts_WxL
+        )
 
-    bound = terms(params, windows.tokens_WxL.astype(np.int32))
     length = run.config.model.length
-    integral = float(bound.diffusion_B.mean()) / length / math.log(2)
+    counts_WxL = np.arange(length)[None] >= length - windows.counted_W[:, None]
+    bound = terms(params, windows.tokens_WxL.astype(np.int32))
+    integral = float(bound.diffusion_B.sum()) / windows.counted_W.sum() / math.log(2)
 
     t_S = np.asarray(bound.t_BxT).ravel()
-    weights, _ = np.histogram(t_S, bins=np.arange(11) / 10)
+    tokens_S = np.repeat(windows.counted_W, num_levels)
+    weights, _ = np.histogram(t_S, bins=np.arange(11) / 10, weights=tokens_S)
     average = np.average([measurement.bits_by_t[name] for name in BINS], weights=weights)
     assert average == pytest.approx(integral, rel=1e-5)
 
@@ -81,10 +85,10 @@ def test_times_and_integrand_belong_together():
 def test_a_bin_is_the_mean_of_its_samples():
     t_WxT = np.array([[0.05, 0.91], [0.09, 0.65]])
     bound = SplitBound(np.zeros(2), t_WxT, np.array([[1.0, 8.0], [3.0, 5.0]]) * math.log(2))
-    bits = elbo.bits_by_t(bound, length=2)
+    bits = elbo.bits_by_t(bound, np.array([2, 2]))
     assert bits == pytest.approx({"0.0-0.1": 1.0, "0.6-0.7": 2.5, "0.9-1.0": 4.0})
     edge = SplitBound(np.zeros(1), np.array([[1.0]]), np.array([[1.0]]))
-    assert list(elbo.bits_by_t(edge, 1)) == ["0.9-1.0"]
+    assert list(elbo.bits_by_t(edge, np.ones(1))) == ["0.9-1.0"]
 
 
 def test_levels_are_as_few_as_fill_all_bins():
@@ -93,7 +97,7 @@ def test_levels_are_as_few_as_fill_all_bins():
     rng = np.random.default_rng(0)
     t_WxT = (np.arange(2) + rng.random((52, 2))) / 2
     bound = SplitBound(np.zeros(52), t_WxT, np.ones((52, 2)))
-    assert list(elbo.bits_by_t(bound, 1)) == BINS
+    assert list(elbo.bits_by_t(bound, np.ones(52))) == BINS
 
 
 def test_it_repeats_and_follows_the_parameters(measured):
@@ -113,7 +117,7 @@ def test_windows_are_spread_over_the_split(dataset):
 def test_a_split_that_cannot_be_measured(tmp_path):
     tokens = TokenDataset(write_dataset(tmp_path / "tokens", {"train": [40], "validation": [3]}))
     run, _ = make_run(evaluation__every=5)
-    with pytest.raises(UserError, match="no track of split 'validation'"):
+    with pytest.raises(UserError, match="tracks of split 'validation' have 3 tokens"):
         Validation(run, tokens, "validation")
     assert make_validation(run, tokens, "validation") is None
     never, _ = make_run(evaluation__every=0)

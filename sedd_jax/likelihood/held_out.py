@@ -1,0 +1,109 @@
+"""Windows over a split that is measured: every token of every track counts once.
+
+A track of n ≥ L tokens is cut at 0, L, 2L, …; its last window ends at n and overlaps the one before
+where n is no multiple of L, and of it only the n mod L tokens count that the one before lacks. A
+track shorter than L is one window of the end of what stands before it in the split, which does not
+count, and then the track: so the network sees the length that it was trained for, and no codes that
+are not music. (The first tracks of a split stand behind its last.)
+
+So it is always the end of a window that counts. The network reads the rest, noised too, and the sum
+is a bound still: whoever decodes the tracks in order knows the rest from windows before, can noise
+it himself, and pays for the new tokens what the bound charges at their positions.
+
+W windows, L window length.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sedd_jax.data import plan_windows
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+
+@dataclass(frozen=True)
+class SplitWindows:
+    """Windows that are measured.
+
+    tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
+    it is, from 0; counted_W: how many tokens count, the last ones of the window; ids: of every
+    track of the split.
+    """
+
+    tokens_WxL: np.ndarray
+    track_W: np.ndarray
+    part_W: np.ndarray
+    counted_W: np.ndarray
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.track_W)
+
+    @property
+    def num_tracks(self) -> int:
+        return len(np.unique(self.track_W))
+
+    @property
+    def begin_W(self) -> np.ndarray:
+        """The first position that belongs to the window's track: 0 but for short tracks."""
+        length = self.tokens_WxL.shape[1]
+        return np.where(self.part_W == 0, length - self.counted_W, 0)
+
+    def total(self, values_WxL: np.ndarray) -> np.ndarray:
+        """Sums over the tokens that count (W,)."""
+        length = self.tokens_WxL.shape[1]
+        counts_WxL = np.arange(length)[None, :] >= (length - self.counted_W)[:, None]
+        return np.where(counts_WxL, values_WxL, 0).sum(axis=1)
+
+    def take(self, window_N: np.ndarray) -> "SplitWindows":
+        """Some of the windows."""
+        return replace(
+            self,
+            tokens_WxL=self.tokens_WxL[window_N],
+            track_W=self.track_W[window_N],
+            part_W=self.part_W[window_N],
+            counted_W=self.counted_W[window_N],
+        )
+
+    def spread(self, num_windows: int) -> "SplitWindows":
+        """At most `num_windows` of the windows: one of each of so many equal parts of the split.
+
+        Which one is drawn, always alike: at even steps, tracks of equal length would all be
+        measured at the same place.
+        """
+        if num_windows >= len(self):
+            return self
+        edges = np.arange(num_windows + 1) * len(self) // num_windows
+        return self.take(np.random.default_rng(0).integers(edges[:-1], edges[1:]))
+
+
+def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
+    """The windows of a split, tracks in order.
+
+    Raises UserError for a missing split, one that does not fill a window, or a damaged record.
+    """
+    tokens_T = plan_windows(dataset, split, length).tokens_T
+    before = _last_tokens(dataset, split, length)  # of all that stands before a track
+    ids, windows, track, part, counted = [], [], [], [], []
+    for i, record in enumerate(dataset.records(split)):
+        ids.append(record.id)
+        before = np.concatenate([before[-length:], record.tokens])
+        # Of a long track, `tokens` is the track; of a short one, a window that ends with it.
+        tokens = before[-max(len(record.tokens), length) :]
+        ends = np.minimum(np.arange(length, len(tokens) + length, length), len(tokens))
+        windows += [tokens[end - length : end] for end in ends]
+        track += [i] * len(ends)
+        part += range(len(ends))
+        counted += np.diff(ends, prepend=length - min(length, int(tokens_T[i]))).tolist()
+    return SplitWindows(
+        np.stack(windows), np.array(track), np.array(part), np.array(counted), tuple(ids)
+    )
+
+
+def _last_tokens(dataset: TokenDataset, split: str, length: int) -> np.ndarray:
+    """The last `length` tokens of a split's tracks end to end (length,)."""
+    tokens, i = np.zeros(0, np.uint16), dataset.num_records(split)
+    while len(tokens) < length:
+        i -= 1
+        tokens = np.concatenate([dataset.read(split, i).tokens, tokens])
+    return tokens[-length:]
