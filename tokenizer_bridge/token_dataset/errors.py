@@ -15,8 +15,14 @@ from absl import app, flags
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class UserError(Exception):
-    """A mistake of the user's; its text is the one line that the door prints."""
+class Explained(Exception):
+    """An error of one line, which a command prints before it exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UserError(Explained):
+    """A mistake of the user's. Its text says what is wrong, and names the file or the value."""
 
 
 class Terminated(BaseException):
@@ -41,6 +47,29 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in text for words in texts)
     )
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """An exception's text on one line, of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """Exit code and line of an error that the user can do something about; None for any other.
+
+    A full disk, too little memory and a file or directory that cannot be used count as mistakes of
+    the user's.
+    """
+    if isinstance(error, Explained):
+        return error.exit_code, str(error)
+    if is_disk_full(error):
+        return 1, f"nothing more can be written: {one_line(error)}"
+    if is_out_of_memory(error):
+        return 1, f"not enough memory: {one_line(error)}"
+    if isinstance(error, OSError) and error.filename:
+        return 1, f"{error.filename2 or error.filename}: {error.strerror}"
+    return None
 
 
 def asks_for_help() -> bool:

@@ -1,0 +1,114 @@
+"""Arguments of commands, and what commands make of errors."""
+
+import signal
+import subprocess
+import sys
+from subprocess import PIPE
+
+import pytest
+
+from tokenizer_bridge.token_dataset.command import Parser, Switch, comma_list, integer, number
+from tokenizer_bridge.token_dataset.errors import UserError
+
+
+def make_parser() -> Parser:
+    parser = Parser("Does a thing.\n\n    python -m thing\n", prog="thing")
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="Directory of the run.")
+    parser.add_argument("--num_samples", type=integer(1, 9), default=4, help="How many.")
+    parser.add_argument("--share", type=number(0), help="A share.")
+    parser.add_argument("--sampler", choices=["euler", "analytic"], help="Which.")
+    parser.add_argument("--names", type=comma_list, help="Some.")
+    parser.add_argument("--ema", action=Switch, default=True, help="Averages.")
+    return parser
+
+
+def test_arguments_have_their_types():
+    arguments = make_parser().parse_args(
+        ["--workdir=a b", "--num-samples", "3", "--share=.5", "--names=a, b", "--no-ema"]
+    )
+    assert (arguments.workdir, arguments.num_samples, arguments.share) == ("a b", 3, 0.5)
+    assert arguments.names == ["a", "b"] and arguments.ema is False
+    assert make_parser().parse_args(["--workdir=--x-y"]).workdir == "--x-y"
+    assert make_parser().parse_args(["--workdir=a", "--ema"]).ema is True
+
+
+@pytest.mark.parametrize(
+    "given, text",
+    [
+        ("", "--workdir is required"),
+        ("--workdir=", "--workdir is empty"),
+        ("--workdir=a b", "unexpected argument 'b'"),
+        ("--workdir=a --num_sample=3", "no argument --num_sample; did you mean --num_samples?"),
+        ("--workdir=a --zzz", "no argument --zzz; --help shows"),
+        ("--workdir=a --work=b", "no argument --work"),
+        ("--workdir=a --num_samples=x", "--num_samples: 'x' is no integer"),
+        ("--workdir=a --num_samples=0", "--num_samples: 0 must be between 1 and 9"),
+        ("--workdir=a --share=-1", "--share: -1.0 must be at least 0"),
+        ("--workdir=a --share=nan", "--share: nan: a finite number"),
+        ("--workdir=a --sampler=ode", "--sampler: invalid choice: 'ode'"),
+        ("--workdir=a --names=a,,b", "--names: 'a,,b' has an empty item"),
+    ],
+)
+def test_what_is_refused_is_named(given, text):
+    with pytest.raises(UserError) as refusal:
+        make_parser().parse_args(given.split())
+    assert text in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_help_keeps_the_description_and_names_defaults(capsys):
+    with pytest.raises(SystemExit) as end:
+        make_parser().parse_args(["--help"])
+    said = capsys.readouterr().out
+    assert end.value.code == 0
+    assert "Does a thing.\n\n    python -m thing\n" in said and "How many. (default: 4)" in said
+
+
+def run(body: str) -> subprocess.CompletedProcess:
+    program = f"from tokenizer_bridge.token_dataset.command import *\n{body}"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("error", "line"), [
+    ("UserError('no such tune')", "error: no such tune"),
+    ("FileNotFoundError(2, 'No such file', '/a/b')", "error: /a/b: No such file"),
+    ("OSError(28, 'No space left on device')", "error: nothing more can be written: "),
+    ("MemoryError('8 GiB')", "error: not enough memory: 8 GiB"),
+    ("RuntimeError('RESOURCE_EXHAUSTED: 9 bytes')", "error: not enough memory: RESOURCE_EXHAU"),
+])  # fmt: skip
+def test_what_the_user_can_mend_is_one_line(error, line):
+    done = run(f"def main():\n    raise {error}\nrun_command(main)")
+    assert done.returncode == 1
+    assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
+
+
+def test_errors_of_our_own_keep_their_traceback():
+    done = run("run_command(lambda: [][0])")
+    assert done.returncode == 1 and "IndexError" in done.stderr
+
+
+def test_the_exit_code_is_main_s():
+    assert run("run_command(lambda: 3)").returncode == 3
+    assert run("run_command(lambda: None)").returncode == 0
+
+
+def test_sigterm_removes_what_is_half_written(tmp_path):
+    program = (
+        "import pathlib, time\n"
+        "from tokenizer_bridge.token_dataset.command import run_command\n"
+        "from tokenizer_bridge.token_dataset.files import atomic_file\n"
+        "def main():\n"
+        f"    with atomic_file(pathlib.Path({str(tmp_path / 'figures.json')!r})) as partial:\n"
+        "        partial.write_text('half')\n"
+        "        print('writing', flush=True)\n"
+        "        time.sleep(600)\n"
+        "run_command(main)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=PIPE, stderr=PIPE, text=True
+    ) as command:
+        assert command.stdout.readline() == "writing\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        command.send_signal(signal.SIGTERM)
+        _, said = command.communicate(timeout=600)
+    assert (command.returncode, said) == (128 + signal.SIGTERM, "terminated\n")
+    assert list(tmp_path.iterdir()) == []

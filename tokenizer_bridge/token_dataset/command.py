@@ -1,0 +1,204 @@
+"""Commands: how their arguments are read, and what a mistake of the user's looks like.
+
+A command is a module with
+
+    def make_parser() -> Parser:
+        parser = Parser(__doc__)
+        parser.add_argument("--workdir", required=True, metavar="RUN", help="Directory of the run.")
+        return parser
+
+    def main(argv: Sequence[str] | None = None) -> int | None:
+        arguments = make_parser().parse_args(argv)
+        …
+
+    if __name__ == "__main__":
+        run_command(main)
+
+so that it can be called from a program, and two of them from one. A mistake is one line on stderr
+that begins with "error:", and exit code 1.
+"""
+
+import argparse
+import difflib
+import io
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tokenizer_bridge.token_dataset.errors import UserError, explain
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that what is half written is removed on the way out."""
+
+
+class Parser(argparse.ArgumentParser):
+    """The arguments of a command: --name=value, or --name value.
+
+    A dash in a name is as good as an underscore; names are not abbreviated. What it refuses raises
+    UserError, with the nearest name for one that it does not know; an empty value is refused.
+    """
+
+    def __init__(self, description: str | None = None, **options: Any):
+        super().__init__(
+            description=description,
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+            **options,
+        )
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        """The arguments; `args` are sys.argv's by default. Raises UserError."""
+        given = [_with_underscores(arg) for arg in (sys.argv[1:] if args is None else args)]
+        parsed, unknown = self.parse_known_args(given, namespace)
+        if unknown:
+            raise UserError(self._unknown(unknown[0]))
+        for action in self._actions:
+            value = getattr(parsed, action.dest, None)
+            if "" in (value if isinstance(value, list) else [value]):
+                raise UserError(f"{_name(action)} is empty")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for what it refuses."""
+        required = message.removeprefix("the following arguments are required: ")
+        if required != message:
+            names = [name.split("/")[0] for name in required.split(", ")]
+            raise UserError(f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} required")
+        raise UserError(message.removeprefix("argument "))
+
+    def _unknown(self, argument: str) -> str:
+        if not argument.startswith("--"):
+            return f"unexpected argument {argument!r}: arguments are written --name=value"
+        name = argument.partition("=")[0]
+        near = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else "--help shows those that there are"
+        return f"there is no argument {name}; {hint}"
+
+
+class Switch(argparse.BooleanOptionalAction):
+    """The action of an argument that is on or off: --name and --no_name."""
+
+    def __init__(self, option_strings, dest, **options):
+        super().__init__(option_strings, dest, **options)
+        self.option_strings = [_with_underscores(name) for name in self.option_strings]
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, not (option_string or "").startswith("--no_"))
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help that keeps the layout of the description and names defaults that are not None."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        default = action.default
+        if text is None or default in (None, argparse.SUPPRESS, False, "") or "%(default)" in text:
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+def integer(low: int | None = None, high: int | None = None) -> Callable[[str], int]:
+    """The type of an argument that is an integer between two bounds, both included."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no integer") from None
+        return _bounded(value, low, high)
+
+    return parse
+
+
+def number(low: float | None = None, high: float | None = None) -> Callable[[str], float]:
+    """The type of an argument that is a finite number between two bounds, both included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text}: a finite number is needed")
+        return _bounded(value, low, high)
+
+    return parse
+
+
+def comma_list(text: str) -> list[str]:
+    """The type of an argument that is a list with commas between: a,b,c."""
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty item")
+    return items
+
+
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Runs `main` and exits with its code, 0 for None; mistakes are one line and exit code 1.
+
+    So are a full disk, too little memory and a file or directory that cannot be used. Ctrl-C exits
+    with 130 and SIGTERM with 143, both after what is half written has been removed; a command that
+    handles them itself sets handlers of its own.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters; that is no error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _raise_at_sigterm()
+    try:
+        sys.exit(main() or 0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        code, line = explained
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _bounded(value: Any, low: float | None, high: float | None) -> Any:
+    if (low is not None and value < low) or (high is not None and value > high):
+        if high is None:
+            bounds = f"at least {low:g}"
+        elif low is None:
+            bounds = f"at most {high:g}"
+        else:
+            bounds = f"between {low:g} and {high:g}"
+        raise argparse.ArgumentTypeError(f"{value} must be {bounds}")
+    return value
+
+
+def _with_underscores(argument: str) -> str:
+    """--num-samples=4 as --num_samples=4; values are left alone."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
+
+
+def _name(action: argparse.Action) -> str:
+    return action.option_strings[0] if action.option_strings else action.dest
+
+
+def _raise_at_sigterm() -> None:
+    """Makes the first SIGTERM raise Terminated in this process; a second one kills it as usual."""
+    command = os.getpid()
+
+    def stop(number: int, frame) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != command:  # a fork
+            os.kill(os.getpid(), number)
+        else:
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
