@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+    def parse_args(self, args=None, namespace=None):
         """The arguments; `args` are sys.argv's by default. Raises UserError."""
         given = [_with_underscores(arg) for arg in (sys.argv[1:] if args is None else args)]
         parsed, unknown = self.parse_known_args(given, namespace)
