@@ -1,155 +1,156 @@
-"""One HTML page of a run, complete in itself: new pieces, the codec's round trip, curve, figures.
+"""One HTML page of new music, complete in itself: sounds and pictures are inside the file.
 
-    python -m launch.page --workdir=RUN --input=MUSIC --tokens=TOKENS --generated=NEW --wavs=WAVS
+    python -m launch.page --workdir=RUN [--music=MUSIC]
+    python -m launch.page --tokens=NEW --output=PAGE.html
 
-Writes RUN/index.html: sounds and pictures are inside the file, so that it can be sent to anybody.
+The first shows a run: what its bound is worth against a bigram and unigrams, its new pieces, real
+music and what the codec leaves of it, the training curve and the measured figures. The music's
+tokens are those that RUN/config.json names; the pieces lie in RUN/new, or in `new` beside RUN, and
+their audio in `wavs` there, unless flags say otherwise. Pieces without audio are decoded here;
+pieces of another run are refused. With --music, the folder that was encoded, each real clip is
+shown beside its recording. The second shows pieces alone.
 """
 
 import json
 from pathlib import Path
 
-import jinja2
-import numpy as np
-import soundfile
-import torch
 from absl import flags
 
-from launch.listening.pictures import pick, token_picture, training_curve
-from tokenizer_bridge.audio.read import stream_mono
-from tokenizer_bridge.pages.pictures import player, spectrogram
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from launch.listening import findings
+from launch.listening.pictures import pick, training_curve
+from launch.listening.pieces import Clip, Listener, PieceSet
+from launch.listening.verdict import verdict
+from sedd_jax.errors import UserError, run_door
+from tokenizer_bridge.codec import Codec
+from tokenizer_bridge.pages.template import render
 from tokenizer_bridge.token_dataset.files import atomic_file
-from tokenizer_bridge.token_dataset.records import Record, TokenDataset
-from tokenizer_bridge.wavtokenizer import registry
-from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.token_dataset.records import TokenDataset
 
-FLAGS = flags.FLAGS
-
-flags.DEFINE_string("workdir", None, "The trained run; the page is written into it.", required=True)
-flags.DEFINE_string("input", None, "The music that was encoded.", required=True)
-flags.DEFINE_string("tokens", None, "Token dataset of that music.", required=True)
-flags.DEFINE_string("generated", None, "Token dataset of the new pieces.", required=True)
-flags.DEFINE_string("wavs", None, "Folder with the decoded new pieces.", required=True)
-flags.DEFINE_string("codec_dir", None, "Folder with the codec, if it is not a known one.")
-flags.DEFINE_integer("num_real", 4, "Real clips to show beside the new pieces.", lower_bound=0)
-flags.DEFINE_float("real_s", 8.0, "Length of a real clip.", lower_bound=1.0)
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.")
+TOKENS = flags.DEFINE_string("tokens", None, "Token dataset of the new pieces.")
+AUDIO = flags.DEFINE_string("audio", None, "Folder of their decoded audio.")
+OTHER_TOKENS = flags.DEFINE_multi_string(
+    "other_tokens", [], "Pieces of another model, shown first and apart; may be repeated."
+)
+MUSIC = flags.DEFINE_string("music", None, "Folder of the music that was encoded.")
+MUSIC_TOKENS = flags.DEFINE_string(
+    "music_tokens", None, "Token dataset of that music; the run's own by default."
+)
+OUTPUT = flags.DEFINE_string("output", None, "The page; RUN/index.html by default.")
+CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with the codec, if it is no known one.")
+NUM_REAL = flags.DEFINE_integer("num_real", 4, "Real clips to show.", lower_bound=0)
+REAL_S = flags.DEFINE_float("real_s", 8.0, "Seconds of a real clip.", lower_bound=1.0)
 
 
 def main(argv: list[str]) -> None:
     del argv
-    workdir = Path(FLAGS.workdir)
-    tokens = TokenDataset(FLAGS.tokens)
-    generated = TokenDataset(FLAGS.generated)
-    codec, info = registry.load_codec(tokens.codec["name"], codec_dir=FLAGS.codec_dir)
-    order = code_order(codec)
-    split = "validation" if "validation" in tokens.splits else "train"
-    page = {
-        "title": f"New music from {Path(FLAGS.input).resolve().name}",
-        "pieces": [new_piece(r, Path(FLAGS.wavs), order) for r in generated.records("generated")],
-        "clips": [
-            real_clip(record, codec, order)
-            for record in pick(list(tokens.records(split)), FLAGS.num_real)
-        ],
-        "curve": training_curve(read_jsonl(workdir / "metrics.jsonl"), evaluation(workdir)),
-        "figures": figures(tokens, generated, evaluation(workdir), info),
-        "codec": info,
-        "config": json.dumps(json.loads(read_text(workdir / "config.json")), indent=1),
-    }
-    template = jinja2.Template(
-        (Path(__file__).parent / "listening" / "page.html.j2").read_text(), autoescape=True
-    )
-    output = workdir / "index.html"
+    if WORKDIR.value:
+        workdir = Path(WORKDIR.value)
+        values, output = page_of_run(workdir), Path(OUTPUT.value or workdir / "index.html")
+    elif (TOKENS.value or OTHER_TOKENS.value) and OUTPUT.value:
+        values, output = page_of_pieces(), Path(OUTPUT.value)
+    else:
+        raise UserError(
+            "--workdir is required, or --tokens and --output for a page of pieces alone"
+        )
+    html = render(Path(__file__).parent / "listening" / "page.html.j2", **values)
+    output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(output) as partial:
-        Path(partial).write_text(template.render(page))
+        partial.write_text(html, encoding="utf-8")
     print(f"page written to {output} ({output.stat().st_size / 2**20:.1f} MiB)")
+    if values["verdict"]:
+        print(values["verdict"])
 
 
-def new_piece(record: Record, wavs: Path, order: np.ndarray) -> dict:
-    matches = [path for path in wavs.iterdir() if path.stem == record.id]
-    if not matches:
-        raise UserError(f"{wavs}: no {record.id}.wav; run tokenizer_bridge.decode first")
-    samples, rate = soundfile.read(matches[0], dtype="float32")
+def page_of_pieces() -> dict:
+    """What the template shows of pieces alone."""
+    sets = [TokenDataset(path) for path in [*OTHER_TOKENS.value, TOKENS.value] if path]
+    codec = load_codec(sets[0])
+    listener = Listener(codec)
+    shown = other_sets(listener)
+    if TOKENS.value:
+        shown.append(listener.piece_set("New pieces", sets[-1], audio_folder(listener, sets[-1])))
     return {
-        "name": record.id,
-        "source": json.dumps(record.source) if isinstance(record.source, dict) else record.source,
-        "player": player(samples, rate),
-        "spectrogram": spectrogram(samples, rate),
-        "tokens": token_picture(record.tokens, order),
+        "title": "New music", "verdict": None, "codec": codec.info, "sets": shown, "clips": [],
+        "curve": None, "figures": [], "config": None,
+    }  # fmt: skip
+
+
+def page_of_run(workdir: Path) -> dict:
+    """What the template shows of a run."""
+    config = findings.read_config(workdir)
+    music = TokenDataset(MUSIC_TOKENS.value or config["data"]["path"])
+    codec = load_codec(music)
+    listener = Listener(codec)
+    shown, samples = other_sets(listener), find_samples(workdir)
+    if samples:
+        concern = findings.require_own_samples(workdir, samples)
+        folder = audio_folder(listener, samples)
+        shown.append(
+            listener.piece_set(
+                "New pieces of this run", samples, folder, [concern] if concern else []
+            )
+        )
+    step = samples.origin.get("checkpoint_step") if samples else None
+    measured = findings.evaluations(workdir, music, step)
+    report = measured.report
+    notes = [findings.BASELINES] if report else []
+    notes += [f"{name} was measured on other data and is left out." for name in measured.others]
+    for line in notes[bool(report) :]:
+        print(f"mind: {line}")
+    clips, split = real_clips(listener, music)
+    return {
+        "title": f"New music from {Path(MUSIC.value).resolve().name}"
+        if MUSIC.value
+        else "New music",
+        "verdict": verdict(report) if report else None,
+        "codec": codec.info,
+        "sets": shown,
+        "clips": clips,
+        "clips_note": findings.HEARD[split == "train"],
+        "curve": training_curve(findings.read_curve(workdir), report),
+        "figures": findings.figures(music, samples, report),
+        "figure_notes": notes,
+        "config": json.dumps(config, indent=1),
     }
 
 
-def real_clip(record: Record, codec: WavTokenizer, order: np.ndarray) -> dict:
-    """A few seconds from the middle of a track, and what is left of them after the codec."""
-    rate, hop = codec.config.sample_rate, codec.config.hop_length
-    count = min(round(FLAGS.real_s * rate) // hop, len(record.tokens))
-    first = (len(record.tokens) - count) // 2
-    blocks = stream_mono(Path(FLAGS.input) / record.id, rate)
-    original = np.concatenate(list(blocks))[first * hop : (first + count) * hop]
-    codes = record.tokens[first : first + count]
-    with torch.inference_mode():
-        decoded = codec.decode(torch.from_numpy(codes.astype(np.int64))[None])[0].numpy()
-    return {
-        "name": record.id,
-        "original": player(original, rate),
-        "original_spectrogram": spectrogram(original, rate),
-        "decoded": player(decoded, rate),
-        "decoded_spectrogram": spectrogram(decoded, rate),
-        "tokens": token_picture(codes, order),
-    }
+def load_codec(dataset: TokenDataset) -> Codec:
+    return Codec.load(dataset.codec, directory=CODEC_DIR.value)
 
 
-def code_order(codec: WavTokenizer) -> np.ndarray:
-    """Rank of every code along the codebook's first principal axis: near codes look near."""
-    embed = codec.quantizer.codebook.embed.float()
-    centred = embed - embed.mean(0)
-    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
-    return (centred @ axes[0]).argsort().argsort().numpy()
+def find_samples(workdir: Path) -> TokenDataset | None:
+    """The run's new pieces, where a flag says or they usually lie."""
+    path = TOKENS.value or findings.find_dataset(workdir, "new")
+    if path is None:
+        print("no new pieces are shown: sedd_jax.sample draws some, --tokens names them")
+        return None
+    return TokenDataset(path)
 
 
-def evaluation(workdir: Path) -> dict | None:
-    """The newest evaluation of the run, if there is one."""
-    files = sorted(workdir.glob("evaluation_*.json"), key=lambda p: p.stat().st_mtime)
-    return json.loads(files[-1].read_text()) if files else None
+def audio_folder(listener: Listener, samples: TokenDataset) -> Path | None:
+    """Where the pieces lie decoded: where a flag says, or in `wavs` beside them."""
+    if AUDIO.value:
+        return Path(AUDIO.value)
+    usual = samples.path.absolute().parent / "wavs"
+    return usual if listener.has_decoded(samples, usual) else None
 
 
-def figures(
-    tokens: TokenDataset, generated: TokenDataset, report: dict | None, info: registry.CodecInfo
-) -> list[tuple[str, str]]:
-    """The table of measured numbers."""
-    rate = info.sample_rate / info.hop_length
-    rows = []
-    for split in tokens.splits:
-        lengths = tokens.lengths(split)
-        if len(lengths):
-            minutes = lengths.sum() / rate / 60
-            text = f"{len(lengths)} tracks, {lengths.sum():,} tokens, {minutes:.1f} min"
-            rows.append((f"Music, {split}", text))
-    lengths = generated.lengths("generated")
-    rows.append(("New pieces", f"{len(lengths)} × {lengths.max() / rate:.1f} s"))
-    if report:
-        rows.append(("Measured on", f"{report['split']}, {report['num_tokens']:,} tokens"))
-        names = {
-            "model": "Score model, bits per token (upper bound)",
-            "bigram": "Bigram baseline, bits per token",
-            "unigram": "Unigram baseline, bits per token",
-        }
-        for key, name in names.items():
-            value = report["bits_per_token"][key]
-            error = value["standard_error"]
-            text = f"{value['mean']:.3f}" + (f" ± {error:.3f}" if error is not None else "")
-            rows.append((name, text))
-    return rows
+def other_sets(listener: Listener) -> list[PieceSet]:
+    sets = [TokenDataset(path) for path in OTHER_TOKENS.value]
+    return [
+        listener.piece_set(f"Pieces of another model: {samples.path.name}", samples, None)
+        for samples in sets
+    ]
 
 
-def read_jsonl(path: Path) -> list[dict]:
-    return [json.loads(line) for line in read_text(path).splitlines()]
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+def real_clips(listener: Listener, music: TokenDataset) -> tuple[list[Clip], str]:
+    """Clips of held-out music, where there is some, and their split."""
+    split = "validation" if "validation" in music.splits else "train"
+    picked = pick(range(music.num_records(split)), NUM_REAL.value)
+    folder = Path(MUSIC.value) if MUSIC.value else None
+    clips = [listener.clip(music.read(split, i), folder, REAL_S.value) for i in picked]
+    return clips, split
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 from absl import flags
 
 from sedd_jax.compilation_cache import use_compilation_cache
+from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError, run_door
 from sedd_jax.likelihood import baselines, elbo
 from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
@@ -81,6 +82,9 @@ def evaluate() -> None:
         "workdir": WORKDIR.value,
         "step": step,
         "data_path": str(dataset.path),
+        "data_fingerprint": {
+            split: fingerprint(dataset, split) for split in sorted({TRAIN_SPLIT, SPLIT.value})
+        },
         "split": SPLIT.value,
         "codec": run.codec["name"],
         "length": length,

@@ -16,7 +16,6 @@ it stopped; any other file of that name is refused. --overwrite replaces both. P
 scale are clipped and counted.
 """
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,12 +27,12 @@ from tqdm import tqdm
 from tokenizer_bridge.audio.read import READABLE
 from tokenizer_bridge.audio.windows import DECODING, Windowing
 from tokenizer_bridge.audio.write import read_comment, write_audio
-from tokenizer_bridge.decoding import decode_pieces
+from tokenizer_bridge.decoding import decode_pieces, stamp_of
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.token_dataset.errors import UserError, run_door
 from tokenizer_bridge.token_dataset.files import safe_file_stems
 from tokenizer_bridge.token_dataset.records import TokenDataset, check_tokens
-from tokenizer_bridge.wavtokenizer.registry import CodecInfo, load_codec
+from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 _INPUT = flags.DEFINE_string("input", None, "Token dataset, or .npy of codes.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the audio files.", required=True)
@@ -133,13 +132,6 @@ def read_npy(path: Path, codebook_size: int) -> list[tuple[str, np.ndarray]]:
         except ValueError as error:
             raise UserError(f"{path}: row {name}: {error}") from error
     return rows
-
-
-def stamp_of(codes: np.ndarray, info: CodecInfo, windowing: Windowing) -> str:
-    """What a file says of itself in its header: a digest of all that its audio depends on."""
-    digest = hashlib.sha256(codes.astype("<u2").tobytes())
-    digest.update(f"{info.weights_sha256} {windowing}".encode())
-    return f"decoded {digest.hexdigest()[:32]}"
 
 
 def strip_audio_suffix(name: str) -> str:

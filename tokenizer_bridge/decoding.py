@@ -1,5 +1,6 @@
 """Codes to audio: windows of many pieces share a batch, and are joined with cross-fades."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -9,6 +10,7 @@ import torch
 
 from tokenizer_bridge.audio.windows import Windowing, batches_of_equal_length, join_audio
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
+from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
 K = TypeVar("K")
 
@@ -67,3 +69,16 @@ def decode_batch(codec: WavTokenizer, codes_BxL: np.ndarray) -> np.ndarray:
     device = next(codec.parameters()).device
     with torch.inference_mode():
         return codec.decode(torch.from_numpy(codes_BxL).to(device)).float().cpu().numpy()
+
+
+def stamp_of(codes_L: np.ndarray, info: CodecInfo, windowing: Windowing) -> str:
+    """What a file says of itself in its header: a digest of all that its audio depends on."""
+    windows = hashlib.sha256(str(windowing).encode()).hexdigest()[:8]
+    return f"{stamp_of_tokens(codes_L, info)} {windows}"
+
+
+def stamp_of_tokens(codes_L: np.ndarray, info: CodecInfo) -> str:
+    """How the stamp of these tokens' audio begins, in whatever windows it was decoded."""
+    digest = hashlib.sha256(codes_L.astype("<u2").tobytes())
+    digest.update(info.weights_sha256.encode())
+    return f"decoded {digest.hexdigest()[:32]}"

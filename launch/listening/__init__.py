@@ -1,1 +1,1 @@
-"""The page on which a run's samples are heard and seen."""
+"""What goes on the page of a run: its pieces, what was measured of it, and what that means."""

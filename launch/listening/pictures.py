@@ -1,14 +1,20 @@
-"""Pictures of a run as data URLs, for a page that is whole in itself."""
+"""The training curve of a run, and a choice of what to show."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tokenizer_bridge.pages.pictures import png
+from tokenizer_bridge.pages.pictures import COLOURS, INK, plot
 
 T = TypeVar("T")
+
+_CURVES = {  # label → metric, nats or bits in its unit
+    "training": ("nats_per_token", np.log(2)),
+    "validation": ("validation_bits_per_token", 1.0),
+}
 
 
 def pick(items: Sequence[T], count: int) -> list[T]:
@@ -17,31 +23,28 @@ def pick(items: Sequence[T], count: int) -> list[T]:
     return [items[i] for i in places.round().astype(int)]
 
 
-def training_curve(rows: list[dict], report: dict | None) -> str:
-    """Loss in bits per token over steps, with the baselines as lines."""
-    fig = Figure(figsize=(8, 3.2))
-    ax = fig.subplots()
+def training_curve(rows: Sequence[Mapping[str, Any]], report: Mapping | None) -> Markup | None:
+    """Bits per token over steps, the baselines of an evaluation as lines; None without a curve."""
     curves = {
-        "training": ("nats_per_token", np.log(2)),
-        "validation": ("validation_bits_per_token", 1.0),
+        label: [(row["step"], row[key] / unit) for row in rows if row.get(key) is not None]
+        for label, (key, unit) in _CURVES.items()
     }
-    for label, (key, unit) in curves.items():
-        points = [(row["step"], row[key] / unit) for row in rows if row.get(key) is not None]
-        if points:
-            ax.plot(*zip(*points, strict=True), label=label, linewidth=1.2)
-    if report:
-        for key, style in (("unigram", "--"), ("bigram", ":")):
+    if not any(curves.values()):
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for colour, (label, points) in zip(COLOURS, curves.items(), strict=False):
+            if points:
+                marker = "o" if len(points) < 30 else None
+                axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.4,
+                          marker=marker, markersize=3)  # fmt: skip
+        for key, style in (("unigram", "--"), ("bigram", ":")) if report else ():
             value = report["bits_per_token"][key]["mean"]
-            ax.axhline(value, color="grey", linestyle=style, linewidth=1, label=key)
-    ax.set(xlabel="step", ylabel="bits per token")
-    ax.legend(frameon=False, ncols=4)
-    return png(fig)
+            axes.axhline(
+                value, color=INK, linestyle=style, linewidth=1, label=f"{key}, {report['split']}"
+            )
+        axes.set(xlabel="step", ylabel="bits per token")
+        figure.legend(loc="outside upper left", ncols=4)
 
-
-def token_picture(codes: np.ndarray, order: np.ndarray) -> str:
-    """One dot a code: time to the right, its place on the codebook's main axis upwards."""
-    fig = Figure(figsize=(6, 1.2))
-    ax = fig.subplots()
-    ax.scatter(np.arange(len(codes)), order[codes], s=1.2, c=order[codes], cmap="viridis")
-    ax.set(xlim=(0, len(codes)), ylim=(0, len(order)), xlabel="token", ylabel="code", yticks=[])
-    return png(fig)
+    return plot(draw, 8, 3.2, "Training curve: bits per token over steps")

@@ -16,6 +16,7 @@ INK = "#123456"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 
 _LEAST = 0.75  # of a plot's size
+_TOKEN_ROWS = 32  # of a picture of tokens; its height in the style sheet is a multiple
 _STYLE = {
     "svg.fonttype": "none",  # words stay words: small, searchable, in the page's font
     "font.family": "sans-serif",
@@ -56,23 +57,37 @@ def plot(draw, width: float, height: float, label: str) -> Markup:
     )
 
 
-def spectrogram(samples: np.ndarray, rate: int) -> str:
-    """dB magnitudes over time, up to half the sample rate: a data URL."""
-    figure = Figure(figsize=(6, 1.9))
-    axes = figure.subplots()
-    long_enough = np.pad(samples, (0, max(0, 1280 - len(samples))))
-    with np.errstate(divide="ignore"):  # digital silence has −∞ dB
-        axes.specgram(long_enough, NFFT=1024, Fs=rate, noverlap=768, cmap="magma", vmin=-120,
-                      vmax=-30)  # fmt: skip
-    axes.set(xlabel="s", ylabel="Hz")
-    return png(figure)
+def spectrogram(samples_T: np.ndarray, rate: int, label: str) -> Markup:
+    """dB magnitudes over time, up to half the sample rate; label: as for `plot`."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        long_enough = np.pad(samples_T, (0, max(0, 1280 - len(samples_T))))
+        with np.errstate(divide="ignore"):  # digital silence has −∞ dB
+            axes.specgram(long_enough, NFFT=1024, Fs=rate, noverlap=768, cmap="magma", vmin=-120,
+                          vmax=-30)  # fmt: skip
+        axes.set(xlabel="seconds", ylabel="Hz")
+
+    return plot(draw, 6, 1.9, label)
 
 
-def png(figure: Figure) -> str:
-    """A figure as a PNG's data URL."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
-    return data_url(buffer.getvalue(), "image/png")
+def token_picture(ranks_L: np.ndarray, num_codes: int, label: str) -> Markup:
+    """A mark for each token in the page's ink: time to the right, its code's rank upwards.
+
+    ranks_L: (L,) in [0, num_codes). Drawn so that a token is a whole number of pixels wide.
+    """
+    rows_L = _TOKEN_ROWS - 1 - ranks_L.astype(np.int64) * _TOKEN_ROWS // num_codes
+    starts = np.flatnonzero(np.diff(rows_L, prepend=-1))  # equal neighbours are one mark
+    lengths = np.diff(starts, append=len(rows_L))
+    marks = "".join(
+        f"M{x} {y}h{length}v1h-{length}z"
+        for x, y, length in zip(starts, rows_L[starts], lengths, strict=True)
+    )
+    return Markup(
+        '<div class="tokens" role="img" aria-label="{}"><svg viewBox="0 0 {} {}" '
+        'preserveAspectRatio="none" shape-rendering="crispEdges" style="--tokens: {}px">'
+        '<path fill="currentColor" d="{}"/></svg></div>'
+    ).format(label, len(rows_L), _TOKEN_ROWS, len(rows_L), marks)
 
 
 def player(samples: np.ndarray, rate: int) -> str:
