@@ -2,6 +2,9 @@
 # A virtual environment with everything in requirements.txt; sourced by the other scripts.
 # VENV names its folder (default: .venv beside the project); PYTHON the interpreter to build it with.
 
+# shellcheck source=launch/usage.sh
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
+usage_if_asked "$0" "$@" # of the script that sources this, before anything is installed
 project=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$(realpath -m -- "${VENV:-$project/.venv}") # scripts change directory
 
@@ -10,16 +13,27 @@ fail() {
   exit 1
 }
 
+# Is PYTHON one that all pinned packages are made for?
+is_supported() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
+}
+
 find_python() {
-  local candidate candidates=(python3.11 python3 python)
-  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
-  for candidate in "${candidates[@]}"; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+  local candidate
+  if [ -n "${PYTHON:-}" ]; then
+    command -v -- "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON: no such program"
+    is_supported "$PYTHON" ||
+      fail "PYTHON=$PYTHON is $("$PYTHON" --version 2>&1): Python 3.11 to 3.14 is needed"
+    echo "$PYTHON"
+    return
+  fi
+  for candidate in python3.11 python3.12 python3.13 python3.14 python3 python; do
+    if is_supported "$candidate"; then
       echo "$candidate"
       return
     fi
   done
-  fail "Python 3.11 is needed; name it with PYTHON=/path/to/python3.11"
+  fail "Python 3.11 to 3.14 is needed; name it with PYTHON=/path/to/python"
 }
 
 ensure_environment() {
@@ -28,7 +42,7 @@ ensure_environment() {
   wanted=$(sha256sum < "$project/requirements.txt")
   stamp=$VENV/.requirements.sha256
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    python=$(find_python)
+    python=$(find_python) || exit 1 # which has said why
     echo "installing requirements.txt into $VENV: about 6 GB on disk, some minutes without a word"
     "$python" -m venv "$VENV" || fail "could not make $VENV; on Debian: apt-get install python3-venv"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
@@ -49,7 +63,7 @@ ensure_compilers() {
     echo "installing launch/requirements-tpu.txt and -cuda.txt into $compilers (about 2 GB on disk)"
     "$VENV/bin/python" -m venv --clear "$compilers" || fail "could not make $compilers"
     "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-      > "$compilers/lib/python3.11/site-packages/base.pth"
+      > "$(echo "$compilers"/lib/python3.*/site-packages)/base.pth"
     "$compilers/bin/python" -m pip install --quiet --disable-pip-version-check \
       "${requirements[@]/#/--requirement=}" || fail "pip could not install ${requirements[*]}"
     # The tools of the first (ruff, shellcheck) by name, too; the second's own stay.

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Sourced by the launchers: flags written --name=value, refusals in one line, dry runs.
 
+# shellcheck source=launch/usage.sh
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 script=$0
 declare -A flag=()      # name → value; a launcher sets the defaults, parse_flags the rest
@@ -39,15 +41,12 @@ say() {
 parse_flags() {
   local switches=" $1 dry_run " name
   shift
+  usage_if_asked "$script" "$@"
   for name in $switches; do flag[$name]=; done
   arguments=()
   while [ $# -gt 0 ]; do
     [ "$1" = --dry_run ] || arguments+=("$1")
     case $1 in
-      --help)
-        sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$script"
-        exit 0
-        ;;
       --)
         shift
         extra=("$@")

@@ -6,11 +6,10 @@
 # to look at and listen to. Everything goes to RUN (default: runs/quickstart, or runs/<folder>);
 # the same command goes on where it was stopped.
 set -euo pipefail
+# shellcheck source=launch/usage.sh
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
+usage_if_asked "${BASH_SOURCE[0]}" "$@"
 [ $# -le 1 ] || { echo "usage: bash launch/quickstart.sh [FOLDER_OF_MUSIC]" >&2; exit 2; }
-if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
-  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
-  exit
-fi
 music=${1:-}
 if [ -n "$music" ]; then
   [ -d "$music" ] || { echo "error: $music: no such folder" >&2; exit 1; }
@@ -24,7 +23,7 @@ run=${RUN:-runs/$(if [ -n "$music" ]; then basename -- "$music"; else echo quick
 music=${music:-tokenizer_bridge/assets/clips}
 mkdir -p "$run"
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (%d:%02d so far)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 say "1/6 encode $music"
 "$PY" -m tokenizer_bridge.encode --source=folder --input="$music" --codec=demo \
@@ -41,5 +40,5 @@ say "4/6 sample"
 say "5/6 decode"
 "$PY" -m tokenizer_bridge.decode --input="$run/new" --output="$run/wavs"
 say "6/6 page"
-"$PY" -m launch.page --workdir="$run/model" --input="$music" --tokens="$run/tokens" \
-  --generated="$run/new" --wavs="$run/wavs"
+# Ends with one sentence: what was reached against unigrams and a bigram.
+"$PY" -m launch.page --workdir="$run/model" --music="$music"

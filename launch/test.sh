@@ -1,5 +1,9 @@
 #!/usr/bin/env bash
 # Environment, lint, formatting, types and all tests:  bash launch/test.sh [pytest arguments]
+#
+# Makes the environment where there is none (launch/env.sh), and another with the compilers for TPUs
+# and GPUs, then runs ruff, mypy and pytest with as many workers as there are cores. The arguments go to
+# pytest: bash launch/test.sh tests/launch -k page; `.venv/bin/python -m pytest --help` lists them.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"

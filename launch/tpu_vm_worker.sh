@@ -7,6 +7,9 @@
 #   follow LINES          the log from its last LINES lines on, until COMMAND ends
 #   stop                  kills what is left of COMMAND
 set -euo pipefail
+# shellcheck source=launch/usage.sh
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
+usage_if_asked "${BASH_SOURCE[0]}" "${1:-}"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 state=run # key, pid, exit and log of COMMAND
 bucket_directory=/bucket

@@ -8,13 +8,12 @@
 # last and so wins: XLA_FLAGS=--xla_gpu_enable_pipelined_all_gather=false bash launch/… . The README
 # says what each setting does and where that is written.
 set -euo pipefail
+# shellcheck source=launch/usage.sh
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
+usage_if_asked "${BASH_SOURCE[0]}" "${1:-}"
 
 declare -a xla=() libtpu=() env=()
 case ${1:-} in
-  -h | --help)
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
-    exit
-    ;;
   tpu)
     libtpu=(
       --xla_tpu_enable_latency_hiding_scheduler=true

@@ -96,8 +96,8 @@ class Evaluations:
 def evaluations(workdir: Path, music: TokenDataset, step: int | None) -> Evaluations:
     """The evaluations of a run on `music`, of which one stands for it.
 
-    step: the checkpoint that samples were drawn from, whose evaluation is the one, else the newest
-    checkpoint's; of several splits validation, then test.
+    step: the checkpoint that samples were drawn from. Held-out music goes before what was trained
+    on; then that checkpoint, then the newest; of several splits validation, then test.
     """
     own, others = [], []
     for path in sorted(workdir.glob("evaluation_*.json")):
@@ -110,7 +110,7 @@ def evaluations(workdir: Path, music: TokenDataset, step: int | None) -> Evaluat
     def rank(report: Mapping) -> tuple:
         split = report["split"]
         place = _PREFERRED.index(split) if split in _PREFERRED else len(_PREFERRED)
-        return report["step"] == step, report["step"], -place
+        return split in _PREFERRED, report["step"] == step, report["step"], -place
 
     return Evaluations(max(own, key=rank, default=None), tuple(others))
 

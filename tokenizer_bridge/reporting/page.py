@@ -9,8 +9,15 @@ import numpy as np
 from tokenizer_bridge.pages.pictures import player, spectrogram
 from tokenizer_bridge.pages.template import render
 from tokenizer_bridge.reporting import plots
-from tokenizer_bridge.reporting.table import measurement_table, paper_table, settings_table, title
-from tokenizer_bridge.reporting.verdict import verdict
+from tokenizer_bridge.reporting.table import (
+    measurement_table,
+    paper_table,
+    published_table,
+    settings_table,
+    title,
+)
+from tokenizer_bridge.reporting.verdict import headlines
+from tokenizer_bridge.token_dataset.files import safe_file_stems
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,10 @@ def as_page(report: Mapping, shown: Sequence[Shown]) -> str:
     sections = []
     for measurement, show in zip(report["measurements"], shown, strict=True):
         marked = {heard.rank: heard.fad for heard in show.heard}
+        stems = safe_file_stems([heard.id for heard in show.heard])
         sections.append(
             {
                 "title": title(measurement),
-                "verdict": verdict(measurement),
                 "table": measurement_table(measurement),
                 "settings": settings_table(report, measurement),
                 "distances": plots.distances(measurement),
@@ -51,18 +58,25 @@ def as_page(report: Mapping, shown: Sequence[Shown]) -> str:
                 "projection": plots.projection(measurement, show.vectors),
                 "heard": [
                     {
-                        "title": f"{heard.rank}: {heard.id}",
+                        "title": f"{heard.rank.capitalize()}: {heard.id}",
+                        "file": f"{heard.rank}-{stem}.flac",
                         "fad": heard.fad,
                         "player": player(heard.audio_T, heard.sample_rate),
-                        "spectrogram": spectrogram(heard.audio_T, heard.sample_rate),
+                        "spectrogram": spectrogram(
+                            heard.audio_T,
+                            heard.sample_rate,
+                            f"Spectrogram of {heard.id}, {heard.rank} of {title(measurement)}",
+                        ),
                     }
-                    for heard in show.heard
+                    for heard, stem in zip(show.heard, stems, strict=True)
                 ],
             }
         )
     return render(
         Path(__file__).parent / "page.html.j2",
         report=report,
+        headlines=headlines(report),
         paper=paper_table(report),
+        elsewhere=published_table(report),
         sections=sections,
     )

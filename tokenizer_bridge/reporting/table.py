@@ -27,6 +27,10 @@ _HALVES_NOTES = {
     "known artists": "two halves of the reference that share no artist that is known",
     "files": "two halves of the reference that share no file, but may share artists",
 }
+_FLATTENED = (
+    "Flattened: components of all vectors pooled into one mean and one variance, as a common "
+    "program does for PANNs. That is no Fréchet distance of the embeddings."
+)
 _HOW_TO_READ = (
     "FAD grows as files get fewer; FAD∞ is extrapolated to infinitely many, and may fall below 0 "
     "by chance, as KAD may (100 × MMD² under a Gaussian kernel, unbiased). Figures compare only "
@@ -45,45 +49,62 @@ class Table:
 
 
 def paper_table(report: Mapping) -> Table:
-    """The paper's Table 2: models down, embeddings and references across; ours and published."""
-    columns: list[tuple[str, str, str]] = []  # embedding, reference, kind
-    ours: dict[tuple, tuple[str, str]] = {}  # column -> plain, extrapolated
-    keys: dict[tuple, tuple] = {}  # column -> as PUBLISHED calls it
+    """The paper's Table 2, of what was measured here: models down, embeddings and references
+    across; ours, and what was published beside it."""
+    keys = _published_keys(report)
+    plain, extrapolated = {}, {}
     for m in report["measurements"]:
         embedding, reference = m["embedding"]["name"], m["reference"]["name"]
-        column = (embedding, reference, "fad")
-        ours[column] = (number(m["fad"]), interval(m["fad_infinity"]))
-        keys[column] = (embedding, reference_key(m["reference"]), "fad")
-        columns.append(column)
+        plain[embedding, reference, "fad"] = number(m["fad"])
+        extrapolated[embedding, reference, "fad"] = interval(m["fad_infinity"])
         if m["paper_compat"] is not None:
-            column = (embedding, reference, "flattened")
-            ours[column] = (number(m["paper_compat"]), NONE)
-            keys[column] = ("cnn14", None, "flattened")
-            columns.append(column)
-    for p in report["published"]:
-        key = (p["embedding"], p["reference"], p["kind"])
-        if key not in keys.values():
-            columns.append(key)
-            keys[key] = key
-    rows = [
-        ("this run, FAD", *(ours.get(column, (NONE,))[0] for column in columns)),
-        ("this run, FAD∞ (95%)", *(ours.get(column, ("", NONE))[1] for column in columns)),
-    ]
+            plain[embedding, reference, "flattened"] = number(m["paper_compat"])
+    rows = [("this run, FAD", *(plain[column] for column in keys))]
+    rows.append(("this run, FAD∞ (95%)", *(extrapolated.get(column, NONE) for column in keys)))
     for model in dict.fromkeys(p["model"] for p in report["published"]):
-        figures = {
-            (p["embedding"], p["reference"], p["kind"]): f"{number(p['value'])} †"
-            for p in report["published"]
-            if p["model"] == model
-        }
-        rows.append((f"{model} †", *(figures.get(keys[column], NONE) for column in columns)))
-    notes = [f"† {NOT_COMPARABLE}."]
-    if any(column[2] == "flattened" for column in columns):
-        notes.append(
-            "Flattened: components of all vectors pooled into one mean and one variance, as a "
-            "common program does for PANNs. That is no Fréchet distance of the embeddings."
-        )
+        figures = {_key(p): f"{number(p['value'])} †" for p in report["published"]
+                   if p["model"] == model}  # fmt: skip
+        cells = [figures.get(key, NONE) for key in keys.values()]
+        if any(cell != NONE for cell in cells):
+            rows.append((f"{model} †", *cells))
+    notes = [f"† {NOT_COMPARABLE}."] * (len(rows) > 2)
+    if any(column[2] == "flattened" for column in keys):
+        notes.append(_FLATTENED)
     notes.append(_HOW_TO_READ)
-    return Table(("", *map(_heading, columns)), tuple(rows), tuple(notes))
+    return Table(("", *map(_heading, keys)), tuple(rows), tuple(notes))
+
+
+def published_table(report: Mapping) -> Table | None:
+    """Published figures that nothing measured here stands beside; None where there are none."""
+    beside = set(_published_keys(report).values())
+    rows = [
+        (f"{p['model']}, {_heading(_key(p))}", number(p["value"]))
+        for p in report["published"]
+        if _key(p) not in beside
+    ]
+    notes = [f"{NOT_COMPARABLE.capitalize()}."]
+    if any(p["kind"] == "flattened" and _key(p) not in beside for p in report["published"]):
+        notes.append(_FLATTENED)
+    return (
+        Table(("model, embedding, reference", "figure"), tuple(rows), tuple(notes))
+        if rows
+        else None
+    )
+
+
+def _published_keys(report: Mapping) -> dict[tuple, tuple]:
+    """Columns (embedding, reference, kind) of what was measured → as PUBLISHED calls them."""
+    keys = {}
+    for m in report["measurements"]:
+        embedding, reference = m["embedding"]["name"], m["reference"]["name"]
+        keys[embedding, reference, "fad"] = (embedding, reference_key(m["reference"]), "fad")
+        if m["paper_compat"] is not None:
+            keys[embedding, reference, "flattened"] = ("cnn14", None, "flattened")
+    return keys
+
+
+def _key(published: Mapping) -> tuple:
+    return published["embedding"], published["reference"], published["kind"]
 
 
 def measurement_table(measurement: Mapping) -> Table:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from tokenizer_bridge.reporting.table import CONTROL_NAMES
+from tokenizer_bridge.reporting.table import CONTROL_NAMES, title
 
 # What holds no music: a model that has learned some comes nearer than all of it.
 _NO_MUSIC = ("shuffled_tokens", "white_noise", "silence")
+
+_NO_CONTROLS = "no controls were measured, so that nothing says which distances are small."
 
 
 def verdict(measurement: Mapping) -> str | None:
@@ -18,7 +20,7 @@ def verdict(measurement: Mapping) -> str | None:
         return None
     compared = [measurement, *controls.values()]
     extrapolated = all(figures["fad_infinity"] is not None for figures in compared)
-    measure, title = ("fad_infinity", "FAD∞") if extrapolated else ("kad", "KAD")
+    measure, name_of_it = ("fad_infinity", "FAD∞") if extrapolated else ("kad", "KAD")
     ours = measurement[measure]
     found: dict[str, list[str]] = {"farther than": [], "not told from": [], "nearer than": []}
     for name, figures in controls.items():
@@ -29,13 +31,18 @@ def verdict(measurement: Mapping) -> str | None:
         else:
             found["not told from"].append(name)
     said = [f"{relation} {_listed(names)}" for relation, names in found.items() if names]
-    line = f"By the intervals of {title}, generated is {', '.join(said)}."
+    line = f"By the intervals of {name_of_it}, generated is {', '.join(said)}."
     unbeaten = [name for name in _NO_MUSIC if name in controls and name not in found["nearer than"]]
     if unbeaten:
         farther = set(unbeaten) <= set(found["farther than"])
         line += f" Music should be nearer than {_listed(unbeaten)}: "
         line += "this is not." if farther else "this is not shown to be."
     return line
+
+
+def headlines(report: Mapping) -> list[str]:
+    """What a report comes to: a line for each of its measurements."""
+    return [f"{title(m)}: {verdict(m) or _NO_CONTROLS}" for m in report["measurements"]]
 
 
 def _listed(names: Sequence[str]) -> str:

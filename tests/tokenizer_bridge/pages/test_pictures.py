@@ -7,7 +7,7 @@ import re
 import numpy as np
 import soundfile
 
-from tokenizer_bridge.pages.pictures import INK, player, plot, spectrogram
+from tokenizer_bridge.pages.pictures import INK, player, plot, spectrogram, token_picture
 
 
 def drawing(figure) -> None:
@@ -39,5 +39,13 @@ def test_a_player_holds_the_sound():
     np.testing.assert_allclose(heard, samples, atol=1 / 2**15)
 
 
-def test_spectrograms_of_very_short_audio():
-    assert spectrogram(np.zeros(10, np.float32), 8_000).startswith("data:image/png;base64,")
+def test_spectrograms_of_very_short_audio_and_silence_are_plots():
+    assert "<image" in spectrogram(np.zeros(10, np.float32), 8_000, "Silence")
+
+
+def test_tokens_are_marks_of_whole_columns_in_the_pages_ink():
+    picture = token_picture(np.array([0, 1, 4095, 4095, 2048]), 4096, "Tokens of <one>")
+    assert 'viewBox="0 0 5 32"' in picture and "--tokens: 5px" in picture
+    # Two low codes and two high ones are a mark each; rows count from the top.
+    assert 'd="M0 31h2v1h-2zM2 0h2v1h-2zM4 15h1v1h-1z"' in picture
+    assert 'fill="currentColor"' in picture and "Tokens of &lt;one&gt;" in picture

@@ -17,6 +17,7 @@ from tokenizer_bridge.reporting.table import (
     measurement_table,
     number,
     paper_table,
+    published_table,
     settings_table,
     text,
     windows,
@@ -46,16 +47,24 @@ def test_published_figures_stand_in_the_columns_they_belong_to():
     assert paper["cnn14-16k, Nlakh"] == "–"
     assert paper["cnn14-16k, Nlakh, flattened"] == "0.000101 †"
     assert ours["cnn14-16k, Nlakh, flattened"] == "0.0002"
-    # Not measured here, but published.
-    assert (ours["vggish, nlakh"], paper["vggish, nlakh"]) == ("–", "1.16 †")
     assert "not comparable" in table.notes[0]
 
 
+def test_what_was_not_measured_has_no_column():
+    report = example.report(example.measurement("vggish", "mine", "mtg_jamendo"))
+    table = paper_table(report)
+    assert table.head == ("", "vggish, mine")
+    assert [row[0] for row in table.rows[2:]] == ["MSDM †", "SEDD-music †"]  # none without figures
+    assert not any("–" in row for row in table.rows)
+    assert ("SEDD-music, vggish, nlakh", "1.16") in published_table(report).rows
+    assert published_table(report | {"published": []}) is None
+
+
 def test_every_published_figure_is_shown_once_without_any_of_ours():
-    table = paper_table(example.report(example.measurement("musicnn", "mine")))
-    text = " ".join(cell for row in table.rows for cell in row)
-    for figure in ("6.55 †", "3.13 †", "0.990 †", "1.16 †", "0.000101 †"):
-        assert text.count(figure) == 1
+    report = example.report(example.measurement("musicnn", "mine"))
+    assert len(paper_table(report).rows) == 2
+    figures = [figure for _, figure in published_table(report).rows]
+    assert figures == ["6.55", "3.13", "0.990", "1.16", "0.000101"]
 
 
 @pytest.mark.parametrize(("value", "shown"), [
@@ -86,9 +95,9 @@ def test_the_page_is_whole_in_itself():
     ]
     measurements[1] |= {"fad_infinity": None, "controls": {}}
     html = as_page(example.report(*measurements), [example.shown(m) for m in measurements])
-    assert html.count("<audio") == 6 and html.count("<svg") == 6
+    assert html.count("<audio") == 6 and html.count("<svg") == 12
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", html)
-    assert "<script" not in html and "@import" not in html
+    assert not re.findall(r"<script [^>]|@import", html)  # a script of the page's own alone
     assert "&lt;few&gt;" in html and "<few>" not in html and "b&lt;c&gt;.mp3" in html
     assert html.count("prefers-color-scheme: dark") >= 1
 
@@ -138,6 +147,8 @@ def test_markdown_and_page_say_the_verdict_and_how_to_read_the_figures():
     report = example.report(m)
     for written in (as_markdown(report), as_page(report, [example.shown(m)])):
         assert verdict(m) in written
+        warning = written.index("few&gt; clips" if "<html" in written else "few> clips")
+        assert written.index(verdict(m)) < min(warning, written.index("this run, FAD"))
         assert "FAD grows as files get fewer" in written and "100 × MMD²" in written
 
 
@@ -152,8 +163,9 @@ def test_the_note_of_the_halves_is_what_was_measured():
 
 def test_a_terminal_shows_notes_below_a_table():
     m = example.measurement("musicnn", "mine")
-    lines = text(paper_table(example.report(m))).splitlines()
-    assert any(line.startswith("†") for line in lines[5:])
+    table = published_table(example.report(m))
+    lines = text(table).splitlines()
+    assert lines[1 + len(table.rows)].startswith("Published, not comparable")
 
 
 def test_settings_say_what_files_are_worth_where_artists_are_known():
