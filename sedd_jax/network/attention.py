@@ -1,5 +1,6 @@
 """Bidirectional attention by name. B batch, L length, M length (of keys), H heads, K head width."""
 
+import contextlib
 import functools
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
+from sedd_jax.network.linear import precision
 from sedd_jax.parallel.mesh import activation_spec
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "loop")
@@ -19,7 +21,8 @@ def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh |
     implementation:
       xla     jax.nn.dot_product_attention, lowered by XLA: any device
       cudnn   the same by cuDNN's flash attention: 16-bit inputs on a GPU
-      splash  Pallas' flash attention for TPUs: L a multiple of 128; a CPU interprets it, for tests
+      splash  Pallas' flash attention for TPUs: L a multiple of 128; a CPU interprets it, for tests;
+              a TPU rounds its factors to bf16, whatever the inputs are
       loop    one row and head after another, for one CPU: no array larger than (L, L), none kept
       auto    splash, cudnn or loop where they apply, else xla
     mesh: rows are split over data × fsdp and heads over tensor; None: one device.
@@ -32,9 +35,12 @@ def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh |
             platform, num_devices, v_BxLxHxK.dtype, v_BxLxHxK.shape[1]
         )
     if implementation == "xla":
-        o_BxLxHxK = jax.nn.dot_product_attention(
-            q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation="xla"
-        )
+        # It takes no precision of its own, and has one for 16-bit inputs.
+        whole = precision(v_BxLxHxK.dtype) is not None
+        with jax.default_matmul_precision("highest") if whole else contextlib.nullcontext():
+            o_BxLxHxK = jax.nn.dot_product_attention(
+                q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation="xla"
+            )
         return checkpoint_name(o_BxLxHxK, "attention")
     functions = {
         "cudnn": _cudnn_attention,
@@ -55,9 +61,10 @@ def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh |
 
 def best_implementation(platform: str, num_devices: int, dtype, length: int) -> str:
     """What `auto` stands for."""
-    if platform == "tpu" and length % LANES == 0:
+    is_half = jnp.dtype(dtype).itemsize == 2
+    if platform == "tpu" and is_half and length % LANES == 0:
         return "splash"
-    if platform == "gpu" and jnp.dtype(dtype).itemsize == 2:
+    if platform == "gpu" and is_half:
         return "cudnn"
     if platform == "cpu" and num_devices == 1:
         return "loop"
@@ -119,7 +126,9 @@ def _loop_backward(residuals, do_BxLxHxK):
 
 _loop_attention.defvjp(_loop_forward, _loop_backward)
 
-_matmul = functools.partial(jnp.matmul, preferred_element_type=jnp.float32)
+
+def _matmul(a, b):
+    return jnp.matmul(a, b, precision=precision(a.dtype), preferred_element_type=jnp.float32)
 
 
 def _head_forward(q_LxK, k_MxK, v_MxK):

@@ -16,6 +16,14 @@ def uniform(fan_in: int):
     return lambda key, shape: jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
+def precision(dtype) -> jax.lax.Precision | None:
+    """That of a product of factors of this dtype: all digits of fp32, the default of others.
+
+    By default a GPU rounds fp32 factors to TF32 (10 bits) and a TPU to bf16 (7 bits).
+    """
+    return jax.lax.Precision.HIGHEST if jnp.dtype(dtype) == jnp.float32 else None
+
+
 class Linear(nnx.Module):
     """(…, I) → (…, O): x @ kernel + bias of factors in `dtype`; the parameters are fp32.
 
@@ -57,7 +65,9 @@ class Linear(nnx.Module):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _matmul(x, kernel_IxO, out_dtype, layout):
     kernel_IxO = _as_used(kernel_IxO, x.dtype, layout)
-    return jnp.tensordot(x, kernel_IxO, axes=1, preferred_element_type=out_dtype)
+    return jnp.tensordot(
+        x, kernel_IxO, axes=1, precision=precision(x.dtype), preferred_element_type=out_dtype
+    )
 
 
 def _matmul_forward(x, kernel_IxO, out_dtype, layout):
@@ -79,7 +89,8 @@ def _matmul_backward(out_dtype, layout, residuals, dy):
     kernel_IxO = _as_used(kernel_IxO, x.dtype, layout)
     dy_axes = tuple(range(x.ndim - 1, dy.ndim))
     kernel_axes = tuple(range(1, kernel_IxO.ndim))
-    return jnp.tensordot(dy, kernel_IxO, axes=(dy_axes, kernel_axes)), dkernel_IxO
+    dx = jnp.tensordot(dy, kernel_IxO, axes=(dy_axes, kernel_axes), precision=precision(dy.dtype))
+    return dx, dkernel_IxO
 
 
 _matmul.defvjp(_matmul_forward, _matmul_backward)
@@ -94,7 +105,11 @@ def _sum_of_outer_products(x, dy):
     """Σ xᵀ dy over all leading axes, as one product, so that each of them may be sharded: fp32."""
     leading = tuple(range(x.ndim - 1))
     return jax.lax.dot_general(
-        x, dy, ((leading, leading), ((), ())), preferred_element_type=jnp.float32
+        x,
+        dy,
+        ((leading, leading), ((), ())),
+        precision=precision(x.dtype),
+        preferred_element_type=jnp.float32,
     )
 
 
@@ -109,4 +124,6 @@ def _transpose_then_matmul(x, dy):
     if x_RxI.shape[1] > dy_RxO.shape[1]:
         return jax.lax.optimization_barrier(_transpose_then_matmul(dy_RxO, x_RxI)).T
     x_IxR = jax.lax.optimization_barrier(x_RxI.T)
-    return jnp.matmul(x_IxR, dy_RxO, preferred_element_type=jnp.float32)
+    return jnp.matmul(
+        x_IxR, dy_RxO, precision=precision(x.dtype), preferred_element_type=jnp.float32
+    )

@@ -58,6 +58,7 @@ def test_splash_equals_the_formula(mesh_shape):
 def test_auto_takes_the_best_kernel():
     assert best_implementation("tpu", 16, jnp.bfloat16, 1024) == "splash"
     assert best_implementation("tpu", 16, jnp.bfloat16, 1000) == "xla"
+    assert best_implementation("tpu", 16, jnp.float32, 1024) == "xla"
     assert best_implementation("gpu", 16, jnp.bfloat16, 1000) == "cudnn"
     assert best_implementation("gpu", 16, jnp.float32, 1024) == "xla"
     assert best_implementation("cpu", 1, jnp.float32, 1024) == "loop"
