@@ -25,7 +25,7 @@ from sedd_jax.model import ModelDef, load_run
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import array_from_first, is_first
 from sedd_jax.progress import progress_bar
-from sedd_jax.sampling.generate import Pace, Sampling, fingerprint, generate
+from sedd_jax.sampling.generate import Pace, Sampling, fingerprint, generate, length_warning
 from sedd_jax.sampling.store import SampleStore
 from sedd_jax.stop import StopRequest
 
@@ -36,7 +36,11 @@ NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "How many.", required=Tr
 STEP = flags.DEFINE_integer("step", None, "Checkpoint; the newest by default.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 SAMPLER = flags.DEFINE_enum(
-    "sampler", None, SAMPLERS, "How a step is taken; config.sampling.sampler by default."
+    "sampler",
+    None,
+    SAMPLERS,
+    "How a step is taken; config.sampling.sampler by default. Both are the same for a run of the "
+    "absorbing graph with log-linear noise.",
 )
 STEPS = flags.DEFINE_integer(
     "steps", None, "Steps from noise to data; config.sampling.steps by default.", lower_bound=1
@@ -80,6 +84,8 @@ def sample() -> int:
         "checkpoint_step": step,
         "checkpoint_fingerprint": fingerprint(params),
     }
+    if is_first() and (warning := length_warning(run, sampling.length)):
+        print(f"warning: {warning}", file=sys.stderr)
     store = SampleStore(OUTPUT.value, settings, run.codec) if is_first() else None
     batch_size = BATCH_SIZE.value or defaults.batch_size
     with StopRequest() as stop:

@@ -1,14 +1,16 @@
-"""Sampler × steps × seed on one checkpoint: 48 sets of samples.
+"""Steps × seed on one checkpoint: 24 sets of samples.
 
     python -m launch.sweep --config=configs/sweeps/sampler_steps.py \
         --config.run=RUN --workdir=DIR
 
 RUN is the folder of a trained run. 32 samples a set: minutes a set on one GPU or TPU chip. On a CPU
-take `--config=configs/sweeps/sampler_steps.py:tiny`, 12 sets of 4 samples with up to 64 steps.
+take `--config=configs/sweeps/sampler_steps.py:tiny`, 6 sets of 4 samples with up to 64 steps.
 What to expect: seconds per sample grow in proportion to the steps. `bigram_bits_per_token` should
 near that of real tracks (the dotted line) as steps are added; the interesting place is where more
 steps no longer change it. Below the dotted line is no better: samples that repeat themselves are
 there, and show in `--report --metric=entropy_bits`.
+The sampler is euler. analytic is another one only for a run with geometric noise or the uniform
+graph: there, give the command again with `--config.sampler=analytic` and another --workdir.
 """
 
 from collections.abc import Iterator
@@ -17,7 +19,6 @@ from ml_collections import ConfigDict
 
 from configs.sweeps.grid import Overrides, product
 from launch.sweeping.sampling import default_config
-from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
 
 DOOR = "sample"
@@ -37,4 +38,4 @@ def get_config(size: str = "full") -> ConfigDict:
 
 def sweep(size: str = "full") -> Iterator[Overrides]:
     _, steps, num_seeds = SIZES[size]
-    return product(sampler=SAMPLERS, steps=steps, seed=range(num_seeds))
+    return product(steps=steps, seed=range(num_seeds))

@@ -11,6 +11,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+# Up to here the ratio 1 / expm1(sigma) is a normal fp32 number. Smaller ones, from sigma = 87.34,
+# are flushed to zero, and the loss, which needs their logarithm, is NaN.
+MAX_SIGMA = float(math.floor(-math.log(jnp.finfo(jnp.float32).tiny)))
+
 
 @dataclasses.dataclass(frozen=True)
 class LogLinear:
@@ -38,9 +42,9 @@ class Geometric:
     sigma_max: float
 
     def __post_init__(self):
-        if not 0 < self.sigma_min < self.sigma_max:
+        if not 0 < self.sigma_min < self.sigma_max <= MAX_SIGMA:
             raise ValueError(
-                "geometric noise needs 0 < noise.sigma_min < noise.sigma_max, "
+                f"geometric noise needs 0 < noise.sigma_min < noise.sigma_max <= {MAX_SIGMA:g}, "
                 f"got {self.sigma_min} and {self.sigma_max}"
             )
 

@@ -6,6 +6,10 @@ Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, section 4, Algorithm 2. Two 
 - "analytic" (Tweedie tau-leaping, eq. 18 to 20): every position is drawn from its exact posterior,
   as far as the scores at the step's start tell it.
 
+For the absorbing graph with log-linear noise, the defaults, the two are one and the same: there
+expm1(sigma(t) - sigma(t - dt)) = dt dsigma(t), which is all that tells them apart (a step unmasks a
+masked token with probability dt / t in both). They differ for geometric noise or the uniform graph.
+
 Time falls from 1 to eps on an even grid. `euler_probs`, `analytic_probs` and `denoise_probs` are a
 step's probabilities as published, for comparison; `step` and `denoise_step` draw from them. All
 randomness of a row comes from its own key, so that a sample does not depend on its batch, on the

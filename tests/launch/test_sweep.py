@@ -314,7 +314,7 @@ def test_shipped_trainings_are_valid_in_every_size(tmp_path, name, base, count):
         assert len(runs) == count
 
 
-@pytest.mark.parametrize(("size", "count"), [("full", 48), ("tiny", 12)])
+@pytest.mark.parametrize(("size", "count"), [("full", 24), ("tiny", 6)])
 def test_shipped_samplings_are_valid_in_every_size(tokens, tmp_path, size, count):
     write_run(tmp_path / "run", tokens)
     config = sampler_steps.get_config(size)

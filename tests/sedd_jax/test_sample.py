@@ -61,6 +61,13 @@ def test_scores_that_are_not_finite_are_one_line_and_nothing_is_written(tmp_path
     assert "not finite" in line and not output.exists()
 
 
+def test_samples_longer_than_the_training_are_warned_of_in_one_line(workdir, tmp_path):
+    longer = run(command(workdir, tmp_path / "new", "--num_samples=1", "--steps=1", "--length=24"))
+    assert longer.returncode == 0, longer.stderr
+    [line] = [line for line in longer.stderr.splitlines() if "warning" in line]
+    assert line.startswith("warning: samples of 24 tokens are longer than the 16 ")
+
+
 def test_mistakes_are_one_line(workdir, tmp_path):
     line = error_line(run(command(tmp_path, tmp_path / "new", "--num_samples=1")))
     assert "holds no trained run" in line

@@ -1,9 +1,15 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
+from sedd_jax.diffusion import sampler
+from sedd_jax.diffusion.bound import bound_terms
+from sedd_jax.diffusion.graph import Absorbing, Uniform
+from sedd_jax.diffusion.loss import dwdse_loss
+from sedd_jax.diffusion.noise import MAX_SIGMA, Geometric, LogLinear, make_noise
 
 
 @pytest.mark.parametrize("noise", [LogLinear(), Geometric(1e-4, 20.0)])
@@ -29,3 +35,38 @@ def test_bad_noise_is_refused():
         make_noise("cosine")
     with pytest.raises(ValueError, match="sigma_min"):
         make_noise("geometric", sigma_min=2.0, sigma_max=1.0)
+    with pytest.raises(ValueError, match="sigma_max <= 87, got 0.0001 and 88.0"):
+        make_noise("geometric", sigma_max=88.0)
+
+
+@pytest.mark.parametrize("graph", [Absorbing(30), Uniform(30)])
+def test_everything_is_finite_up_to_the_largest_noise_that_is_allowed(graph):
+    noise, steps = Geometric(1e-4, MAX_SIGMA), 2
+    key_B = jax.random.split(jax.random.key(0), 3)
+    x0_BxL = jax.random.randint(jax.random.key(1), (3, 8), 0, 30)
+    t_B = jnp.array([0.9, 0.99, 1.0])
+    xt_BxL = graph.perturb(key_B, x0_BxL, noise(t_B)[0])
+
+    def log_score_fn(offset, x_BxL, sigma_B):
+        """What a fresh network says, and something to learn."""
+        here_BxLxV = jnp.arange(graph.vocab_size)[None, None] == x_BxL[..., None]
+        ratio_B = jnp.log(jnp.expm1(sigma_B)) if graph == Absorbing(30) else jnp.zeros(3)
+        return jnp.where(here_BxLxV, 0.0, offset - ratio_B[:, None, None])
+
+    @jax.jit
+    def loss_and_gradient(offset):
+        def loss(offset):
+            fn = functools.partial(log_score_fn, offset)
+            return dwdse_loss(fn, graph, noise, x0_BxL, t_B, xt_BxL).loss_B.sum()
+
+        return jax.value_and_grad(loss)(offset)
+
+    assert np.isfinite(loss_and_gradient(0.1)).all()
+    fn = functools.partial(log_score_fn, 0.1)
+    assert np.isfinite(bound_terms(fn, graph, noise, x0_BxL, key_B, num_t=4).total_B).all()
+    for name in sampler.SAMPLERS:
+        x_BxL = sampler.start(graph, key_B, 8)
+        drawn = sampler.sample_chunk(
+            name, graph, noise, fn, key_B, x_BxL, first=0, num=steps, steps=steps
+        )
+        assert drawn.is_defined_B.all()

@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from sedd_jax.diffusion import sampler
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.jump import ReverseStep, pick
-from sedd_jax.diffusion.noise import LogLinear
+from sedd_jax.diffusion.noise import Geometric, LogLinear
 
 NUM_CODES = 300  # more than one code a block, and a last slice that is not full
 GRAPHS = [Absorbing(NUM_CODES), Uniform(NUM_CODES)]
@@ -265,6 +265,38 @@ def test_scores_of_what_cannot_jump_do_not_matter():
     np.testing.assert_array_equal(step.is_defined(), [[True, True]])
     none = make_step(graph, "denoise", x_1x2, jnp.full_like(log_score_1x2xV, -200), jnp.full(1, 1))
     np.testing.assert_array_equal(none.is_defined(), [[True, False]])  # nothing has any weight
+
+
+@pytest.mark.parametrize(
+    ("graph", "noise", "alike"),
+    [
+        (Absorbing(NUM_CODES), LogLinear(), True),
+        (Absorbing(NUM_CODES), Geometric(1e-4, 20.0), False),
+        (Uniform(NUM_CODES), LogLinear(), False),
+    ],
+)
+def test_both_samplers_are_one_for_the_absorbing_graph_with_loglinear_noise(graph, noise, alike):
+    """The same keys give the same tokens, up to draws within rounding of their threshold."""
+    key_B, steps = keys(4), 4
+
+    def log_score_fn(x_BxL, sigma_B):
+        ratio_B = -jnp.log(jnp.expm1(sigma_B)) - np.log(NUM_CODES)
+        level_B = ratio_B if graph == Absorbing(NUM_CODES) else jnp.zeros_like(ratio_B)
+        return log_scores(graph, x_BxL) + 0.5 + level_B[:, None, None]  # random ones sum to 1
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def sample(name):
+        x_BxL = sampler.start(graph, key_B, 256)
+        return sampler.sample_chunk(
+            name, graph, noise, log_score_fn, key_B, x_BxL, first=0, num=steps - 1, steps=steps
+        ).x_BxL
+
+    euler_BxL, analytic_BxL = sample("euler"), sample("analytic")
+    start_BxL = sampler.start(graph, key_B, 256)
+    assert (euler_BxL != start_BxL).mean() > 0.3
+    assert not alike or (euler_BxL == graph.mask_id).mean() > 0.05  # some are still to move
+    differ = (euler_BxL != analytic_BxL).mean()
+    assert differ < 0.005 if alike else differ > 0.02
 
 
 def test_unknown_sampler_is_refused():
