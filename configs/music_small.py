@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
     model.cond_dim = 128
     model.length = 1024
     model.dropout = 0.1
-    model.scale_by_sigma = True
+    model.scale_by_sigma = True  # for the absorbing graph; the uniform one has no use for it
     model.compute_dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
     model.remat = "none"
     model.attention = "auto"
@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
     checkpoint.retry_wait = 10.0
 
     config.sampling = sampling = ConfigDict()
-    sampling.sampler = "euler"
+    sampling.sampler = "euler"  # "analytic" is the same with this graph and this noise
     sampling.steps = 128
     sampling.batch_size = 32
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from sedd_jax.diffusion.noise import MAX_SIGMA
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.network.attention import IMPLEMENTATIONS
@@ -31,7 +32,7 @@ SCHEMA = {
         "cond_dim": int,
         "length": int,
         "dropout": float,
-        "scale_by_sigma": bool,
+        "scale_by_sigma": bool,  # of the absorbing graph only: see `settled`
         "compute_dtype": str,
         "remat": str,
         "attention": str,
@@ -85,6 +86,7 @@ CHOICES = {
 RANGES = {
     "seed": (0, 2**32 - 1),
     "noise.sigma_min": (0.0, None),
+    "noise.sigma_max": (0.0, MAX_SIGMA),
     "model.num_blocks": (1, None),
     "model.width": (2, None),
     "model.num_heads": (1, None),
@@ -217,12 +219,34 @@ def check(config: ConfigDict) -> None:
             )
 
 
+def settled(config: ConfigDict) -> ConfigDict:
+    """The config as it is computed and kept: under the uniform graph, without scale_by_sigma.
+
+    The offset log expm1(sigma) + log(V - 1) is what the absorbing graph's ratios are like. Those of
+    the uniform graph are near 1, so that a network would have to learn to undo it.
+    """
+    config = config.copy_and_resolve_references()
+    config.model.scale_by_sigma = config.model.scale_by_sigma and config.graph.type != "uniform"
+    return config
+
+
+def check_saved(saved: Mapping[str, Any], workdir: str | Path) -> None:
+    """Refuses a run that an earlier version trained as none is trained now. Raises UserError."""
+    values = dict(flatten(saved))
+    if values["graph.type"] == "uniform" and values["model.scale_by_sigma"]:
+        raise UserError(
+            f"{workdir} was trained by an earlier version, with the absorbing graph's "
+            "model.scale_by_sigma under the uniform graph: train it anew"
+        )
+
+
 def check_resumable(saved: Mapping[str, Any], config: ConfigDict, workdir: str | Path) -> None:
     """Refuses to resume with a config that would compute something else.
 
     Raises UserError naming the first differing key and both values.
     """
-    saved_values, values = ADDED_LATER | dict(flatten(saved)), dict(flatten(config))
+    check_saved(saved, workdir)
+    saved_values, values = ADDED_LATER | dict(flatten(saved)), dict(flatten(settled(config)))
     for key in {**values, **saved_values}:
         if any(key == free or key.startswith(free) and free[-1] == "." for free in FREE_ON_RESUME):
             continue

@@ -87,6 +87,7 @@ def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None
     mesh: config.mesh over all devices by default.
     Raises UserError when mesh or attention do not fit the devices.
     """
+    config = config_lib.settled(config)
     graph = make_graph(config.graph.type, codec["codebook_size"])
     noise = make_noise(
         config.noise.type, sigma_min=config.noise.sigma_min, sigma_max=config.noise.sigma_max
@@ -102,6 +103,11 @@ def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None
                 f"config.model.attention {attention} needs a {needed.upper()}, not a {platform}: "
                 "try auto"
             )
+    if (model["attention"], model["compute_dtype"]) == ("splash", "float32"):
+        raise UserError(
+            "config.model.attention splash rounds to bfloat16, which config.model.compute_dtype "
+            "float32 forbids: try auto"
+        )
     mesh_lib.check_model(mesh, model["num_heads"], model["length"])
     network = transformer.NetworkConfig(vocab_size=graph.vocab_size, mesh=mesh, **model)
     return ModelDef(config, codec, graph, noise, network, mesh)
@@ -126,6 +132,7 @@ def load_run(
 
     def read(step: int) -> tuple[ModelDef, Params, int]:
         meta = checkpoints.read_meta(step)
+        config_lib.check_saved(meta.config, workdir)
         config = config_lib.from_dict(meta.config)
         run = build(config, meta.codec, mesh or mesh_lib.mesh_or_data_parallel(config.mesh))
         return run, checkpoints.restore_ema(meta, run.state_shapes().ema_params), step

@@ -104,6 +104,7 @@ def write(
         raise UserError(f"{workdir} holds a run already: use another --output")
     published = read_published_config(published_config) if published_config else {}
     config, num_codes = _complete_config(weights, published, config, tokens or "")
+    config = config_lib.settled(config)
     codec: Mapping[str, Any] = {
         "name": "unknown",
         "weights_sha256": "",

@@ -5,7 +5,9 @@ import pytest
 
 from sedd_jax import config as config_lib
 from sedd_jax.errors import UserError
+from sedd_jax.model import load_run
 from tests.sedd_jax.toy import toy_config
+from tests.sedd_jax.toy_run import write_run
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
         ({"training__accumulation": 3}, "multiple of config.training.accumulation"),
         ({"noise__sigma_min": 30.0}, "config.noise.sigma_min"),
         ({"noise__sigma_min": 0.0}, "config.noise.sigma_min"),
+        ({"noise__sigma_max": 88.0}, "config.noise.sigma_max is 88.0; it must be between"),
         ({"graph__type": "absorb"}, "absorbing, uniform"),
         ({"model__dropout": 1.5}, "config.model.dropout is 1.5"),
         ({"training__num_steps": 0}, "config.training.num_steps is 0; it must be at least 1"),
@@ -110,3 +113,21 @@ def test_resuming_allows_what_changes_nothing_computed_and_names_what_does():
         config_lib.check_resumable(saved, toy_config(model__width=32), "RUN")
     with pytest.raises(UserError, match=r"config\.training\.batch_size=8, not 16"):
         config_lib.check_resumable(saved, toy_config(training__batch_size=16), "RUN")
+
+
+def test_the_offset_of_the_absorbing_graph_is_not_kept_for_the_uniform_one():
+    assert config_lib.settled(toy_config()).model.scale_by_sigma
+    config = toy_config(graph__type="uniform").lock()
+    kept = config_lib.settled(config)
+    assert not kept.model.scale_by_sigma and config.model.scale_by_sigma
+    config_lib.check_resumable(kept.to_dict(), config, "RUN")
+    with pytest.raises(UserError, match="RUN was trained by an earlier version, .* uniform graph"):
+        config_lib.check_resumable(config.to_dict(), config, "RUN")
+
+
+def test_a_uniform_run_trained_with_the_offset_is_not_read_as_one_without(tmp_path, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(config_lib, "settled", lambda config: config)
+        write_run(tmp_path / "run", tmp_path / "tokens", graph__type="uniform")
+    with pytest.raises(UserError, match="run was trained by an earlier version"):
+        load_run(tmp_path / "run")
