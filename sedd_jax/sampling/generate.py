@@ -44,7 +44,7 @@ class Sampling:
         return self.steps + 1
 
 
-def length_warning(model: Model, length: int) -> str | None:
+def length_warning(model: ModelDef, length: int) -> str | None:
     """A sentence for samples longer than what the network was trained on; None for others.
 
     They can be made, but get worse the longer they are: a toy trained on 32 tokens had a bound of
