@@ -53,12 +53,16 @@ def test_the_charge_of_some_positions_is_a_bound_given_the_others(graph, noise):
 
     @jax.jit
     def bound(counts_BxL):
-        return bound_terms(
+        bound = bound_terms(
             log_score_fn, graph, noise, x0_BxL, key_B, num_t=16, counts_BxL=counts_BxL
-        ).total_B
+        )
+        return bound.total_B, (bound.diffusion_B, bound.prior_B, bound.reconstruction_B)
 
-    last_B, whole_B = bound(is_last_BxL), bound(np.ones_like(is_last_BxL))
-    np.testing.assert_allclose(last_B + bound(~is_last_BxL), whole_B, rtol=1e-4)
+    last_B, last = bound(is_last_BxL)
+    _, others = bound(~is_last_BxL)
+    _, whole = bound(np.ones_like(is_last_BxL))
+    for part_B, rest_B, whole_B in zip(last, others, whole, strict=True):
+        np.testing.assert_allclose(part_B + rest_B, whole_B, rtol=1e-4, atol=1e-9)
     joint = toy.joint()
     conditional = joint / joint.sum(-1, keepdims=True)
     log_p_B = np.log(conditional)[tuple(x0_BxL.reshape(-1, 3).T)].reshape(num_rows, -1).sum(-1)

@@ -40,6 +40,10 @@ def test_bigram_by_hand():
         bigram.prob(np.array([1, 1, 3]), np.array([2, 3, 0])), [7 / 24, 1 / 12, 3 / 9]
     )
     np.testing.assert_allclose(bigram.bits(np.array([[1, 2]])), -np.log2([[3 / 9, 7 / 24]]))
+    # A token with which a track begins is priced like the first one, whatever stands before it.
+    begun_WxL = bigram.bits(np.array([[1, 2], [1, 2]]), begin_W=np.array([0, 1]))
+    np.testing.assert_allclose(begun_WxL[0], -np.log2([3 / 9, 7 / 24]))
+    assert begun_WxL[1, 1] == pytest.approx(-np.log2(2 / 9))
 
 
 @pytest.mark.parametrize("discount, concentration", [(0.0, 3.0), (0.7, 0.0), (0.7, 30.0)])
