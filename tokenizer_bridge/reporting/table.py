@@ -71,7 +71,7 @@ def paper_table(report: Mapping) -> Table:
     if any(column[2] == "flattened" for column in keys):
         notes.append(_FLATTENED)
     notes.append(_HOW_TO_READ)
-    return Table(("", *map(_heading, keys)), tuple(rows), tuple(notes))
+    return Table(("model", *map(_heading, keys)), tuple(rows), tuple(notes))
 
 
 def published_table(report: Mapping) -> Table | None:

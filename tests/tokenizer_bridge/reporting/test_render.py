@@ -53,7 +53,7 @@ def test_published_figures_stand_in_the_columns_they_belong_to():
 def test_what_was_not_measured_has_no_column():
     report = example.report(example.measurement("vggish", "mine", "mtg_jamendo"))
     table = paper_table(report)
-    assert table.head == ("", "vggish, mine")
+    assert table.head == ("model", "vggish, mine")
     assert [row[0] for row in table.rows[2:]] == ["MSDM †", "SEDD-music †"]  # none without figures
     assert not any("–" in row for row in table.rows)
     assert ("SEDD-music, vggish, nlakh", "1.16") in published_table(report).rows
