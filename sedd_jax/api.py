@@ -10,6 +10,7 @@ Letters: N sequences, L length, V vocabulary (the codes, and the mask of an abso
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from jax.sharding import Mesh
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, load_run
 from sedd_jax.parallel import mesh as mesh_lib
-from sedd_jax.sampling.generate import Sampling, generate
+from sedd_jax.sampling.generate import Sampling, generate, length_warning
 from sedd_jax.state import Params
 
 
@@ -83,7 +84,8 @@ class Model:
 
         Args:
           steps, sampler, batch_size: as in config.sampling by default.
-          length: tokens of a sequence; those of training by default.
+          length: tokens of a sequence; those of training by default. A UserWarning says when it is
+            more than those.
           progress: called after each dispatch with steps × samples done, num_samples · (steps + 1)
             in all.
 
@@ -98,6 +100,8 @@ class Model:
             seed=seed,
             length=self.length if length is None else length,
         )
+        if warning := length_warning(self.definition, sampling.length):
+            warnings.warn(warning, stacklevel=2)
         batches = generate(
             self.definition,
             self.params,

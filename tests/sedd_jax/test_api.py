@@ -38,6 +38,13 @@ def test_a_sample_is_the_command_s(workdir, tmp_path):
     assert tokens_NxL.dtype == np.uint16 and sum(done) == 3 * (4 + 1)
 
 
+def test_a_length_beyond_the_training_is_warned_of(workdir):
+    model = Model.load(workdir)
+    with pytest.warns(UserWarning, match=f"longer than the {model.length} "):
+        tokens_NxL = model.sample(1, steps=1, length=model.length + 1)
+    assert tokens_NxL.shape == (1, model.length + 1)
+
+
 def test_it_says_what_it_is(workdir):
     model = Model.load(workdir, step=0)
     assert (model.length, model.num_codes, model.step) == (16, NUM_CODES, 0)
