@@ -37,8 +37,8 @@ class Bound:
     """Unbiased estimates of the terms of the bound, in nats a sequence."""
 
     diffusion_B: jax.Array  # [B] integral of dsigma x score entropy over t in [eps, 1]
-    t_BxT: jax.Array  # [B, T] the times at which the integrand was measured
-    integrand_BxT: jax.Array  # [B, T] there, times (1 - eps): the mean of a row is its diffusion
+    t_BxS: jax.Array  # [B, S] the times at which the integrand was measured
+    integrand_BxS: jax.Array  # [B, S] there, times (1 - eps): the mean of a row is its diffusion
     prior_B: jax.Array  # [B] KL to the limit at t = 1
     reconstruction_B: jax.Array  # [B] -log p(x0 | x_eps) of the final denoising step
 
@@ -61,8 +61,8 @@ def bound_terms(
 ) -> Bound:
     """Estimates the bound of each sequence with `num_t` + 1 network evaluations.
 
-    The `num_t` times are uniform within equal strata of [eps, 1]. A sequence's estimate depends
-    on its own key alone. `eps` is the sampler's.
+    The S = `num_t` times are uniform within equal strata of [eps, 1]. A sequence's estimate
+    depends on its own key alone. `eps` is the sampler's.
 
     counts_BxL: bool, the positions that are charged; all by default. The sum is then a bound on
     -log p of these tokens given the others.
@@ -83,7 +83,7 @@ def bound_terms(
         loss = dwdse_loss(log_score_fn, graph, noise, x0_BxL, t_B, x_BxL, counts_BxL=counts_BxL)
         return None, (t_B, (1 - eps) * loss.loss_B)
 
-    _, (t_TxB, integrand_TxB) = jax.lax.scan(measure_stratum, None, jnp.arange(num_t))
+    _, (t_SxB, integrand_TxB) = jax.lax.scan(measure_stratum, None, jnp.arange(num_t))
 
     x_BxL = perturb(fold_in_rows(key_B, 2 * num_t), jnp.full(batch_size, eps))
     log_prob_BxL = denoiser(graph, noise, log_score_fn, x_BxL, eps).log_prob(x0_BxL)
@@ -92,8 +92,8 @@ def bound_terms(
     )
     return Bound(
         diffusion_B=integrand_TxB.mean(0),
-        t_BxT=t_TxB.T,
-        integrand_BxT=integrand_TxB.T,
+        t_BxS=t_SxB.T,
+        integrand_BxS=integrand_TxB.T,
         prior_B=counts_BxL.sum(-1) * graph.prior_kl(last_sigma),
         reconstruction_B=-jnp.where(counts_BxL, log_prob_BxL, 0.0).sum(-1),
     )

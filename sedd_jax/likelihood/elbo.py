@@ -1,6 +1,6 @@
 """The variational bound over a split of a token dataset, with a standard error that is honest.
 
-Letters: B rows of a batch, W windows, L window length, T tracks, K codes.
+Letters: B rows of a batch, W windows, L window length, T tracks, S noise levels, K codes.
 
 A split is cut into windows (held_out.py), each measured at noise levels that are stratified over
 [0, 1]. The noise of a window is keyed by (seed, record id, window), so that the figure depends on
@@ -10,7 +10,8 @@ not windows.
 Most of the variance of a plain estimate says nothing about the network: at a small t, few tokens
 are masked, how many is chance, and each counts 1 / t times. The same chance moves the estimate for
 a model that guesses codes uniformly, whose bound is known to be L log K exactly. So that model is
-measured on the very same noise, at no cost in network evaluations, and its error is subtracted.
+measured on the very same noise, at no cost in network evaluations, and so much of its error is
+subtracted as goes with the network's own (control_variate.py).
 """
 
 import functools
@@ -26,6 +27,7 @@ import numpy as np
 from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.graph import Absorbing, Graph
 from sedd_jax.diffusion.loss import LogScoreFn
+from sedd_jax.likelihood.control_variate import without_shared_error
 from sedd_jax.likelihood.held_out import SplitWindows
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
@@ -44,15 +46,16 @@ def record_hash(record_id: str) -> int:
 class SplitBound:
     """What was measured of W windows, float64.
 
-    nats_W: unbiased estimates of the bound on −log p of the tokens that count. The rest is what its
-    integral over t was estimated from, as it came and without the correction above: T noise levels
-    a window, t_WxT in [0, 1], and the integrand there in nats a window, integrand_WxT, whose mean
-    is the integral.
+    nats_W: unbiased estimates of the bound on −log p of the tokens that count, the error that a
+    uniform guess shares taken off; plain_nats_W: the same as they came. The rest is what the plain
+    ones' integral over t was estimated from: S noise levels a window, t_WxS in [0, 1], and the
+    integrand there in nats a window, integrand_WxS, whose mean is the integral.
     """
 
     nats_W: np.ndarray
-    t_WxT: np.ndarray
-    integrand_WxT: np.ndarray
+    plain_nats_W: np.ndarray
+    t_WxS: np.ndarray
+    integrand_WxS: np.ndarray
 
 
 def split_bound(
@@ -77,11 +80,8 @@ def split_bound(
     measure = _make_measure(run, num_levels)
     hash_T = np.array([record_hash(record_id) for record_id in windows.ids], np.uint32)
 
-    bound = SplitBound(
-        np.zeros(num_windows),
-        np.zeros((num_windows, num_levels)),
-        np.zeros((num_windows, num_levels)),
-    )
+    hash_W, part_W = hash_T[windows.track_W], windows.part_W.astype(np.uint32)
+    batches = []
     for first in range(0, num_windows, batch_size):
         window_B = np.arange(first, first + batch_size) % num_windows  # wraps to fill the last one
         rows_B = np.arange(batch_size)
@@ -89,8 +89,8 @@ def split_bound(
             mesh_lib.place_rows(mesh_lib.batch_sharding(run.mesh), values.shape, rows_B, values)
             for values in (
                 windows.tokens_WxL[window_B].astype(np.int32),
-                hash_T[windows.track_W[window_B]],
-                windows.part_W[window_B].astype(np.uint32),
+                hash_W[window_B],
+                part_W[window_B],
                 windows.counted_W[window_B].astype(np.int32),
             )
         ]
@@ -98,19 +98,21 @@ def split_bound(
             compile_for_all(measure, params, *arguments)
         measured = jax.device_get(measure(params, *arguments))
         num_new = min(batch_size, num_windows - first)
-        rows = slice(first, first + num_new)
-        bound.nats_W[rows], bound.t_WxT[rows], bound.integrand_WxT[rows] = (
-            values[:num_new] for values in measured
-        )
+        batches.append([values[:num_new].astype(np.float64) for values in measured])
         on_windows(num_new)
-    return bound
+    nats_W, error_W, t_WxS, integrand_WxS = map(np.concatenate, zip(*batches, strict=True))
+    # Windows with equal keys have equal noise, in whatever order they stand.
+    key_W = (hash_W.astype(np.uint64) << np.uint64(32)) | part_W
+    corrected_W = without_shared_error(nats_W, error_W, windows.counted_W, key_W)
+    return SplitBound(corrected_W, nats_W, t_WxS, integrand_WxS)
 
 
 @functools.lru_cache(maxsize=8)
 def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Array, ...]]:
-    """The compiled bound of a batch of windows: nats (B,), t and integrand (B, T).
+    """The compiled bound of a batch of windows.
 
-    They are whole on every device.
+    Nats (B,), the error of a uniform guess on the same noise (B,), t and integrand (B, S), all
+    whole on every device.
     """
 
     @functools.partial(jax.jit, out_shardings=mesh_lib.replicated(run.mesh))
@@ -136,7 +138,7 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
         guess_nats_B = counted_B * math.log(run.graph.num_codes)
         error_B = terms(uniform_guess(run.graph)).total_B - guess_nats_B
         model = terms(functools.partial(run.log_score, params))
-        return model.total_B - error_B, model.t_BxT, model.integrand_BxT
+        return model.total_B, error_B, model.t_BxS, model.integrand_BxS
 
     return measure
 
@@ -163,12 +165,13 @@ def bits_by_t(bound: SplitBound, counted_W: np.ndarray) -> dict[str, float]:
     "0.0-0.1" → mean integrand of the tokens measured at a t that lies there; parts with none are
     left out. Weighted by their tokens, the means average to the integral part of the bound.
     """
-    bin_S = np.minimum(bound.t_WxT.ravel() * NUM_BINS, NUM_BINS - 1).astype(int)
-    bits = np.bincount(bin_S, bound.integrand_WxT.ravel() / math.log(2), NUM_BINS)
-    tokens = np.bincount(bin_S, np.repeat(counted_W, bound.t_WxT.shape[1]), NUM_BINS)
+    bin_WxS = np.minimum(bound.t_WxS * NUM_BINS, NUM_BINS - 1).astype(int)
+    bits = np.bincount(bin_WxS.ravel(), bound.integrand_WxS.ravel() / math.log(2), NUM_BINS)
+    tokens_WxS = np.broadcast_to(counted_W[:, None], bin_WxS.shape)
+    tokens = np.bincount(bin_WxS.ravel(), tokens_WxS.ravel(), NUM_BINS)
     return {
         f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits[i] / tokens[i])
-        for i in np.unique(bin_S)
+        for i in np.unique(bin_WxS)
     }
 
 

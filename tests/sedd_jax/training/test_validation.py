@@ -64,7 +64,7 @@ def test_the_bins_weighted_average_to_the_integral_of_the_bound(dataset, measure
     bound = terms(params, windows.tokens_WxL.astype(np.int32))
     integral = float(bound.diffusion_B.sum()) / windows.counted_W.sum() / math.log(2)
 
-    t_S = np.asarray(bound.t_BxT).ravel()
+    t_S = np.asarray(bound.t_BxS).ravel()
     tokens_S = np.repeat(windows.counted_W, num_levels)
     weights, _ = np.histogram(t_S, bins=np.arange(11) / 10, weights=tokens_S)
     average = np.average([measurement.bits_by_t[name] for name in BINS], weights=weights)
@@ -77,17 +77,19 @@ def test_times_and_integrand_belong_together():
     x0_BxL = jax.numpy.zeros((8, 16), jax.numpy.int32)
     keys = jax.random.split(jax.random.key(0), 8)
     bound = bound_terms(elbo.uniform_guess(graph), graph, LogLinear(), x0_BxL, keys, num_t=3)
-    count_BxT = np.asarray(bound.integrand_BxT * bound.t_BxT) / math.log(32)
-    np.testing.assert_allclose(count_BxT, count_BxT.round(), atol=2e-3)
-    assert len(np.unique(count_BxT.round())) > 4
+    count_BxS = np.asarray(bound.integrand_BxS * bound.t_BxS) / math.log(32)
+    np.testing.assert_allclose(count_BxS, count_BxS.round(), atol=2e-3)
+    assert len(np.unique(count_BxS.round())) > 4
 
 
 def test_a_bin_is_the_mean_of_its_samples():
-    t_WxT = np.array([[0.05, 0.91], [0.09, 0.65]])
-    bound = SplitBound(np.zeros(2), t_WxT, np.array([[1.0, 8.0], [3.0, 5.0]]) * math.log(2))
+    t_WxS = np.array([[0.05, 0.91], [0.09, 0.65]])
+    bound = SplitBound(
+        np.zeros(2), np.zeros(2), t_WxS, np.array([[1.0, 8.0], [3.0, 5.0]]) * math.log(2)
+    )
     bits = elbo.bits_by_t(bound, np.array([2, 2]))
     assert bits == pytest.approx({"0.0-0.1": 1.0, "0.6-0.7": 2.5, "0.9-1.0": 4.0})
-    edge = SplitBound(np.zeros(1), np.array([[1.0]]), np.array([[1.0]]))
+    edge = SplitBound(np.zeros(1), np.zeros(1), np.array([[1.0]]), np.array([[1.0]]))
     assert list(elbo.bits_by_t(edge, np.ones(1))) == ["0.9-1.0"]
 
 
@@ -95,8 +97,8 @@ def test_levels_are_as_few_as_fill_all_bins():
     assert [levels_per_window(n) for n in (1, 16, 17, 51, 52, 10_000)] == [10, 10, 5, 5, 2, 2]
     # Ten windows at two levels would leave bins empty.
     rng = np.random.default_rng(0)
-    t_WxT = (np.arange(2) + rng.random((52, 2))) / 2
-    bound = SplitBound(np.zeros(52), t_WxT, np.ones((52, 2)))
+    t_WxS = (np.arange(2) + rng.random((52, 2))) / 2
+    bound = SplitBound(np.zeros(52), np.zeros(52), t_WxS, np.ones((52, 2)))
     assert list(elbo.bits_by_t(bound, np.ones(52))) == BINS
 
 
