@@ -81,7 +81,7 @@ class Listener:
         pieces = [
             Sound(
                 label=record.id,
-                file=f"{stem}.flac",
+                file=f"{safe_file_stems([samples.path.name])[0]}-{stem}.flac",
                 sound=player(audio_T, rate),
                 pictures=self._pictures(audio_T, rate, record.tokens, f"{title}: {record.id}"),
                 tags=tuple(tag_label(tag) for tag in record.tags),

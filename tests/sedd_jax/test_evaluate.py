@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from sedd_jax.data import fingerprint
 from sedd_jax.likelihood import baselines
 from tests.sedd_jax.toy import CODEC, NUM_CODES, error_line, run, write_dataset
 from tests.sedd_jax.toy_run import write_run
@@ -30,6 +31,10 @@ def test_report(workdir):
     report = json.loads((workdir / "evaluation_validation_0.json").read_text())
     assert (report["num_tracks"], report["num_windows"], report["length"]) == (3, 10, 16)
     assert (report["num_tokens"], report["num_short_tracks"]) == (50 + 70 + 9, 1)
+    tokens = TokenDataset(report["data_path"])
+    assert report["data_fingerprint"] == {
+        split: fingerprint(tokens, split) for split in ("train", "validation")
+    }
     assert "1 of the tracks are shorter than a window" in result.stdout
     bits, above = report["bits_per_token"], report["above_model"]
     assert bits["model"]["mean"] > np.log2(NUM_CODES)  # a random network knows less than nothing
