@@ -19,11 +19,10 @@ is_supported() {
 }
 
 find_python() {
-  local candidate
+  local candidate version
   if [ -n "${PYTHON:-}" ]; then
-    command -v -- "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON: no such program"
-    is_supported "$PYTHON" ||
-      fail "PYTHON=$PYTHON is $("$PYTHON" --version 2>&1): Python 3.11 to 3.14 is needed"
+    version=$("$PYTHON" --version 2>/dev/null) || fail "PYTHON=$PYTHON: no such program, or none that runs"
+    is_supported "$PYTHON" || fail "PYTHON=$PYTHON is $version: Python 3.11 to 3.14 is needed"
     echo "$PYTHON"
     return
   fi

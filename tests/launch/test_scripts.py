@@ -38,13 +38,17 @@ def test_help_is_the_scripts_own_and_installs_nothing(script, asked, tmp_path):
 
 @pytest.mark.parametrize(("python", "line"), [
     ("old", "error: PYTHON={} is Python 3.10.13: Python 3.11 to 3.14 is needed\n"),
-    ("none", "error: PYTHON={}: no such program\n"),
+    ("none", "error: PYTHON={}: no such program, or none that runs\n"),
+    ("shim", "error: PYTHON={}: no such program, or none that runs\n"),
 ])  # fmt: skip
 @pytest.mark.parametrize("script", ["env.sh", "test.sh"])
 def test_a_python_that_cannot_be_used_is_one_line(script, python, line, tmp_path):
     old = tmp_path / "old"
     old.write_text('#!/bin/sh\ncase "$1" in -c) exit 1;; esac\necho Python 3.10.13\n')
     old.chmod(0o755)
+    shim = tmp_path / "shim"  # of pyenv, for a version that is not chosen
+    shim.write_text("#!/bin/sh\necho not here: choose another >&2; echo; exit 127\n")
+    shim.chmod(0o755)
     chosen = str(tmp_path / python)
     done = run(PROJECT / "launch" / script, VENV=str(tmp_path / "venv"), PYTHON=chosen)
     assert done.returncode == 1 and done.stdout == ""
