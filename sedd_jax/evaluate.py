@@ -9,7 +9,6 @@ once (sedd_jax/likelihood/held_out.py), the first of each window by unigram. Sev
 (sedd_jax/parallel/distributed.py) measure together.
 """
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
 from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN_SPLIT = "train"
@@ -95,7 +95,7 @@ def evaluate() -> None:
         "num_short_tracks": int((windows.begin_W > 0).sum()),
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
         "model_bits_by_t": elbo.bits_by_t(bound, windows.counted_W),
-        # Paired by track, so its error is smaller than the two figures' own would suggest.
+        # Paired by artist, so its interval is narrower than the two figures' own would suggest.
         "above_model": {
             name: estimate(bits_W - model_W, windows)
             for name, bits_W in bits.items()
@@ -112,8 +112,8 @@ def evaluate() -> None:
     print(f"\nwritten to {path}")
 
 
-def estimate(bits_W: np.ndarray, windows: SplitWindows) -> dict[str, float | None]:
-    return dataclasses.asdict(elbo.per_token(bits_W, windows.counted_W, windows.track_W))
+def estimate(bits_W: np.ndarray, windows: SplitWindows) -> dict:
+    return per_token(bits_W, windows.counted_W, windows.artist_W).as_json()
 
 
 def table(report: dict) -> str:
@@ -130,7 +130,7 @@ def table(report: dict) -> str:
         )
     lines += [
         "",
-        f"{'bits per token':<21}{'mean':>9}{'± s.e.':>10}{'above model':>15}{'± s.e.':>10}",
+        f"{'bits per token':<21}{'mean':>9}{'±':>10}{'above model':>15}{'±':>10}",
     ]
     names = {"model": "score model (bound)", "bigram": "bigram", "unigram": "unigram"}
     for key, name in (names | {"uniform": "uniform"}).items():
@@ -138,17 +138,20 @@ def table(report: dict) -> str:
         if key in report["above_model"]:
             cells += _cells(report["above_model"][key], 15)
         lines.append(f"{name:<21}{cells}")
-    if report["num_tracks"] == 1:
-        lines.append("no standard error: windows of a single track are not independent")
+    interval = interval_name(report["bits_per_token"]["model"]["num_artists"])
+    if report["bits_per_token"]["model"]["interval_95_by_artist"] is None:
+        lines.append(f"no {interval}: these are too few, or nearly all is one artist's")
+    else:
+        lines.append(f"±: half of the {interval}; a track whose artist is unknown counts as one")
     if report["split"] == TRAIN_SPLIT:
         lines.append("model and baselines were fitted on these very tracks")
     return "\n".join(lines)
 
 
-def _cells(estimate: dict[str, float | None], width: int) -> str:
-    error = estimate["standard_error"]
-    return f"{estimate['mean']:>{width}.4f}" + (
-        f"{'–':>10}" if error is None else f"{error:>10.4f}"
+def _cells(fields: dict, width: int) -> str:
+    half_width = Estimate.from_json(fields).half_width
+    return f"{fields['mean']:>{width}.4f}" + (
+        f"{'–':>10}" if half_width is None else f"{half_width:>10.4f}"
     )
 
 

@@ -11,6 +11,7 @@ from launch.sweeping.sampling import read_meta
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
 from sedd_jax.monitoring.metrics import METRICS_FILE, read_lines
+from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
 
 BASELINES = (
@@ -152,8 +153,9 @@ def figures(
             )
         )
         for key, name in _FIGURES.items():
-            value = report["bits_per_token"][key]
-            error = value["standard_error"]
-            text = f"{value['mean']:.3f}" + (f" ± {error:.3f} (s.e.)" if error else "")
+            value = Estimate.from_json(report["bits_per_token"][key])
+            text = f"{value.mean:.3f}"
+            if value.half_width is not None:
+                text += f" ± {value.half_width:.3f} ({interval_name(value.num_artists)})"
             rows.append((name, text))
     return rows

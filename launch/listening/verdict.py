@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 
-from scipy import stats
-
-CONFIDENCE = 0.95
+from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name
 
 
 def verdict(report: Mapping) -> str:
     """The model's bound against a bigram and unigrams, in bits per token.
 
-    report: as sedd_jax.evaluate writes it. Differences are paired by track; their intervals are
-    Student's for so many tracks. "Better" is said where the whole interval is.
+    report: as sedd_jax.evaluate writes it. Differences are paired by artist. "Better" is said where
+    the whole interval is.
     """
     bigram, unigram = (_Difference(report, name) for name in ("bigram", "unigram"))
     if bigram.is_better and unigram.is_better:
@@ -40,19 +38,18 @@ class _Difference:
     """What a baseline pays above the model: `size`, with its interval where there is one."""
 
     def __init__(self, report: Mapping, name: str):
-        above = report["above_model"][name]
-        mean, error, half = above["mean"], above["standard_error"], 0.0
-        self.size = f"{abs(mean):.2f}"
-        if error is not None:
-            half = error * stats.t.ppf(0.5 + CONFIDENCE / 2, report["num_tracks"] - 1)
-            self.size += f" ± {half:.2f}"
-        self.is_better = mean > half
-        self.side = "below" if mean > 0 else "above"  # of the model against the baseline
+        above = Estimate.from_json(report["above_model"][name])
+        self.size = f"{abs(above.mean):.2f}"
+        if above.half_width is not None:
+            self.size += f" ± {above.half_width:.2f}"
+        self.is_better = above.mean > (above.half_width or 0.0)
+        self.side = "below" if above.mean > 0 else "above"  # of the model against the baseline
 
 
 def _measured_on(report: Mapping) -> str:
     music = "music that it was trained on" if report["split"] == "train" else "held-out music"
     tracks = report["num_tracks"]
-    if tracks < 2:
-        return f"one track of {music}, so that there is no interval"
-    return f"{tracks:,} tracks of {music}, {CONFIDENCE:.0%} intervals"
+    model = Estimate.from_json(report["bits_per_token"]["model"])
+    without = "no " if model.half_width is None else ""
+    plural = "" if tracks == 1 else "s"
+    return f"{tracks:,} track{plural} of {music}; {without}{interval_name(model.num_artists)}"

@@ -1,11 +1,10 @@
-"""The variational bound over a split of a token dataset, with a standard error that is honest.
+"""The variational bound over a split of a token dataset.
 
 Letters: B rows of a batch, W windows, L window length, T tracks, S noise levels, K codes.
 
 A split is cut into windows (held_out.py), each measured at noise levels that are stratified over
 [0, 1]. The noise of a window is keyed by (seed, record id, window), so that the figure depends on
-neither batch nor mesh. Windows of a track resemble each other, so the standard error counts tracks,
-not windows.
+neither batch nor mesh.
 
 Most of the variance of a plain estimate says nothing about the network: at a small t, few tokens
 are masked, how many is chance, and each counts 1 / t times. The same chance moves the estimate for
@@ -173,28 +172,3 @@ def bits_by_t(bound: SplitBound, counted_W: np.ndarray) -> dict[str, float]:
         f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits[i] / tokens[i])
         for i in np.unique(bin_WxS)
     }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean per token and its standard error over tracks (None with a single track)."""
-
-    mean: float
-    standard_error: float | None
-
-
-def per_token(cost_W: np.ndarray, tokens_W: np.ndarray, track_W: np.ndarray) -> Estimate:
-    """Mean cost per token of windows, clustered by track.
-
-    The ratio estimator of survey sampling (Cochran 1977, §6): tracks are the independent draws,
-    and longer ones weigh more. cost_W, tokens_W: of each window (W,); track_W: the track of each.
-    """
-    _, cluster_W = np.unique(track_W, return_inverse=True)
-    cost_T = np.bincount(cluster_W, weights=cost_W)
-    tokens_T = np.bincount(cluster_W, weights=tokens_W)
-    mean = cost_T.sum() / tokens_T.sum()
-    num_tracks = len(cost_T)
-    if num_tracks < 2:
-        return Estimate(float(mean), None)
-    spread = np.square(cost_T - mean * tokens_T).sum() * num_tracks / (num_tracks - 1)
-    return Estimate(float(mean), float(np.sqrt(spread) / tokens_T.sum()))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sedd_jax.data import plan_windows
+from tokenizer_bridge.token_dataset.intervals import artist_numbers
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
@@ -26,8 +27,8 @@ class SplitWindows:
     """Windows that are measured.
 
     tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
-    it is, from 0; counted_W: how many tokens count, the last ones of the window; ids: of every
-    track of the split.
+    it is, from 0; counted_W: how many tokens count, the last ones of the window; ids, artists (None
+    if unknown): of every track of the split.
     """
 
     tokens_WxL: np.ndarray
@@ -35,6 +36,7 @@ class SplitWindows:
     part_W: np.ndarray
     counted_W: np.ndarray
     ids: tuple[str, ...]
+    artists: tuple[str | None, ...]
 
     def __len__(self) -> int:
         return len(self.track_W)
@@ -42,6 +44,11 @@ class SplitWindows:
     @property
     def num_tracks(self) -> int:
         return len(np.unique(self.track_W))
+
+    @property
+    def artist_W(self) -> np.ndarray:
+        """A number for each window's artist; a track whose artist is unknown has its own."""
+        return artist_numbers(self.artists)[self.track_W]
 
     @property
     def begin_W(self) -> np.ndarray:
@@ -84,9 +91,10 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
     """
     tokens_T = plan_windows(dataset, split, length).tokens_T
     before = _last_tokens(dataset, split, length)  # of all that stands before a track
-    ids, windows, track, part, counted = [], [], [], [], []
+    ids, artists, windows, track, part, counted = [], [], [], [], [], []
     for i, record in enumerate(dataset.records(split)):
         ids.append(record.id)
+        artists.append(record.artist)
         before = np.concatenate([before[-length:], record.tokens])
         # Of a long track, `tokens` is the track; of a short one, a window that ends with it.
         tokens = before[-max(len(record.tokens), length) :]
@@ -96,7 +104,12 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
         part += range(len(ends))
         counted += np.diff(ends, prepend=length - min(length, int(tokens_T[i]))).tolist()
     return SplitWindows(
-        np.stack(windows), np.array(track), np.array(part), np.array(counted), tuple(ids)
+        np.stack(windows),
+        np.array(track),
+        np.array(part),
+        np.array(counted),
+        tuple(ids),
+        tuple(artists),
     )
 
 

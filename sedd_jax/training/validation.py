@@ -8,11 +8,11 @@ from absl import logging
 
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
-from sedd_jax.likelihood.elbo import Estimate
 from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import any_process
 from sedd_jax.state import Params
+from tokenizer_bridge.token_dataset.intervals import Estimate, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
@@ -67,7 +67,7 @@ class Validation:
         counted_W = self._windows.counted_W
         bits_W = bound.nats_W / math.log(2)
         return Measurement(
-            elbo.per_token(bits_W, counted_W, self._windows.track_W),
+            per_token(bits_W, counted_W, self._windows.artist_W),
             elbo.bits_by_t(bound, counted_W),
         )
 

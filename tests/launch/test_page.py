@@ -18,6 +18,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.sampling import generate
 from tokenizer_bridge.audio.write import write_audio
 from tokenizer_bridge.decoding import stamp_of_tokens
+from tokenizer_bridge.token_dataset.intervals import Estimate
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
@@ -26,7 +27,7 @@ SOURCE = {"sampler": "euler", "steps": 128, "seed": 7, "sample_index": 1, "check
 
 def evaluation(dataset: TokenDataset, split="validation", step=4, bigram=0.3, unigram=1.2, **more):
     def estimate(mean):
-        return {"mean": mean, "standard_error": 0.1}
+        return Estimate(mean, 0.22, 11).as_json()
 
     splits = {"train", split} & set(dataset.splits)
     return {
@@ -229,9 +230,10 @@ def test_the_verdict_says_better_where_the_whole_interval_is(finished_run, bigra
 def test_the_verdict_on_one_track_has_no_interval(finished_run):
     report = evaluation(TokenDataset(finished_run / "tokens"), "train", num_tracks=1)
     for name in ("bigram", "unigram"):
-        report["above_model"][name]["standard_error"] = None
+        report["above_model"][name]["interval_95_by_artist"] = None
+    report["bits_per_token"]["model"] = Estimate(1.234, None, 1).as_json()
     assert verdict(report).startswith("Better than a bigram by 0.30 bits per token, and")
-    assert "one track of music that it was trained on, so that there is no interval" in verdict(
+    assert "1 track of music that it was trained on; no 95% interval, by artist (G = 1)" in verdict(
         report
     )
 

@@ -21,7 +21,8 @@ def evaluate(workdir, *flags: str):
 def workdir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("evaluate")
     lengths = {"train": [40, 100, 33, 77, 64, 90], "validation": [50, 70, 9]}
-    write_run(directory / "run", write_dataset(directory / "tokens", lengths))
+    artists = {"validation": ["one", None, "one"]}
+    write_run(directory / "run", write_dataset(directory / "tokens", lengths, artists=artists))
     return directory / "run"
 
 
@@ -38,7 +39,10 @@ def test_report(workdir):
     assert "1 of the tracks are shorter than a window" in result.stdout
     bits, above = report["bits_per_token"], report["above_model"]
     assert bits["model"]["mean"] > np.log2(NUM_CODES)  # a random network knows less than nothing
-    assert bits["uniform"] == {"mean": np.log2(NUM_CODES), "standard_error": 0.0}
+    assert bits["uniform"]["interval_95_by_artist"] == pytest.approx(2 * [np.log2(NUM_CODES)])
+    low, high = above["bigram"]["interval_95_by_artist"]
+    assert low < above["bigram"]["mean"] < high and above["bigram"]["num_artists"] == 2
+    assert "half of the 95% interval, by artist (G = 2)" in result.stdout
     assert above["bigram"]["mean"] == pytest.approx(bits["bigram"]["mean"] - bits["model"]["mean"])
     assert set(report["model_bits_by_t"]) <= {f"{i / 10:.1f}-{(i + 1) / 10:.1f}" for i in range(10)}
     assert sum(report["model_bits_by_t"].values()) > 0

@@ -75,21 +75,6 @@ class CodeModel:
         return float(-np.log2(prob_P).sum())
 
 
-def per_token(bits_N: np.ndarray, tokens_N: np.ndarray) -> dict[str, float | None]:
-    """{mean, standard_error} of the bits per token of N tracks of so many bits and tokens.
-
-    The error is that of a ratio between tracks drawn at random, Σ(bᵢ − mean·tᵢ)² n / (n − 1) under
-    the root, over Σtᵢ (Cochran 1977, chapter 6); None for one track.
-    """
-    bits_N, tokens_N = np.asarray(bits_N, np.float64), np.asarray(tokens_N, np.float64)
-    mean = bits_N.sum() / tokens_N.sum()
-    error = None
-    if len(bits_N) > 1:
-        squares = ((bits_N - mean * tokens_N) ** 2).sum()
-        error = float(np.sqrt(squares * len(bits_N) / (len(bits_N) - 1)) / tokens_N.sum())
-    return {"mean": float(mean), "standard_error": error}
-
-
 def _correction(counts: np.ndarray) -> float:
     return float((np.count_nonzero(counts) - 1) / (2 * counts.sum(dtype=np.int64) * np.log(2)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from tokenizer_bridge.inspection.text import with_error
+from tokenizer_bridge.inspection.text import interval_of, with_interval
 from tokenizer_bridge.pages.pictures import COLOURS, INK, plot
 from tokenizer_bridge.pages.template import render
 
@@ -22,7 +22,8 @@ def as_page(summary: Mapping) -> str:
         max_tags=_MAX_TAGS,
         lengths={name: _lengths(name, split["lengths_s"]) for name, split in splits.items()},
         bits=_bits(splits),
-        with_error=with_error,
+        with_interval=with_interval,
+        interval_of=interval_of,
         raw=json.dumps({key: summary[key] for key in ("codec", "origin")}, indent=1),
     )
 

@@ -8,8 +8,9 @@
         codebook: {codes_used, share_used, perplexity, most_common: [{code, share}, …]},
         bits: {uniform, unigram: {plug_in, miller_madow},
                bigram: {plug_in, miller_madow, pairs, distinct_pairs} | null,
-               held_out: {fitted_on, measured_on, tokens, unigram: {mean, standard_error | null},
-                          bigram: {mean, standard_error | null} | null} | null},
+               held_out: {fitted_on, measured_on, tokens,
+                          unigram: {mean, interval_95_by_artist: [low, high] | null, num_artists},
+                          bigram: likewise | null} | null},
         repeats: {share_equal_to_previous, by_chance, longest_run: {track, start_s, tokens, seconds,
                   code}, long_runs: {at_least_s, count, share_of_tokens}},
         tags: {CATEGORY: {TAG: tracks}}, tracks_without_tags}},
@@ -31,7 +32,8 @@ from tokenizer_bridge.inspection.concerns import concerns
 from tokenizer_bridge.inspection.counts import CodeCounts, TrackCounts
 from tokenizer_bridge.inspection.stretches import NGRAM, StretchFinder
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.intervals import artist_numbers, per_token
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset
 
 TRAIN = "train"
 LONG_RUN_S = 0.5  # a code held so long is silence, or a fault
@@ -87,11 +89,10 @@ def summarise(dataset: TokenDataset, on_track: Callable[[], None] = lambda: None
         if held is not None:
             fitted_on, measured_on = f"9 of 10 tracks of {name}", f"every tenth track of {name}"
             held_out = range(1, len(lengths), _HELD_OUT_EVERY)
-            tracks_again = (dataset.read(name, index).tokens for index in held_out)
+            tracks_again = (dataset.read(name, index) for index in held_out)
             bits["held_out"] = _held_out(codes.without(held), tracks_again, fitted_on, measured_on)
         elif name != TRAIN and train is not None:
-            tracks_again = (record.tokens for record in dataset.records(name))
-            bits["held_out"] = _held_out(train, tracks_again, TRAIN, name)
+            bits["held_out"] = _held_out(train, dataset.records(name), TRAIN, name)
         if name == TRAIN:
             train = codes
         artists[name] = set(tracks.tokens_by_artist)
@@ -164,24 +165,24 @@ def _bits(codes: CodeCounts) -> dict:
     return bits
 
 
-def _held_out(
-    fit: CodeCounts, tracks: Iterable[np.ndarray], fitted_on: str, measured_on: str
-) -> dict:
-    """What tracks, each (L,), cost under models of the counts `fit`."""
+def _held_out(fit: CodeCounts, records: Iterable[Record], fitted_on: str, measured_on: str) -> dict:
+    """What tracks cost under models of the counts `fit`."""
     model = entropy.CodeModel(fit.codes_V, fit.pairs_VxV)
-    lengths, unigram, bigram = [], [], []
-    for tokens_L in tracks:
+    artists, lengths, unigram, bigram = [], [], [], []
+    for record in records:
+        tokens_L = record.tokens
+        artists.append(record.artist)
         lengths.append(len(tokens_L))
         unigram.append(model.unigram_bits(tokens_L))
         bigram.append(0.0 if fit.pairs_VxV is None else model.bigram_bits(tokens_L))
-    pairs_N = np.array(lengths) - 1
+    pairs_N, artist_N = np.array(lengths) - 1, artist_numbers(artists)
     paired = fit.pairs_VxV is not None and pairs_N.any()
     return {
         "fitted_on": fitted_on,
         "measured_on": measured_on,
         "tokens": sum(lengths),
-        "unigram": entropy.per_token(unigram, lengths),
-        "bigram": entropy.per_token(bigram, pairs_N) if paired else None,
+        "unigram": per_token(unigram, lengths, artist_N).as_json(),
+        "bigram": per_token(bigram, pairs_N, artist_N).as_json() if paired else None,
     }
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name
+
 _BAR = 40  # characters of the longest bar
 _MAX_TAGS = 8  # of a category
 
@@ -85,18 +87,25 @@ def _bits(bits: Mapping) -> Iterator[str]:
             "them distinct)",
         )
     if held:
-        pairs = "" if held["bigram"] is None else f", bigram {with_error(held['bigram'])}"
+        pairs = "" if held["bigram"] is None else f", bigram {with_interval(held['bigram'])}"
         yield _row(
             "  held out",
-            f"unigram {with_error(held['unigram'])}{pairs} (too high but for chance): "
-            f"{held['measured_on']}, models of {held['fitted_on']}",
+            f"unigram {with_interval(held['unigram'])}{pairs} (too high but for chance): "
+            f"{held['measured_on']}, models of {held['fitted_on']}; {interval_of(held)}",
         )
 
 
-def with_error(figure: Mapping) -> str:
-    """A mean and, where it is known, its standard error."""
-    error = figure["standard_error"]
-    return f"{figure['mean']:.3f}" + ("" if error is None else f" ± {error:.3f}")
+def with_interval(figure: Mapping) -> str:
+    """A mean and, where it is known, half of its interval."""
+    half_width = Estimate.from_json(figure).half_width
+    return f"{figure['mean']:.3f}" + ("" if half_width is None else f" ± {half_width:.3f}")
+
+
+def interval_of(held: Mapping) -> str:
+    """What stands behind the ± of held-out costs."""
+    known = held["unigram"]["interval_95_by_artist"] is not None
+    name = interval_name(held["unigram"]["num_artists"])
+    return f"±: half of the {name}" if known else f"no {name}"
 
 
 def _histogram(histogram: Mapping) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The bound over a split: what it covers, what it depends on, and its standard error."""
+"""The bound over a split: what it covers and what it depends on."""
 
 from dataclasses import replace
 
@@ -11,7 +11,6 @@ from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.noise import LogLinear
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.control_variate import without_shared_error
-from sedd_jax.likelihood.elbo import per_token
 from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
 from tests.sedd_jax.toy import NUM_CODES, write_dataset
 from tests.sedd_jax.toy_run import make_run
@@ -129,20 +128,3 @@ def test_noise_belongs_to_the_record_not_to_its_place(single, windows, reference
 
 def test_record_hash_is_stable():
     assert elbo.record_hash("track_0000948") == 3600044643
-
-
-def test_per_token_by_hand():
-    # Tracks of 12 + 8 and 10 tokens cost 30 + 50 and 10: mean 3 bits a token.
-    estimate = per_token(np.array([30.0, 50.0, 10.0]), np.array([12, 8, 10]), np.array([4, 4, 9]))
-    assert estimate.mean == pytest.approx(3.0)
-    # Residuals 80 − 3·20 = 20 and 10 − 3·10 = −20: √(800 · 2/1) / 30.
-    assert estimate.standard_error == pytest.approx(40 / 30)
-
-
-def test_standard_error_counts_tracks_not_windows():
-    track_W = np.repeat(np.arange(8), 100)
-    cost_W = np.random.default_rng(0).normal(5, 1, 8)[track_W]  # windows of a track all alike
-    one_W = np.ones(800)
-    few = per_token(cost_W[::100], one_W[::100], track_W[::100])
-    assert per_token(cost_W, one_W, track_W).standard_error == pytest.approx(few.standard_error)
-    assert per_token(cost_W[:100], one_W[:100], track_W[:100]).standard_error is None

@@ -98,30 +98,6 @@ def test_a_new_pair_has_a_price_where_every_pair_was_seen_often():
     assert model.bigram_bits(np.array([0, 3], np.uint16)) == pytest.approx(-np.log2(prob))
 
 
-def test_standard_error_between_tracks():
-    # Tracks of one length: the usual error of a mean.
-    bits = np.array([30.0, 50.0, 40.0])
-    found = entropy.per_token(bits, np.full(3, 10))
-    assert found["mean"] == pytest.approx(4.0)
-    assert found["standard_error"] == pytest.approx(np.std(bits / 10, ddof=1) / np.sqrt(3))
-    # Of unequal lengths at one price: none.
-    assert entropy.per_token([20.0, 6.0], [10, 3]) == {"mean": 2.0, "standard_error": 0.0}
-    assert entropy.per_token([20.0], [10]) == {"mean": 2.0, "standard_error": None}
-
-
-def test_standard_error_is_that_of_repeated_draws():
-    rng = np.random.default_rng(0)
-
-    def draw():
-        tokens = rng.integers(20, 200, 60)
-        return entropy.per_token(tokens * rng.normal(9.0, 0.5, 60), tokens)
-
-    found = [draw() for _ in range(400)]
-    told = np.mean([figure["standard_error"] for figure in found])
-    # The standard deviation of 400 draws is known to about 4%.
-    assert np.std([figure["mean"] for figure in found]) == pytest.approx(told, rel=0.15)
-
-
 def test_counts_of_the_rest():
     tokens = np.random.default_rng(0).integers(0, 5, (2, 50)).astype(np.uint16)
     both = CodeCounts(5)

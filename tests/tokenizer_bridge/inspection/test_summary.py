@@ -101,7 +101,19 @@ def test_a_split_alone_is_measured_against_its_own_tracks(tmp_path):
     for value in (bits["unigram"]["plug_in"], bits["bigram"]["miller_madow"]):
         assert value == pytest.approx(4, abs=0.01)
     assert 4 < bits["held_out"]["bigram"]["mean"] < 4.02
-    assert 0 < bits["held_out"]["bigram"]["standard_error"] < 0.02
+    low, high = bits["held_out"]["bigram"]["interval_95_by_artist"]
+    assert low < bits["held_out"]["bigram"]["mean"] < high < low + 0.5
+    assert bits["held_out"]["bigram"]["num_artists"] == 2
+
+
+def test_held_out_costs_count_artists_not_tracks(tmp_path):
+    tracks = [random_record(f"v{i}", 300, artist="z" if i > 1 else "y") for i in range(6)]
+    dataset = write(tmp_path / "tokens", train=[random_record("a", 500)], validation=tracks)
+    summary = summarise(dataset)
+    assert summary["splits"]["validation"]["bits"]["held_out"]["unigram"]["num_artists"] == 2
+    assert "half of the 95% interval, by artist (G = 2)" in as_text(summary)
+    dataset = write(tmp_path / "one", train=[random_record("a", 500)], validation=tracks[2:])
+    assert "no 95% interval, by artist (G = 1)" in as_text(summarise(dataset))
 
 
 def test_one_track_and_tracks_of_one_token(tmp_path):
