@@ -27,7 +27,7 @@ FLOORS = {
     "tokenizer_bridge": [
         {
             "encode", "decode", "inspect", "report",
-            "train_codec", "evaluate_codec", "convert_checkpoint", "codec",
+            "train_codec", "evaluate_codec", "convert_checkpoint", "codec", "render_scores",
         },
         {"source_flags", "reporting", "inspection"},
         {"fad", "codec_training"},

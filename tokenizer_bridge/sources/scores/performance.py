@@ -24,7 +24,7 @@ class Instrument:
 INSTRUMENTS = (
     Instrument("piano", 0, 40, 88, False, True),
     Instrument("guitar", 24, 40, 83, False, True),
-    Instrument("harp", 46, 38, 91, True, True),
+    Instrument("harp", 46, 43, 83, True, True),
     Instrument("flute", 73, 60, 93, False, False),
     Instrument("musicbox", 10, 60, 93, True, False),
     Instrument("marimba", 12, 48, 88, False, False),
@@ -33,6 +33,7 @@ INSTRUMENTS = (
 PACES = {
     "reel": (4.2, 7.0),
     "jig": (3.8, 6.2),
+    "slipjig": (3.8, 6.2),
     "hornpipe": (4.0, 6.6),
     "strathspey": (3.2, 5.2),
     "clog": (3.6, 6.0),
@@ -45,7 +46,6 @@ TAIL_S = 4.0  # after the last note ends, at most
 MAX_S = 120.0
 _JITTER_S = 0.006
 _LONGEST_RING_S = 1.5
-_CENTRES = {"chorale": 0.5}  # where in the instrument's range a piece may lie
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from tokenizer_bridge.sources.scores.performance import (
 )
 from tokenizer_bridge.sources.scores.score import Score
 
+_PLANNING = 0  # key of the random numbers of plans, beside the performances'
+
 
 def plan(scores: Sequence[Score], hours: float, seed: int) -> list[Performance]:
     """Performances of `hours` hours, counted without what rings on after their last notes.
@@ -24,9 +26,10 @@ def plan(scores: Sequence[Score], hours: float, seed: int) -> list[Performance]:
     """
     genres = {g: [s for s in scores if s.genre == g] for g in PACES}
     genres = {g: members for g, members in genres.items() if members}
+    order = list(PACES)
     streams = {
-        g: _performances(members, np.random.default_rng([seed, index]))
-        for index, (g, members) in enumerate(genres.items())
+        g: _performances(members, np.random.default_rng([seed, _PLANNING, order.index(g)]))
+        for g, members in genres.items()
     }
     seconds = dict.fromkeys(genres, 0.0)
     result, total = [], 0.0

@@ -8,20 +8,18 @@ Mammoth Collection (Boston, 1883; one voice, ABC) and the four-part chorales of 
 import importlib
 import re
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenizer_bridge.errors import UserError
 from tokenizer_bridge.sources.scores.score import Note, Score
+from tokenizer_bridge.token_dataset.errors import UserError
 
 _VOICES = ["soprano", "alto", "tenor", "bass"]
 _MODES = {"major", "minor", "dorian", "mixolydian"}
 _LENGTH = (16.0, 600.0)  # quarter notes; what is shorter is a fragment, what is longer misread
 _MAX_REST = 8.0  # quarter notes
-# What the book or the file's name calls it -> genre.
+# What the book or the file's name calls it -> kind.
 _KINDS = {
-    "slip ?jig": "slip jig",
     "jig": "jig",
     "reel": "reel",
     "hornpipe": "hornpipe",
@@ -52,22 +50,9 @@ def score_files(corpus: Path) -> list[Path]:
     return sorted(corpus.glob("ryansMammoth/*.abc")) + sorted(corpus.glob("bach/*.mxl"))
 
 
-def read_scores(
-    corpus: Path, on_failure: Callable[[str, str], None], on_file: Callable[[], None]
-) -> Iterator[Score]:
-    """Every score of `score_files` that can be used.
-
-    on_failure: called with the file and the reason for those that cannot. on_file: called after
-    each file.
-    """
-    for path in score_files(corpus):
-        name = path.relative_to(corpus).as_posix()
-        try:
-            yield read_tune(path, name) if path.suffix == ".abc" else read_chorale(path, name)
-        except Exception as error:  # music21 raises whatever an unexpected file makes it raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            on_failure(name, reason[:200])
-        on_file()
+def read_score(path: Path, name: str) -> Score:
+    """The score of one of `score_files`. Raises ValueError, or what music21 raises."""
+    return read_tune(path, name) if path.suffix == ".abc" else read_chorale(path, name)
 
 
 def read_tune(path: Path, name: str) -> Score:
@@ -75,8 +60,8 @@ def read_tune(path: Path, name: str) -> Score:
     text = path.read_bytes().decode("utf-8", "replace")
     # Fingerings stand in quotes, where ABC has chord symbols: they are no notes.
     text = re.sub(r'(?m)^([A-Za-z]:.*)$|"[^"\n]*"', lambda match: match[1] or "", text)
-    fields = dict(re.findall(r"(?m)^([A-Z]):\s*(.*?)\s*$", text[::1]))
-    genre = _genre(fields.get("R", ""), path.stem)
+    fields = dict(re.findall(r"(?m)^([A-Z]):\s*(.*?)\s*$", text))
+    kind = _kind(fields.get("R", ""), path.stem)
     music21 = music21_package()
     score = music21.converter.parseData(text, format="abc")
     if len(score.parts) != 1:
@@ -88,12 +73,12 @@ def read_tune(path: Path, name: str) -> Score:
     metres = [m for m in part.recurse().getElementsByClass("TimeSignature") if m.numerator > 1]
     if len({m.ratioString for m in metres}) != 1:
         raise ValueError("more than one metre, or none")
-    notes = _notes(part.expandRepeats(), 0)
+    notes = _notes(_repeats_played(part), 0)
     return _checked(
         Score(
             id=name,
             title=re.search(r"(?m)^T:\s*(.*?)\s*$", text)[1],
-            genre=genre,
+            genre=genre_of(kind, metres[0].ratioString),
             metre=metres[0].ratioString,
             bar=float(metres[0].barDuration.quarterLength),
             pickup=_pickup(part, metres[0]),
@@ -119,7 +104,7 @@ def read_chorale(path: Path, name: str) -> Score:
         raise ValueError("more than one metre, or none")
     notes = []
     for voice, part in enumerate(parts):
-        notes += _notes(part.expandRepeats(), voice)
+        notes += _notes(_repeats_played(part), voice)
     tonic, mode = estimate_key(notes)
     return _checked(
         Score(
@@ -165,11 +150,23 @@ def _correlation(a: list[float], b: list[float]) -> float:
     return covariance / power**0.5 if power else 0.0
 
 
-def _genre(rhythm: str, stem: str) -> str:
+def genre_of(kind: str, metre: str) -> str:
+    """The genre of what the book calls by a kind: in it jigs in 9/8, slip jigs, are just jigs.
+
+    Raises ValueError for a jig in a metre that no jig has.
+    """
+    if "jig" not in kind:
+        return kind
+    if metre not in ("6/8", "9/8", "12/8"):
+        raise ValueError(f"a jig in {metre}")
+    return "slipjig" if metre == "9/8" else "jig"
+
+
+def _kind(rhythm: str, stem: str) -> str:
     for text in (rhythm, stem):
-        for pattern, genre in _KINDS.items():
+        for pattern, kind in _KINDS.items():
             if re.search(pattern, text, re.IGNORECASE):
-                return genre
+                return kind
     raise ValueError("of no kind that is known")
 
 
@@ -180,8 +177,16 @@ def _pickup(part: Any, metre: Any) -> float:
     return length if length < bar else 0.0
 
 
+def _repeats_played(part: Any) -> Any:
+    """The part with its repeats played out; as it is written where music21 cannot make them out."""
+    try:
+        return part.expandRepeats()
+    except music21_package().repeat.ExpanderException:
+        return part
+
+
 def _notes(part: Any, voice: int) -> list[Note]:
-    """Notes of a part, ties joined; of a chord the highest; grace notes, of no duration, are not."""
+    """Notes of a part, ties joined; of a chord the highest, of grace notes none."""
     notes = []
     for element in part.stripTies().flatten().notes:
         duration = float(element.quarterLength)

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Note:
-    """onset, duration: quarter notes from the score's beginning. pitch: MIDI. voice: 0 is highest."""
+    """onset, duration: quarter notes, from the beginning. pitch: MIDI. voice: 0 is the highest."""
 
     onset: float
     duration: float

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from tokenizer_bridge.files import atomic_file
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 SAMPLE_RATE = 24000  # Hz
 _SILENCE_DB = -55.0  # below the loudest 20 ms

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenizer_bridge.errors import UserError
+from tokenizer_bridge.token_dataset.errors import UserError
 
 SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 _RATE = 48000  # Hz
 _BLOCK = 64  # samples: FluidSynth starts and ends notes at multiples of it
 _GAIN = 0.5
+_POLYPHONY = 32  # voices: a harp rings for seconds, and its faintest strings would cost time only
 _P, _I, _D, _S = ctypes.c_void_p, ctypes.c_int, ctypes.c_double, ctypes.c_char_p
 _FUNCTIONS = {  # name -> (result, arguments)
     "new_fluid_settings": (_P, []),
@@ -83,6 +84,7 @@ class Synthesizer:
         for name in ("synth.reverb.active", "synth.chorus.active"):
             library.fluid_settings_setint(settings, name.encode(), 0)
         library.fluid_settings_setint(settings, b"synth.dynamic-sample-loading", 1)
+        library.fluid_settings_setint(settings, b"synth.polyphony", _POLYPHONY)
         library.fluid_settings_setnum(settings, b"synth.sample-rate", float(_RATE))
         library.fluid_settings_setnum(settings, b"synth.gain", _GAIN)
         synth = library.new_fluid_synth(settings)
@@ -111,9 +113,7 @@ class Synthesizer:
         if end <= start:
             return start
         address = out[start:end].ctypes.data
-        if self._library.fluid_synth_write_float(
-            synth, end - start, address, 0, 2, address, 1, 2
-        ):
+        if self._library.fluid_synth_write_float(synth, end - start, address, 0, 2, address, 1, 2):
             raise RenderingError("FluidSynth failed")
         return end
 

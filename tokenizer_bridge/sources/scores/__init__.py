@@ -1,0 +1,6 @@
+"""Audio made from scores: a corpus that is narrow, clean, and free to use.
+
+Scores (`reading`) become plain notes (`score`), versions of one tune are found (`tunes`), a plan
+says which are played on what, in which key and how fast (`plan`, `performance`), FluidSynth plays
+them (`synthesizer`, `sound`), and `corpus` writes files, tags and what they were made from.
+"""
