@@ -11,7 +11,7 @@ from tokenizer_bridge import sources
 from tokenizer_bridge.sources.scores import corpus, reading
 from tokenizer_bridge.token_dataset.errors import UserError
 
-SCORES = {f"ryansMammoth/{i}.abc": tune(i, "reel" if i % 2 else "jig") for i in range(6)}
+SCORES = {f"ryansMammoth/{i}.abc": tune(i, "reel" if i % 2 else "jig", length=24) for i in range(6)}
 SCORES |= {f"bach/{i}.mxl": chorale(i) for i in range(2)}
 
 
@@ -31,7 +31,7 @@ def make_job(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "read_score", read)
     monkeypatch.setattr(corpus, "version", lambda package: "1")
 
-    def job(output="corpus", hours=0.03, seed=0, **options):
+    def job(output="corpus", hours=0.01, seed=0, **options):
         synthesizer = Sines(tmp_path / "font.sf2", **options)
         return corpus.CorpusJob(tmp_path / output, hours, seed, tmp_path / "scores", synthesizer)
 
@@ -53,7 +53,7 @@ def test_files_tags_notes_and_summary_agree(make_job):
     assert len(tracks) == summary["pieces"] > 3
     seconds = [soundfile.info(track.path).duration for track in tracks]
     assert sum(seconds) / 3600 == pytest.approx(summary["rendered_hours"], abs=1e-3)
-    assert summary["rendered_hours"] >= 0.03
+    assert summary["rendered_hours"] >= 0.01
     for track in tracks:
         categories = [tag.partition("---")[0] for tag in track.tags]
         assert categories == ["instrument", "genre", "key", "mode", "metre", "tempo"]
@@ -71,7 +71,7 @@ def test_files_tags_notes_and_summary_agree(make_job):
 
 
 def test_renderings_of_one_tune_have_one_artist(make_job):
-    job = make_job(hours=0.2)
+    job = make_job(hours=0.03)
     run(job)
     tracks = sources.load("folder", job.output, tags=str(job.output / "tags.csv"))
     artists = {}
@@ -120,7 +120,7 @@ def test_scores_are_read_once(make_job, monkeypatch):
 
 def test_other_settings_are_refused(make_job):
     run(make_job())
-    with pytest.raises(UserError, match="holds a corpus with hours 0.03, not 0.05"):
+    with pytest.raises(UserError, match="holds a corpus with hours 0.01, not 0.05"):
         corpus.begin(make_job(hours=0.05))
 
 

@@ -81,7 +81,7 @@ def test_a_score_that_is_too_wide_is_not_planned():
 
 def test_the_pace_is_notes_of_the_highest_voice_a_second():
     performance = perform(chorale(0), INSTRUMENTS[0], 0, 1.6, "fast")
-    assert performance.seconds == pytest.approx(32 / 1.6)
+    assert performance.seconds == pytest.approx(16 / 1.6)
     assert perform(tune(0), INSTRUMENTS[0], 0, 4.0, "slow").seconds == pytest.approx(64 / 4.0)
 
 

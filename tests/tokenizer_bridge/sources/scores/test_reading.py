@@ -67,8 +67,8 @@ def test_a_tune_has_its_repeats_and_no_ornaments(tmp_path):
     [
         (("K: Edor", "K: Ephr"), "no key"),
         (("R: jig", "R: galop"), "no kind"),
-        (("|:B|EFG", "|:B|[M:9/8]EFG"), "metre"),
-        (("B|EFG ABc|d3 c3|EFG A3|G3 E2:|", "B:|"), "too short"),
+        (("\n|:B|", "\nM: 9/8\n|:B|"), "metre"),
+        ((TUNE[TUNE.index("|EFG A3-") :], "|]\n"), "too short"),
     ],
 )
 def test_what_is_no_tune_is_refused(tmp_path, change, reason):

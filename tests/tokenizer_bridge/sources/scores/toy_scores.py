@@ -20,7 +20,7 @@ def chorale(number: int) -> Score:
     notes = tuple(
         Note(float(i), 1.0, 67 - 7 * voice + (number + i * i) % 5, voice)
         for voice in range(4)
-        for i in range(32)
+        for i in range(16)
     )
     return Score(f"bach/{number}.mxl", "", "chorale", "4/4", 4.0, 0.0, 0, "minor", notes)
 
