@@ -34,12 +34,13 @@ _NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Pieces rendered at once."
 
 def main(argv: list[str]) -> None:
     del argv
+    synthesizer = Synthesizer(Path(_SOUND_FONT.value))
     job = corpus.CorpusJob(
         output=Path(_OUTPUT.value),
         hours=_HOURS.value,
         seed=_SEED.value,
         scores=Path(reading.music21_package().__file__).parent / "corpus",
-        synthesizer=Synthesizer(Path(_SOUND_FONT.value)),
+        synthesizer=synthesizer,
     )
     if (summary := corpus.begin(job)) is not None:
         print(f"whole already, nothing to do: {describe(job, summary)}")
