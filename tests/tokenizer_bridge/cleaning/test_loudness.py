@@ -1,8 +1,9 @@
-"""Loudness by BS.1770: its own reference values, pyloudnorm's meter, and normalisation."""
+"""Loudness by BS.1770: the standard's figures, pyloudnorm's class "DeMan", and normalisation."""
 
 import numpy as np
 import pyloudnorm
 import pytest
+import scipy.signal
 
 from tests.tokenizer_bridge.toy_songs import music
 from tokenizer_bridge.audio.read import AudioError
@@ -22,6 +23,32 @@ def test_the_reference_tone():
     # The low-frequency roll-off, and the shelf of +4 dB.
     assert loudness(sine(48000, (5, 0), hz=38), 48000) < -3.01 - 5
     assert loudness(sine(48000, (5, 0), hz=10000), 48000) == pytest.approx(-3.7 + 4, abs=0.1)
+
+
+def response_db(stages, hz: np.ndarray, rate: int) -> np.ndarray:
+    """Gain of filters (b, a) one after the other, at each frequency."""
+    return sum(20 * np.log10(np.abs(scipy.signal.freqz(*s, hz, fs=rate)[1])) for s in stages)
+
+
+def test_the_weighting_is_the_standards_and_not_pyloudnorms_default():
+    """BS.1770-4, annex 1, tables 1 and 2: the filters at 48 kHz."""
+    standard = [
+        ((1.53512485958697, -2.69169618940638, 1.19839281085285),
+         (1, -1.69065929318241, 0.73248077421585)),
+        ((1, -2, 1), (1, -1.99004745483398, 0.99007225036621)),
+    ]  # fmt: skip
+    hz = np.geomspace(20, 20_000, 100)
+    expected = response_db(standard, hz, 48_000)
+    sections = LoudnessMeter(48_000)._sections
+    ours = response_db([(s[:3], s[3:]) for s in sections], hz, 48_000)
+    np.testing.assert_allclose(ours, expected, atol=1e-9)
+    default = pyloudnorm.Meter(48_000)._filters.values()
+    off = response_db([(stage.b, stage.a) for stage in default], hz, 48_000) - expected
+    assert 0.04 < np.abs(off).max() < 0.05
+    # At other rates the default is further off the reference tone, which reads -3.01.
+    tone_T = sine(24_000, (5, 0))
+    assert abs(loudness(tone_T, 24_000) + 3.01) < 0.03
+    assert abs(pyloudnorm.Meter(24_000).integrated_loudness(tone_T) + 3.01) > 0.05
 
 
 def test_the_gates():

@@ -60,6 +60,24 @@ def test_a_known_distance_that_is_not_zero():
     assert_unbiased(values, truth)
 
 
+def test_heavy_tails_leave_a_part_of_the_bias_and_the_interval_covers_it():
+    """Multivariate Student's t with 5 degrees, variances 1/i, as in the readme's table."""
+    plain = []
+
+    def make(rng):
+        radius_Fx1 = np.sqrt(3 / rng.chisquare(5, (60, 1)))
+        return alone(
+            (rng.standard_normal((60, 8)) * radius_Fx1 / np.sqrt(np.arange(1, 9)))[:, None]
+        )
+
+    for trial in range(TRIALS):
+        rng = np.random.default_rng(trial)
+        plain.append(fad(vectors(make(rng)), vectors(make(rng))))
+    covered, values = coverage(make, make, truth=0.0)
+    assert covered >= 0.95 * TRIALS
+    assert 0.05 < values.mean() / np.mean(plain) < 0.35
+
+
 def test_windows_of_one_file_are_no_independent_samples():
     """6 windows a file that share 90% of their variance: the interval follows the files.
 
