@@ -54,7 +54,8 @@ def decode_pieces(
 
     batches = batches_of_equal_length(windows(), lambda window: len(window.codes), batch_size)
     for batch in batches:
-        audio_BxT = decode_batch(codec, np.stack([window.codes for window in batch]))
+        starts_B = np.array([window.start for window in batch])
+        audio_BxT = decode_batch(codec, np.stack([window.codes for window in batch]), starts_B)
         for window, audio_T in zip(batch, audio_BxT, strict=True):
             progress = window.progress
             # A copy, made when the batch's tensors are free again: see encoding.py.
@@ -64,11 +65,18 @@ def decode_pieces(
                 yield progress.key, join_audio(progress.pieces, windowing.overlap, hop)
 
 
-def decode_batch(codec: WavTokenizer, codes_BxL: np.ndarray) -> np.ndarray:
-    """Audio (B, L·hop) float32 of int64 codes (B, L), each row on its own."""
+def decode_batch(
+    codec: WavTokenizer, codes_BxL: np.ndarray, starts_B: np.ndarray | None = None
+) -> np.ndarray:
+    """Audio (B, L·hop) float32 of int64 codes (B, L), each row on its own.
+
+    starts_B: int64, where in its piece each row starts, in codes; 0 if not given.
+    """
     device = next(codec.parameters()).device
+    first_B = None if starts_B is None else torch.from_numpy(starts_B).to(device)
     with torch.inference_mode():
-        return codec.decode(torch.from_numpy(codes_BxL).to(device)).float().cpu().numpy()
+        audio_BxT = codec.decode(torch.from_numpy(codes_BxL).to(device), first_B)
+        return audio_BxT.float().cpu().numpy()
 
 
 def stamp_of(codes_L: np.ndarray, info: CodecInfo, windowing: Windowing) -> str:

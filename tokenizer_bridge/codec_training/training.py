@@ -1,7 +1,9 @@
 """Codec training: one deterministic step, and everything needed to go on after a stop."""
 
+import copy
 import math
 import pickle
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from tokenizer_bridge.codec_training.losses import MultiResolutionLoss
+from tokenizer_bridge.codec_training.losses import MultiResolutionLoss, Reconstruction
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
@@ -23,6 +25,7 @@ class CodecTrainingConfig:
     """Everything that decides the result. A resumed run must have the same, but for `steps`."""
 
     steps: int = 8000
+    minutes: float | None = None  # of training steps; decides instead of `steps` where given
     batch_size: int = 10
     crop_s: float = 1.0
     learning_rate: float = 1e-3
@@ -30,57 +33,93 @@ class CodecTrainingConfig:
     continuous_steps: int = 300  # steps without the quantiser, before the codebook is started
     lloyd_steps: int = 4
     codebook_decay: float = 0.99
-    dead_below: float = 0.02  # share of the mean use under which a code is moved
+    dead_below: float = 0.1  # share of the mean use under which a code is moved
     commitment: float = 0.25
+    steadiness: float = 0.0  # penalty on vectors that change where the spectrum does not
     clip_norm: float = 2.0
+    ema_decay: float = 0.999  # of the weights that are validated and exported
     seed: int = 0
 
 
 class CodecTrainer:
     """Network, optimizer and step counter; step k depends on (seed, k) and the state alone.
 
+    With `minutes`, the learning rate follows the time that steps have taken, so that equal minutes
+    can be compared; such a run is not deterministic. On a GPU the networks work in bfloat16, the
+    spectra, the oscillators and the losses in float32.
+
     Args:
       tracks: mono int16 arrays at the codec's rate, each at least one crop long.
     """
 
     def __init__(
-        self, network: WavTokenizerConfig, config: CodecTrainingConfig, tracks: list[np.ndarray]
+        self,
+        network: WavTokenizerConfig,
+        config: CodecTrainingConfig,
+        tracks: list[np.ndarray],
+        device: str | torch.device = "cpu",
     ):
         torch.manual_seed(config.seed)
-        self.config, self.tracks, self.step = config, tracks, 0
+        self.config, self.step, self.seconds = config, 0, 0.0
+        self.quantising = False  # whether the codebook has been started
+        self.device = torch.device(device)
         self.model = WavTokenizer(network)
-        self.loss = MultiResolutionLoss(network.sample_rate)
+        self.loss = MultiResolutionLoss(network.sample_rate).to(self.device)
         self.crop = round(config.crop_s * network.token_rate) * network.hop_length  # samples
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=0.0
-        )
-        starts = [max(0, len(track) - self.crop + 1) for track in tracks]
-        self._last_start = np.cumsum(starts)
-        if not tracks or min(starts) == 0:
+        lengths = np.array([len(track) for track in tracks])
+        if not tracks or min(lengths) < self.crop:
             raise ValueError("every training track must be at least one crop long")
+        self._starts = np.cumsum(lengths) - lengths  # of each track in `audio_N`
+        self._last_start = np.cumsum(lengths - self.crop + 1)
+        self.audio_N = torch.from_numpy(np.concatenate(tracks)).to(self.device)  # int16
+        self.model.to(self.device)
         self._initialise_encoder()
+        self.average = copy.deepcopy(self.model).eval()
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=config.learning_rate,
+            betas=(0.8, 0.99),
+            weight_decay=0.0,
+            fused=self.device.type == "cuda",
+        )
 
     def batch(self, step: int, size: int) -> torch.Tensor:
         """Crops (size, T) drawn uniformly over all positions of all tracks, by (seed, step)."""
         rng = np.random.default_rng((self.config.seed, step))
-        crops = np.empty((size, self.crop), np.float32)
-        for i, position in enumerate(rng.integers(self._last_start[-1], size=size)):
-            track = int(np.searchsorted(self._last_start, position, side="right"))
-            start = position - (self._last_start[track - 1] if track else 0)
-            crops[i] = self.tracks[track][start : start + self.crop] / np.float32(32768)
-        crops *= rng.choice([-1.0, 1.0], (size, 1)) * rng.uniform(0.5, 1.0, (size, 1))
-        return torch.from_numpy(crops)
+        position_B = rng.integers(self._last_start[-1], size=size)
+        track_B = np.searchsorted(self._last_start, position_B, side="right")
+        start_B = self._starts[track_B] + position_B - np.r_[0, self._last_start][track_B]
+        gain_B = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.0, size) / 32768
+        start_B = torch.from_numpy(start_B).to(self.device)
+        gain_B = torch.from_numpy(gain_B.astype(np.float32)).to(self.device)
+        index_BxT = start_B[:, None] + torch.arange(self.crop, device=self.device)
+        return self.audio_N[index_BxT] * gain_B[:, None]
+
+    @property
+    def done(self) -> float:
+        """The share of the training that is over, from 0 to 1."""
+        if self.config.minutes is not None:
+            return min(1.0, self.seconds / (60 * self.config.minutes))
+        return self.step / self.config.steps
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine to 1% of the peak."""
         c = self.config
         if step < c.warmup_steps:
             return c.learning_rate * (step + 1) / c.warmup_steps
-        share = (step - c.warmup_steps) / max(1, c.steps - c.warmup_steps)
-        return c.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+        if c.minutes is not None:
+            share = self.done
+        else:
+            share = min(1.0, (step - c.warmup_steps) / max(1, c.steps - c.warmup_steps))
+        return c.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
-    def train_step(self) -> dict[str, float]:
-        """One update; returns its loss terms."""
+    def train_step(self) -> dict[str, torch.Tensor]:
+        """One update; returns its loss terms, scalars that stay on the device.
+
+        Raises:
+          FloatingPointError: the gradient is not finite (on a GPU: that of one of the last steps).
+        """
+        begin = time.monotonic()
         c, model, step = self.config, self.model, self.step
         dropout_seed, codebook_seed = np.random.SeedSequence((c.seed, step)).generate_state(2)
         torch.manual_seed(int(dropout_seed))
@@ -88,13 +127,15 @@ class CodecTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         model.train()
-        if step == c.continuous_steps:
+        if not self.quantising and step >= c.continuous_steps:
             self._start_codebook(generator)
 
         audio = self.batch(step, c.batch_size)
-        z_BxCxL = model.encoder_output(audio)
-        commitment, moved, q_BxCxL = z_BxCxL.new_zeros(()), 0, z_BxCxL
-        if step >= c.continuous_steps:
+        with self._autocast():
+            z_BxCxL = model.encoder_output(audio)
+        z_BxCxL = z_BxCxL.float()
+        commitment, moved, q_BxCxL = z_BxCxL.new_zeros(()), z_BxCxL.new_zeros(()), z_BxCxL
+        if self.quantising:
             codes = model.quantizer.encode(z_BxCxL.detach())
             q_BxCxL = model.quantizer.decode(codes)
             commitment = F.mse_loss(z_BxCxL, q_BxCxL)
@@ -105,52 +146,75 @@ class CodecTrainer:
             q_BxCxL = z_BxCxL + (q_BxCxL - z_BxCxL).detach()  # straight through
         # Keeps the scale of z near one: otherwise z outgrows the slowly moving codebook.
         scale = (z_BxCxL.square().mean() - 1).relu().square()
-        terms = self.loss(model.synthesise(q_BxCxL), audio)
-        total = terms.total + c.commitment * commitment + scale
+        unsteady = z_BxCxL.new_zeros(())
+        if c.steadiness:
+            steady_BxL = self.loss.steadiness(audio, model.config.hop_length)
+            change_BxL = z_BxCxL.diff(dim=2).square().mean(1)
+            unsteady = (steady_BxL[:, : change_BxL.shape[1]] * change_BxL).mean()
+        # Oscillators meet every crop at another time, so that no relation of phases is learnt.
+        first_B = torch.tensor([int(dropout_seed) % 2**20], device=self.device)
+        with self._autocast():
+            decoded = model.synthesise(q_BxCxL, first_B)
+        terms = self.loss(decoded.float(), audio)
+        total = terms.total + c.commitment * commitment + c.steadiness * unsteady + scale
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), c.clip_norm)
-        if not torch.isfinite(norm):
+        if (self.device.type == "cpu" or step % 50 == 0) and not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at step {step}")
         self.optimizer.step()
         self.step += 1
+        self._average()
+        self.seconds += time.monotonic() - begin
         return {
-            "loss": total.item(),
-            "log_mel": terms.log_mel.item(),
-            "convergence": terms.convergence.item(),
-            "log_linear": terms.log_linear.item(),
-            "commitment": commitment.item(),
-            "grad_norm": norm.item(),
+            "loss": total.detach(),
+            "log_mel": terms.log_mel.detach(),
+            "convergence": terms.convergence.detach(),
+            "log_linear": terms.log_linear.detach(),
+            "level": terms.level.detach(),
+            "commitment": commitment.detach(),
+            "unsteady": unsteady.detach(),
+            "grad_norm": norm.detach(),
             "moved_codes": moved,
         }
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
+        )
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Moves the running average of the weights; the codebook is one already."""
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        own = list(self.model.parameters())
+        torch._foreach_lerp_(list(self.average.parameters()), own, 1 - decay)
+        self.average.quantizer.load_state_dict(self.model.quantizer.state_dict())
 
     @torch.inference_mode()
     def validate(self, tracks: list[np.ndarray], crops_per_track: int = 8) -> dict[str, float]:
         """Losses and codebook use on crops spread evenly over held-out tracks."""
-        model = self.model.eval()
-        log_mel, convergence, log_linear, codes = [], [], [], []
+        model = self.average
+        terms: list[Reconstruction] = []
+        codes: list[torch.Tensor] = []
         for track in tracks:
             starts = np.linspace(0, len(track) - self.crop, crops_per_track).astype(int)
             crops = np.stack([track[i : i + self.crop] for i in starts])
-            audio = torch.from_numpy(crops / np.float32(32768))
+            audio = torch.from_numpy(crops / np.float32(32768)).to(self.device)
             z_BxCxL = model.encoder_output(audio)
-            if model.quantizer.codebook.inited:
+            if self.quantising:
                 codes.append(model.quantizer.encode(z_BxCxL))
                 z_BxCxL = model.quantizer.decode(codes[-1])
-            terms = self.loss(model.synthesise(z_BxCxL), audio)
-            log_mel.append(terms.log_mel.item())
-            convergence.append(terms.convergence.item())
-            log_linear.append(terms.log_linear.item())
+            terms.append(self.loss(model.synthesise(z_BxCxL), audio))
+        row = {
+            name: float(np.mean([getattr(t, name).item() for t in terms]))
+            for name in ("log_mel", "convergence", "log_linear", "level")
+        }
         use = torch.bincount(
             torch.cat([c.flatten() for c in codes]) if codes else torch.zeros(1, dtype=torch.long)
         ).double()
         share = use[use > 0] / use.sum()
-        return {
-            "log_mel": float(np.mean(log_mel)),
-            "convergence": float(np.mean(convergence)),
-            "log_linear": float(np.mean(log_linear)),
-            "perplexity": float(torch.exp(-(share * share.log()).sum())),
-        }
+        return row | {"perplexity": float(torch.exp(-(share * share.log()).sum()))}
 
     @torch.no_grad()
     def _initialise_encoder(self) -> None:
@@ -163,6 +227,7 @@ class CodecTrainer:
         def normalise(module, inputs, output):
             return module.normalise_output(*inputs)
 
+        # The spectral encoder has none of them: its scale is right from the start.
         convolutions = [m for m in self.model.encoder.modules() if isinstance(m, WeightNormConv1d)]
         hooks = [module.register_forward_hook(normalise) for module in convolutions]
         self.model.encoder_output(self.batch(0, 4 * self.config.batch_size))
@@ -180,12 +245,27 @@ class CodecTrainer:
             rows.append(z.transpose(1, 2).flatten(0, 1))
         codebook = self.model.quantizer.codebook
         codebook.initialise(torch.cat(rows), self.config.lloyd_steps, generator)
+        self.quantising = True
+
+    def start_from(self, codec: WavTokenizer) -> None:
+        """Takes over the weights of a trained codec of the same sizes, its codebook included.
+
+        Raises:
+          ValueError: its sizes are others.
+        """
+        if codec.config != self.model.config:
+            raise ValueError("the codec to start from has other sizes")
+        for model in (self.model, self.average):
+            model.load_state_dict(codec.state_dict())
+        self.quantising = True
 
     def save(self, path: Path) -> None:
         """Writes the whole state, in one piece or not at all."""
         state = {
             "step": self.step,
+            "seconds": self.seconds,
             "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "training": asdict(self.config),
             "network": asdict(self.model.config),
@@ -194,13 +274,13 @@ class CodecTrainer:
             torch.save(state, partial)
 
     def restore(self, path: Path) -> None:
-        """Continues from `save`; the number of steps may differ, and with it the learning rate.
+        """Continues from `save`; the number of steps or minutes may differ.
 
         Raises:
           UserError: the state belongs to another configuration, or is damaged.
         """
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=self.device)
         except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
             raise UserError(f"{path}: damaged; remove it to train from the start") from error
         for name, given in (
@@ -208,14 +288,16 @@ class CodecTrainer:
             ("network", asdict(self.model.config)),
         ):
             for key, value in given.items():
-                if key != "steps" and state[name][key] != value:
+                if key not in ("steps", "minutes") and state[name].get(key) != value:
                     raise UserError(
-                        f"{path}: was trained with {key}={state[name][key]}, not {value}; "
+                        f"{path}: was trained with {key}={state[name].get(key)}, not {value}; "
                         "use the same settings or another --output"
                     )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.average.load_state_dict(state["average"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.quantising = bool(self.model.quantizer.codebook.inited)
 
 
 def export(model: WavTokenizer, path: Path) -> None:

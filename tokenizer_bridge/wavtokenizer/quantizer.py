@@ -23,7 +23,7 @@ class Codebook(nn.Module):
     def initialise(self, z_NxC: torch.Tensor, lloyd_steps: int, generator: torch.Generator) -> None:
         """Starts from rows of `z` (N ≥ size) drawn without repeats, then a few Lloyd steps."""
         size = len(self.embed)
-        rows = torch.randperm(len(z_NxC), generator=generator)[:size]
+        rows = torch.randperm(len(z_NxC), generator=generator)[:size].to(z_NxC.device)
         self.embed.copy_(z_NxC[rows])
         for _ in range(lloyd_steps):
             counts, sums = self._assign(z_NxC)
@@ -41,7 +41,7 @@ class Codebook(nn.Module):
         decay: float,
         dead_below: float,
         generator: torch.Generator,
-    ) -> int:
+    ) -> torch.Tensor:
         """One step of the running averages (van den Oord et al. 2017, appendix A.1).
 
         A code whose running share of the rows fell under `dead_below` times the mean share moves
@@ -53,20 +53,22 @@ class Codebook(nn.Module):
           z_NxC: encoder output of this batch; codes_N: its codes.
 
         Returns:
-          How many codes were moved.
+          How many codes were moved, a scalar that stays on the device.
         """
         counts, sums = self._assign(z_NxC, codes_N)
         self.cluster_size.lerp_(counts, 1 - decay)
         self.embed_avg.lerp_(sums, 1 - decay)
         mean = self.cluster_size.mean()
-        (dead,) = torch.nonzero(self.cluster_size < dead_below * mean, as_tuple=True)
-        dead = dead[: len(z_NxC) // 8]  # a few at a time, so that one batch does not rule
-        if len(dead):
-            rows = torch.randperm(len(z_NxC), generator=generator)[: len(dead)]
-            self.cluster_size[dead] = mean
-            self.embed_avg[dead] = mean * z_NxC[rows]
+        dead = self.cluster_size < dead_below * mean
+        order = dead.cumsum(0)  # a few at a time, so that one batch does not rule
+        moved = dead & (order <= len(z_NxC) // 8)
+        rows = torch.randperm(len(z_NxC), generator=generator).to(z_NxC.device)
+        # Without asking how many there are, which would make a GPU wait.
+        new = z_NxC[rows[(order - 1).clamp(0, len(rows) - 1)]]
+        self.cluster_size.copy_(torch.where(moved, mean, self.cluster_size))
+        self.embed_avg.copy_(torch.where(moved[:, None], mean * new, self.embed_avg))
         self.embed.copy_(self.embed_avg / self.cluster_size.clamp_min(1e-8)[:, None])
-        return len(dead)
+        return moved.sum()
 
     def _assign(self, z_NxC: torch.Tensor, codes_N: torch.Tensor | None = None):
         codes_N = self.nearest(z_NxC) if codes_N is None else codes_N

@@ -75,7 +75,7 @@ def load_codec(
     Raises:
       UserError: the codec cannot be had, is damaged, or is not what its YAML describes.
     """
-    yaml_path, weights_path, expected_sha256 = _locate(name, codec_dir)
+    yaml_path, weights_path, expected_sha256 = locate(name, codec_dir)
     sha256 = file_sha256(weights_path)
     if expected_sha256 not in (None, sha256):
         raise UserError(
@@ -103,7 +103,7 @@ def file_sha256(path: str | os.PathLike) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _locate(name: str, codec_dir: str | os.PathLike | None) -> tuple[Path, Path, str | None]:
+def locate(name: str, codec_dir: str | os.PathLike | None) -> tuple[Path, Path, str | None]:
     """YAML, weights, and the SHA-256 that the weights must have, where one is known."""
     if codec_dir is not None:
         weights = _weights_in(Path(codec_dir), name)

@@ -72,9 +72,18 @@ def frame_norm(num_classes: int | None, dim: int) -> nn.Module:
 class ConvNeXtBlock(nn.Module):
     """Depthwise kernel 7, norm, two pointwise layers, scaled by gamma, around a skip."""
 
-    def __init__(self, dim: int, intermediate_dim: int, gamma: float, num_classes: int | None):
+    def __init__(
+        self,
+        dim: int,
+        intermediate_dim: int,
+        gamma: float,
+        num_classes: int | None,
+        dilation: int = 1,
+    ):
         super().__init__()
-        self.dwconv = nn.Conv1d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.dwconv = nn.Conv1d(
+            dim, dim, kernel_size=7, padding=3 * dilation, dilation=dilation, groups=dim
+        )
         self.norm = frame_norm(num_classes, dim)
         self.pwconv1 = nn.Linear(dim, intermediate_dim)
         self.pwconv2 = nn.Linear(intermediate_dim, dim)
@@ -139,18 +148,27 @@ class InverseSTFT(nn.Module):
         L = spectrum_BxLxF.shape[1]
         frames = torch.fft.irfft(spectrum_BxLxF, self.n_fft, dim=-1) * self.window  # (B, L, n_fft)
         envelope = self.window.square().expand(1, L, -1)
-        return self._overlap_add(frames) / self._overlap_add(envelope)
+        hop = self.hop_length
+        return overlap_add(frames, hop) / overlap_add(envelope, hop)
 
-    def _overlap_add(self, frames_BxLxN: torch.Tensor) -> torch.Tensor:
-        B, L, N = frames_BxLxN.shape
-        overlap = -(-N // self.hop_length)  # frames that reach into one hop
-        padded = F.pad(frames_BxLxN, (0, overlap * self.hop_length - N))
-        chunks = padded.reshape(B, L, overlap, self.hop_length)
-        out = chunks.new_zeros(B, L + overlap - 1, self.hop_length)
-        for i in range(overlap):
-            out[:, i : i + L] += chunks[:, :, i]
-        trim = (N - self.hop_length) // 2
-        return out.reshape(B, -1)[:, trim : (L - 1) * self.hop_length + N - trim]
+
+def extend_ends(x_BxLxC: torch.Tensor, count: int) -> torch.Tensor:
+    """(B, L + 2·count, C): the first and the last frame, repeated. Zeros would be a change."""
+    first, last = (x_BxLxC[:, i].unsqueeze(1).expand(-1, count, -1) for i in (0, -1))
+    return torch.cat([first, x_BxLxC, last], 1)
+
+
+def overlap_add(frames_BxLxN: torch.Tensor, hop_length: int) -> torch.Tensor:
+    """Sum (B, L·hop) of frames (B, L, N) that start a hop apart, trimmed alike at both ends."""
+    B, L, N = frames_BxLxN.shape
+    overlap = -(-N // hop_length)  # frames that reach into one hop
+    padded = F.pad(frames_BxLxN, (0, overlap * hop_length - N))
+    chunks = padded.reshape(B, L, overlap, hop_length)
+    out = chunks.new_zeros(B, L + overlap - 1, hop_length)
+    for i in range(overlap):
+        out[:, i : i + L] += chunks[:, :, i]
+    trim = (N - hop_length) // 2
+    return out.reshape(B, -1)[:, trim : (L - 1) * hop_length + N - trim]
 
 
 class ISTFTHead(nn.Module):
@@ -161,7 +179,8 @@ class ISTFTHead(nn.Module):
         self.out = nn.Linear(dim, n_fft + 2)
         self.istft = InverseSTFT(n_fft, hop_length)
 
-    def forward(self, x_BxLxC: torch.Tensor) -> torch.Tensor:
+    def forward(self, x_BxLxC: torch.Tensor, first_B: torch.Tensor | None = None) -> torch.Tensor:
+        """first_B, where the audio stands in a longer one, makes no difference to this head."""
         log_magnitude, phase = self.out(x_BxLxC).chunk(2, dim=-1)  # (B, L, n_fft/2 + 1) each
         magnitude = log_magnitude.exp().clamp(max=1e2)  # the published guard against bursts
         return self.istft(torch.polar(magnitude, phase))
