@@ -161,7 +161,7 @@ def _modulation_level(audio: torch.Tensor, sample_rate: int, rate: float) -> flo
     for multiple in range(1, math.ceil(HIGHEST_MODULATION / rate)):
         away = (hertz - multiple * rate).abs()
         beside = modulation[(away >= 2.5) & (away <= 12)].median()
-        at = modulation[away <= 0.5].max()
+        at = modulation[away <= max(0.5, 0.6 * hertz[1].item())].max()
         excess += ((at - beside).clamp_min(0) / (beside + floor)).item()
     return 10 * math.log10(1 + excess)
 
@@ -188,7 +188,7 @@ def _peaks(audio: torch.Tensor, sample_rate: int) -> _Peaks:
     offset = (0.5 * (left - right) / curvature).clamp(-0.5, 0.5)
     bins = torch.arange(1, log_power.shape[1] - 1) + offset
     hertz = bins * (sample_rate / PEAK_WINDOW)
-    power = middle.exp()
+    power = (middle - 0.25 * (left - right) * offset).exp()  # at the vertex
     is_peak = (middle > left) & (middle >= right) & (hertz >= LOWEST_HZ) & (hertz <= HIGHEST_HZ)
     power = torch.where(is_peak, power, 0.0)
     strongest = power.amax(1, keepdim=True)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch import nn
 
 from tokenizer_bridge.codec_training.losses import MultiResolutionLoss, Reconstruction
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -18,6 +19,7 @@ from tokenizer_bridge.token_dataset.files import atomic_file
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.seanet import WeightNormConv1d
+from tokenizer_bridge.wavtokenizer.spectral import SpectralEncoder
 
 
 @dataclass(frozen=True)
@@ -218,18 +220,20 @@ class CodecTrainer:
 
     @torch.no_grad()
     def _initialise_encoder(self) -> None:
-        """Gives every convolution of the encoder unit-variance output on the first batch.
+        """Gives the encoder's layers unit-variance output on the first batch, channel by channel.
 
-        With PyTorch's initial values the signal shrinks by a third from layer to layer, and the
-        decoder learns the average spectrum before it notices that its input varies.
+        With PyTorch's initial values the waveform encoder's signal shrinks by a third from layer to
+        layer, and the spectral one's hardly moves about its mean: the decoder learns the average
+        spectrum before it notices that its input varies.
         """
 
         def normalise(module, inputs, output):
-            return module.normalise_output(*inputs)
+            return normalise_output(module, *inputs)
 
-        # The spectral encoder has none of them: its scale is right from the start.
-        convolutions = [m for m in self.model.encoder.modules() if isinstance(m, WeightNormConv1d)]
-        hooks = [module.register_forward_hook(normalise) for module in convolutions]
+        layers = [m for m in self.model.encoder.modules() if isinstance(m, WeightNormConv1d)]
+        if isinstance(self.model.encoder, SpectralEncoder):
+            layers = [self.model.encoder.embed, self.model.encoder.out]
+        hooks = [module.register_forward_hook(normalise) for module in layers]
         self.model.encoder_output(self.batch(0, 4 * self.config.batch_size))
         for hook in hooks:
             hook.remove()
@@ -244,7 +248,10 @@ class CodecTrainer:
             z = self.model.encoder_output(self.batch(-block % 2**32, 16))
             rows.append(z.transpose(1, 2).flatten(0, 1))
         codebook = self.model.quantizer.codebook
-        codebook.initialise(torch.cat(rows), self.config.lloyd_steps, generator)
+        per_batch = self.config.batch_size * self.crop / self.model.config.hop_length
+        codebook.initialise(
+            torch.cat(rows), self.config.lloyd_steps, generator, mean_size=per_batch / size
+        )
         self.quantising = True
 
     def start_from(self, codec: WavTokenizer) -> None:
@@ -298,6 +305,20 @@ class CodecTrainer:
         self.average.load_state_dict(state["average"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.quantising = bool(self.model.quantizer.codebook.inited)
+
+
+def normalise_output(layer: WeightNormConv1d | nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """Sets gain and bias so that every channel of the output for `x` has mean 0 and variance 1.
+
+    Weight norm's own initialisation (Salimans & Kingma 2016, section 3); returns that output.
+    """
+    y = layer.forward(x)
+    over = (0, 2) if isinstance(layer, WeightNormConv1d) else (0, 1)
+    scale = 1 / y.std(dim=over).clamp_min(1e-3)
+    gain = layer.weight_g if isinstance(layer, WeightNormConv1d) else layer.weight
+    gain.mul_(scale.view(-1, *[1] * (gain.ndim - 1)))
+    layer.bias.sub_(y.mean(dim=over)).mul_(scale)
+    return layer.forward(x)
 
 
 def export(model: WavTokenizer, path: Path) -> None:

@@ -20,8 +20,18 @@ class Codebook(nn.Module):
         return (z_NxC @ (2 * self.embed.T) - self.embed.square().sum(1)).argmax(1)
 
     @torch.no_grad()
-    def initialise(self, z_NxC: torch.Tensor, lloyd_steps: int, generator: torch.Generator) -> None:
-        """Starts from rows of `z` (N ≥ size) drawn without repeats, then a few Lloyd steps."""
+    def initialise(
+        self,
+        z_NxC: torch.Tensor,
+        lloyd_steps: int,
+        generator: torch.Generator,
+        mean_size: float = 1.0,
+    ) -> None:
+        """Starts from rows of `z` (N ≥ size) drawn without repeats, then a few Lloyd steps.
+
+        mean_size: rows a code will have in a batch, on average, so that the running averages start
+        where they will be.
+        """
         size = len(self.embed)
         rows = torch.randperm(len(z_NxC), generator=generator)[:size].to(z_NxC.device)
         self.embed.copy_(z_NxC[rows])
@@ -29,8 +39,8 @@ class Codebook(nn.Module):
             counts, sums = self._assign(z_NxC)
             occupied = counts > 0
             self.embed[occupied] = sums[occupied] / counts[occupied, None]
-        self.cluster_size.fill_(1.0)
-        self.embed_avg.copy_(self.embed)
+        self.cluster_size.fill_(mean_size)
+        self.embed_avg.copy_(self.embed * mean_size)
         self.inited.fill_(1.0)
 
     @torch.no_grad()

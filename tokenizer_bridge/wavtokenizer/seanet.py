@@ -27,18 +27,6 @@ class WeightNormConv1d(nn.Module):
             return torch.matmul(weight[:, :, 0], x) + self.bias[:, None]
         return F.conv1d(x, weight, self.bias, self.stride)
 
-    @torch.no_grad()
-    def normalise_output(self, x: torch.Tensor) -> torch.Tensor:
-        """Sets gain and bias so that every channel of the output for `x` has mean 0 and variance 1.
-
-        Weight norm's own initialisation (Salimans & Kingma 2016, section 3); returns that output.
-        """
-        y = self.forward(x)
-        scale = 1 / y.std(dim=(0, 2)).clamp_min(1e-3)
-        self.weight_g.mul_(scale[:, None, None])
-        self.bias.sub_(y.mean(dim=(0, 2))).mul_(scale)
-        return self.forward(x)
-
 
 def reflect_pad(x: torch.Tensor, left: int, right: int) -> torch.Tensor:
     """Reflects (B, C, T) at its ends; a signal too short to reflect is extended by zeros first."""

@@ -9,6 +9,11 @@ from tokenizer_bridge.codec_training import metrics
 RATE = 24_000
 
 
+def noise(seconds: float, level: float = 0.1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return level * torch.randn(round(seconds * RATE), generator=generator)
+
+
 def chord(*hertz: float, seconds: float = 2.0) -> torch.Tensor:
     time_s = torch.arange(round(seconds * RATE)) / RATE
     return 0.2 * sum(torch.sin(2 * torch.pi * f * time_s) for f in hertz)
@@ -30,7 +35,7 @@ def test_a_recording_against_itself_is_the_ceiling():
 
 
 def test_log_mel_distance_of_a_gain_is_its_logarithm():
-    audio = chord(*(55.0 * 1.1**i for i in range(50)))
+    audio = noise(2.0)
     assert metrics.log_mel_distance(audio, audio / 2, RATE) == pytest.approx(np.log(2), abs=1e-3)
 
 
@@ -51,16 +56,65 @@ def test_onsets_must_be_in_time():
     assert metrics.onset_correlation(real, clicks(0.5, offset_s=0.25), RATE) < 0.2
 
 
-def test_comb_level_sees_a_buzz_at_the_code_rate_only():
-    noise = 0.1 * torch.randn(4 * RATE, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("cents, chroma, tuned", [(5, 0.9, 1), (30, 0.3, 0), (100, -0.1, 0)])
+def test_what_is_out_of_tune_is_seen(cents, chroma, tuned):
+    notes = (110.0, 220.0, 330.0)
+    detuned = chord(*(f * 2 ** (cents / 1200) for f in notes))
+    assert metrics.chroma_correlation(chord(*notes), detuned, RATE) == pytest.approx(
+        chroma, abs=0.1
+    )
+    assert metrics.tuned_share(chord(*notes), detuned, RATE) == pytest.approx(tuned, abs=0.05)
+
+
+def test_low_notes_are_told_apart():
+    low, next_to_it, octave = chord(82.41), chord(87.31), chord(164.81)
+    assert metrics.chroma_correlation(low, next_to_it, RATE) < 0.1
+    assert metrics.chroma_correlation(low, octave, RATE) > 0.95
+    assert metrics.tuned_share(low, octave, RATE) < 0.1
+
+
+def test_tuned_share_is_of_the_energy():
+    right, wrong = chord(440.0), chord(523.25)
+    mixed = right + 0.5 * wrong
+    assert metrics.tuned_share(right, mixed, RATE) == pytest.approx(0.8, abs=0.02)
+    assert np.isnan(metrics.tuned_share(torch.zeros(RATE), mixed[:RATE], RATE))
+
+
+def test_what_cannot_be_heard_costs_nothing():
+    music = chord(220.0, 330.0, seconds=4.0) * (0.1 + clicks(0.25).abs())
+    heard = music + noise(4.0, level=10 ** (-90 / 20))
+    assert metrics.onset_correlation(music, heard, RATE) > 0.999
+    assert metrics.log_mel_distance(music, heard, RATE) < 0.005
+    assert metrics.chroma_correlation(music, heard, RATE) > 0.999
+
+
+def test_level_difference_is_in_decibels():
+    assert metrics.level_difference(chord(220.0), chord(220.0) / 2) == pytest.approx(
+        -6.02, abs=0.01
+    )
+
+
+@pytest.mark.parametrize("depth, excess_db", [(0.0, 0), (0.1, 9.5), (0.3, 18.5)])
+@pytest.mark.parametrize("rate", [75.0, 40.0])
+def test_modulation_at_the_code_rate_is_seen(depth, excess_db, rate):
+    tone = chord(440.0, seconds=4.0)
+    time_s = torch.arange(len(tone)) / RATE
+    buzzing = tone * (1 + depth * torch.sin(2 * torch.pi * rate * time_s))
+    trembling = tone * (1 + depth * torch.sin(2 * torch.pi * (rate + 7) * time_s))
+    assert metrics.modulation_excess(tone, buzzing, RATE, rate) == pytest.approx(excess_db, abs=1.5)
+    assert metrics.modulation_excess(tone, trembling, RATE, rate) == pytest.approx(0, abs=0.5)
+
+
+def test_music_at_multiples_of_the_code_rate_is_no_buzz():
+    music = chord(150.0, 225.0, 300.0, 600.0, seconds=4.0)
+    assert metrics.modulation_excess(music, music, RATE, 75.0) <= 0
+    assert metrics.comb_level(music, music, RATE, 75.0) == 0
+    assert metrics.modulation_excess(chord(440.0, seconds=4.0), music, RATE, 75.0) > 20
+
+
+def test_comb_level_sees_lines_at_the_code_rate_only():
+    real = noise(4.0)
     buzz = sum(chord(75.0 * k, seconds=4.0) for k in range(2, 50)) * 0.05
     other = sum(chord(71.3 * k, seconds=4.0) for k in range(2, 50)) * 0.05
-    assert abs(metrics.comb_level(noise, RATE, 75.0)) < 1.5
-    assert metrics.comb_level(noise + buzz, RATE, 75.0) > 6
-    assert metrics.comb_level(noise + other, RATE, 75.0) < 4
-
-
-def test_perplexity_and_use_of_known_counts():
-    codes = torch.tensor([[0, 0, 1, 1], [2, 2, 3, 3]])
-    assert metrics.perplexity_and_use(codes, 16) == pytest.approx((4.0, 0.25))
-    assert metrics.perplexity_and_use(torch.zeros(1, 8, dtype=torch.long), 16) == (1.0, 1 / 16)
+    assert metrics.comb_level(real, real + buzz, RATE, 75.0) > 6
+    assert metrics.comb_level(real, real + other, RATE, 75.0) < 4

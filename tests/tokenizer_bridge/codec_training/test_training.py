@@ -3,11 +3,13 @@
 import copy
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from tests.tokenizer_bridge.tiny_codec import NETWORKS, write_yaml
 from tokenizer_bridge.codec_training.corpus import hold_out, load_int16
@@ -17,6 +19,7 @@ from tokenizer_bridge.sources import Track, folder
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import file_sha256
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.quantizer import Codebook
 
 TINY = WavTokenizerConfig.from_dict(NETWORKS)
@@ -70,6 +73,70 @@ def test_a_state_of_other_settings_is_refused(tmp_path):
         run.restore(tmp_path / "state.pt")
 
 
+def test_what_is_exported_is_the_average_of_the_weights():
+    run = trainer()
+    name, weight = next(iter(run.model.named_parameters()))
+    own = [weight.detach().clone()]
+    for _ in range(3):
+        run.train_step()
+        own.append(weight.detach().clone())
+    average = own[0]
+    for step, value in enumerate(own[1:], start=1):
+        average = average.lerp(value, 1 - (1 + step) / (10 + step))
+    kept = dict(run.average.named_parameters())[name]
+    torch.testing.assert_close(kept, average)
+    assert not torch.equal(kept, own[-1])
+    assert torch.equal(run.average.quantizer.codebook.embed, run.model.quantizer.codebook.embed)
+
+
+def test_minutes_decide_the_learning_rate_and_the_end():
+    config = dataclasses.replace(SETTINGS, minutes=2.0, warmup_steps=1, learning_rate=1e-3)
+    run = CodecTrainer(TINY, config, [music()])
+    run.train_step()
+    assert 0 < run.done < 1 and run.seconds > 0
+    run.seconds = 60.0
+    assert run.done == 0.5 and run.learning_rate(5) == pytest.approx(1e-3 * 0.505)
+    run.seconds = 200.0
+    assert run.done == 1 and run.learning_rate(5) == pytest.approx(1e-5)
+
+
+def test_training_goes_on_from_a_codec():
+    first = trainer()
+    for _ in range(4):
+        first.train_step()
+    second = CodecTrainer(TINY, dataclasses.replace(SETTINGS, seed=5), [music()])
+    second.start_from(first.average)
+    assert torch.equal(second.model.backbone.embed.weight, first.average.backbone.embed.weight)
+    assert second.train_step()["commitment"] > 0  # with codes from its first step
+    other = WavTokenizer(dataclasses.replace(TINY, num_layers=2))
+    with pytest.raises(ValueError, match="other sizes"):
+        second.start_from(other)
+
+
+def test_vectors_of_steady_sound_are_pulled_together_only():
+    loss = MultiResolutionLoss(24_000)
+    time_s = torch.arange(24_000) / 24_000
+    steady = 0.3 * torch.sin(2 * torch.pi * 330 * time_s)
+    stepped = torch.where(time_s < 0.5, steady, 0.3 * torch.sin(2 * torch.pi * 440 * time_s))
+    steady_L, stepped_L = loss.steadiness(torch.stack([steady, stepped]), 320)[:, 5:-5]
+    assert steady_L.min() > 0.95
+    assert stepped_L.min() < 0.2 and stepped_L[:20].min() > 0.95
+
+
+def test_the_level_term_is_the_logarithm_of_a_gain():
+    loss = MultiResolutionLoss(24_000)
+    target = 0.1 * torch.randn(2, 24_000, generator=torch.Generator().manual_seed(0))
+    assert loss(target / 2, target).level == pytest.approx(math.log(2), abs=0.02)
+
+
+def test_what_cannot_be_heard_costs_little():
+    loss = MultiResolutionLoss(24_000)
+    clean = torch.from_numpy(music() / np.float32(32768))[None]
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    faint, audible = (loss(clean + level * noise, clean).total for level in (1e-5, 1e-2))
+    assert faint < 0.02 * audible
+
+
 @pytest.fixture
 def songs(tmp_path):
     for i in range(2):
@@ -115,6 +182,33 @@ def test_a_log_that_a_kill_cut_short_is_gone_on_with(songs, tmp_path, run_door):
     outcome = train(run_door, songs, tmp_path, "--steps=3")
     assert outcome.code == 0, outcome.err
     assert [json.loads(row)["step"] for row in log.read_text().splitlines()] == [1, 3]
+
+
+def test_init_from_takes_over_a_codec_and_its_sizes(songs, tmp_path, run_door):
+    assert train(run_door, songs, tmp_path).code == 0
+    first = tmp_path / "run"
+    networks = copy.deepcopy(NETWORKS)
+    networks["backbone"]["init_args"]["num_layers"] += 1
+    write_yaml(tmp_path / "other.yaml", networks)
+    more = (f"--init_from={first}", f"--output={tmp_path / 'more'}", "--learning_rate=0")
+    outcome = train(run_door, songs, tmp_path, f"--config={tmp_path / 'other.yaml'}", *more)
+    assert outcome.code == 1 and f"--init_from={first} has other sizes" in outcome.err
+    outcome = train(run_door, songs, tmp_path, *more)
+    assert outcome.code == 0, outcome.err
+    before, after = (load_file(run / "model.safetensors") for run in (first, tmp_path / "more"))
+    torch.testing.assert_close(
+        after["backbone.embed.weight"], before["backbone.embed.weight"], atol=1e-3, rtol=1e-3
+    )
+    outcome = train(run_door, songs, tmp_path, "--init_from=nothing")
+    assert outcome.code == 1 and "nothing: no such codec" in outcome.err
+
+
+def test_minutes_end_a_run(songs, tmp_path, run_door):
+    outcome = train(run_door, songs, tmp_path, "--minutes=0.0001")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "run/model.safetensors").exists()
+    outcome = train(run_door, songs, tmp_path, "--minutes=0")
+    assert outcome.code == 1 and "--minutes=0" in outcome.err and "Traceback" not in outcome.err
 
 
 def test_a_run_that_blows_up_says_so(songs, tmp_path, run_door):
