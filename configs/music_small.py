@@ -58,6 +58,12 @@ def get_config() -> ConfigDict:
     training.max_consecutive_skips = 50
     training.log_every = 50
 
+    config.conditioning = conditioning = ConfigDict()
+    conditioning.categories = ()  # e.g. ("genre", "instrument"): tags that steer the samples
+    conditioning.min_tracks = 10
+    conditioning.drop_all = 0.1
+    conditioning.drop_each = 0.1
+
     config.evaluation = evaluation = ConfigDict()
     evaluation.every = 2_500
     evaluation.num_batches = 8

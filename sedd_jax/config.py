@@ -54,6 +54,12 @@ SCHEMA = {
         "max_consecutive_skips": int,
         "log_every": int,
     },
+    "conditioning": {
+        "categories": tuple,  # of the tags that the model is told; (): an unconditional model
+        "min_tracks": int,  # of the training split that a tag needs
+        "drop_all": float,  # share of rows that training leaves without any tag
+        "drop_each": float,  # share of the others' tags that it leaves out
+    },
     "evaluation": {"every": int, "num_batches": int},  # every 0: never
     "checkpoint": {
         "every": int,
@@ -105,6 +111,9 @@ RANGES = {
     "training.ema_decay": (0.0, 1.0),
     "training.max_consecutive_skips": (1, None),
     "training.log_every": (1, None),
+    "conditioning.min_tracks": (1, None),
+    "conditioning.drop_all": (0.0, 1.0),
+    "conditioning.drop_each": (0.0, 1.0),
     "evaluation.every": (0, None),
     "evaluation.num_batches": (1, None),
     "checkpoint.every": (1, None),
@@ -121,6 +130,10 @@ RANGES = {
 
 # Keys that configs saved by earlier versions lack, and the value that stands for what those did.
 ADDED_LATER = {
+    "conditioning.categories": (),
+    "conditioning.min_tracks": 10,
+    "conditioning.drop_all": 0.1,
+    "conditioning.drop_each": 0.1,
     "checkpoint.retries": 6,
     "checkpoint.retry_wait": 10.0,
     "metrics.peak_tflops": 0.0,
@@ -250,7 +263,7 @@ def check_resumable(saved: Mapping[str, Any], config: ConfigDict, workdir: str |
     for key in {**values, **saved_values}:
         if any(key == free or key.startswith(free) and free[-1] == "." for free in FREE_ON_RESUME):
             continue
-        old, new = saved_values.get(key), values.get(key)
+        old, new = _from_json(saved_values.get(key)), values.get(key)
         if old != new:
             raise UserError(
                 f"{workdir} was trained with config.{key}={old}, not {new}: "
@@ -270,9 +283,17 @@ def from_dict(values: Mapping[str, Any]) -> ConfigDict:
         for part in groups:
             group = group.setdefault(part, {})
         group.setdefault(name, value)
+    for group in values.values():
+        if isinstance(group, dict):
+            group.update({key: _from_json(value) for key, value in group.items()})
     config = ConfigDict(values)
     check(config)
     return config.lock()
+
+
+def _from_json(value: Any) -> Any:
+    """A value of a saved config as it was: JSON has no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def to_json(config: ConfigDict) -> str:

@@ -30,8 +30,8 @@ import functools
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
@@ -208,22 +208,27 @@ class _HostRows:
         order: WindowOrder,
         batch_size: int,
         rows_R: np.ndarray,
+        condition_of: Callable[[Sequence[str]], Any] | None,
     ):
         self._dataset, self._split, self._order = dataset, split, order
         self._batch_size, self._rows_R = batch_size, rows_R
+        self._condition_of = condition_of
 
     def __len__(self) -> int:
         # Endless; Grain rounds lengths as floats, which may not reach sys.maxsize.
         return sys.maxsize // (2 * self._batch_size) * len(self._rows_R)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> Any:
         step, i = divmod(index, len(self._rows_R))
         spans = self._order.spans(step * self._batch_size + int(self._rows_R[i]))
-        tokens = [
-            self._dataset.read(self._split, span.track).tokens[span.start : span.stop]
-            for span in spans
-        ]
-        return np.concatenate(tokens).astype(np.int32)
+        records = [self._dataset.read(self._split, span.track) for span in spans]
+        tokens = np.concatenate(
+            [r.tokens[span.start : span.stop] for r, span in zip(records, spans, strict=True)]
+        ).astype(np.int32)
+        if self._condition_of is None:
+            return tokens
+        shared = set(records[0].tags).intersection(*(record.tags for record in records))
+        return tokens, self._condition_of(sorted(shared))
 
     def __repr__(self) -> str:
         return f"HostRows({len(self._rows_R)} of {self._batch_size})"
@@ -238,15 +243,18 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     rows_R: np.ndarray | None = None,
-) -> Iterator[np.ndarray]:
+    condition_of: Callable[[Sequence[str]], Any] | None = None,
+) -> Iterator[Any]:
     """Endless (R, L) int32 batches from `start_step` on, read ahead by threads.
 
     batch_size: B, of the global batch; rows_R: ascending indices of the rows of it to read, all by
-    default. Raises UserError for an unusable split now, for a damaged record when it is read.
+    default. condition_of: tags → a row's condition, a pytree of arrays; batches are then pairs of
+    tokens and condition. A window of joined tracks has the tags that all of them have.
+    Raises UserError for an unusable split now, for a damaged record when it is read.
     """
     order = WindowOrder(plan_windows(dataset, split, length), seed)
     rows_R = np.arange(batch_size) if rows_R is None else rows_R
-    rows = _HostRows(dataset, split, order, batch_size, rows_R)
+    rows = _HostRows(dataset, split, order, batch_size, rows_R, condition_of)
     batches = grain.MapDataset.source(rows).batch(len(rows_R))
     options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=PREFETCHED_BATCHES)
     iterator = iter(batches.to_iter_dataset(options))

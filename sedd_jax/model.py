@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
 from sedd_jax.checkpoints.manager import Checkpoints
+from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
 from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
 from sedd_jax.errors import UserError
@@ -34,7 +35,8 @@ class Stream(enum.IntEnum):
 class ModelDef:
     """A model without its parameters: network, noising process, and where it lives.
 
-    To `Model` (sedd_jax/api.py) what nnx.GraphDef is to a module. codec: dataset.json's "codec".
+    To `Model` (sedd_jax/api.py) what nnx.GraphDef is to a module. codec: dataset.json's "codec";
+    vocabulary: the tags that it may be conditioned on, none for an unconditional model.
 
     Hashed by identity, so that programs compiled for a run can be cached by it.
     """
@@ -45,11 +47,12 @@ class ModelDef:
     noise: LogLinear | Geometric
     network: transformer.NetworkConfig
     mesh: Mesh
+    vocabulary: Vocabulary = UNCONDITIONAL
 
-    def log_score(self, params: Params, x_BxL, sigma_B, *, dropout_key_B=None):
+    def log_score(self, params: Params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
         """log-scores (B, L, V) fp32; see sedd_jax.network.transformer.log_score."""
         return transformer.log_score(
-            self.network, params, x_BxL, sigma_B, dropout_key_B=dropout_key_B
+            self.network, params, x_BxL, sigma_B, dropout_key_B=dropout_key_B, condition=condition
         )
 
     def stream_key(self, stream: Stream) -> jax.Array:
@@ -81,10 +84,15 @@ class ModelDef:
         )
 
 
-def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None) -> ModelDef:
+def build(
+    config: ConfigDict,
+    codec: Mapping[str, Any],
+    mesh: Mesh | None = None,
+    vocabulary: Vocabulary = UNCONDITIONAL,
+) -> ModelDef:
     """The run that a checked config describes, for tokens of `codec`.
 
-    mesh: config.mesh over all devices by default.
+    mesh: config.mesh over all devices by default. vocabulary: what config.conditioning asks for.
     Raises UserError when mesh or attention do not fit the devices.
     """
     config = config_lib.settled(config)
@@ -109,8 +117,10 @@ def build(config: ConfigDict, codec: Mapping[str, Any], mesh: Mesh | None = None
             "float32 forbids: try auto"
         )
     mesh_lib.check_model(mesh, model["num_heads"], model["length"])
-    network = transformer.NetworkConfig(vocab_size=graph.vocab_size, mesh=mesh, **model)
-    return ModelDef(config, codec, graph, noise, network, mesh)
+    network = transformer.NetworkConfig(
+        vocab_size=graph.vocab_size, mesh=mesh, num_tags=len(vocabulary), **model
+    )
+    return ModelDef(config, codec, graph, noise, network, mesh, vocabulary)
 
 
 def checkpoint_dir(workdir: str | os.PathLike) -> Path:
@@ -134,7 +144,12 @@ def load_run(
         meta = checkpoints.read_meta(step)
         config_lib.check_saved(meta.config, workdir)
         config = config_lib.from_dict(meta.config)
-        run = build(config, meta.codec, mesh or mesh_lib.mesh_or_data_parallel(config.mesh))
+        run = build(
+            config,
+            meta.codec,
+            mesh or mesh_lib.mesh_or_data_parallel(config.mesh),
+            Vocabulary.from_json(meta.vocabulary),
+        )
         return run, checkpoints.restore_ema(meta, run.state_shapes().ema_params), step
 
     with Checkpoints(directory, read_only=True) as checkpoints:

@@ -65,12 +65,13 @@ def describe(job: Job, state: TrainState) -> str:
     run, windows = job.run, job.windows
     num_params = sum(x.size for x in jax.tree.leaves(state.params))
     devices = run.mesh.devices
+    tags = f"{len(run.vocabulary)} tags, " if run.vocabulary else ""
     num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
     return (
         f"{num_params:,} parameters in {run.network.compute_dtype} on {devices.size} "
         f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
-        f"{windows.per_epoch:,.1f} windows of {windows.length} tokens an epoch"
+        f"{tags}{windows.per_epoch:,.1f} windows of {windows.length} tokens an epoch"
         f"{joined if num_short else ''}\n"
         f"from step {int(state.step):,} to {run.config.training.num_steps:,}"
     )
@@ -131,7 +132,7 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
                 with watch.waiting():
                     batch = next(batches)
                 with jax.transfer_guard("disallow"):
-                    state, metrics = train_step(state, batch)
+                    state, metrics = train_step(state, *batch)
                 step += 1
                 watch.add(step, metrics)
                 bar.update()

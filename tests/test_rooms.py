@@ -18,7 +18,7 @@ FLOORS = {
         {"training"},
         {"likelihood", "monitoring", "sampling", "weights"},
         {"model"},
-        {"config", "data", "progress", "stop", "compilation_cache"},
+        {"config", "data", "conditions", "progress", "stop", "compilation_cache"},
         {"checkpoints"},
         {"state", "network"},
         {"diffusion", "parallel"},

@@ -16,7 +16,8 @@ LAYOUT_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says about itself. dataset: identity of the training data."""
+    """What a checkpoint says about itself. dataset: identity of the training data; vocabulary: of
+    the tags, as Vocabulary.to_json has it."""
 
     step: int
     config: Mapping[str, Any]
@@ -24,6 +25,7 @@ class Meta:
     dataset: str
     checksums: Mapping[str, int] = dataclasses.field(default_factory=dict)  # filled by `save`
     layout_version: int = LAYOUT_VERSION
+    vocabulary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @jax.jit

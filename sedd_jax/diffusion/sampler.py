@@ -11,18 +11,21 @@ expm1(sigma(t) - sigma(t - dt)) = dt dsigma(t), which is all that tells them apa
 masked token with probability dt / t in both). They differ for geometric noise or the uniform graph.
 
 Time falls from 1 to eps on an even grid. `euler_probs`, `analytic_probs` and `denoise_probs` are a
-step's probabilities as published, for comparison; `step` and `denoise_step` draw from them. All
+step's probabilities as published, for comparison; `step` and `denoise_step` draw from them. Both
+take the log-scores of one model, or of two of which one guides the other: a `Guided`. All
 randomness of a row comes from its own key, so that a sample does not depend on its batch, on the
 mesh, or on how the steps are cut into chunks.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from sedd_jax.diffusion.graph import Graph
-from sedd_jax.diffusion.jump import ReverseStep, fold_in_rows
+from sedd_jax.diffusion.guidance import Guided
+from sedd_jax.diffusion.jump import JumpLaw, ReverseStep, fold_in_rows
 from sedd_jax.diffusion.loss import LogScoreFn
 from sedd_jax.diffusion.noise import Noise
 
@@ -68,13 +71,26 @@ def step(
     sampler: str,
     graph: Graph,
     noise: Noise,
-    log_score_fn: LogScoreFn,
+    log_score_fn: LogScoreFn | Guided,
     key_B: jax.Array,
     x_BxL: jax.Array,
     t: jax.Array,
     dt: jax.Array,
 ) -> Drawn:
     """x_BxL at time t - dt, given x at t. ValueError for a sampler not in `SAMPLERS`."""
+    return _draw(reverse_step(sampler, graph, noise, log_score_fn, x_BxL, t, dt), key_B)
+
+
+def reverse_step(
+    sampler: str,
+    graph: Graph,
+    noise: Noise,
+    log_score_fn: LogScoreFn | Guided,
+    x_BxL: jax.Array,
+    t: jax.Array,
+    dt: jax.Array,
+) -> ReverseStep:
+    """The distribution that `step` draws from."""
     t_B = jnp.full(x_BxL.shape[0], t)
     sigma_B, dsigma_B = noise(t_B)
     if sampler == "euler":
@@ -83,18 +99,22 @@ def step(
         law, removed_B = graph.tweedie_law, sigma_B - noise(t_B - dt)[0]
     else:
         raise ValueError(f"sampling.sampler must be one of {SAMPLERS}, got {sampler!r}")
-    log_score_BxLxV = log_score_fn(x_BxL, sigma_B)
-    reverse_step = ReverseStep.make(
-        x_BxL, log_score_BxLxV, lambda score_sum: law(x_BxL, score_sum, removed_B)
+    return _make_step(
+        graph,
+        log_score_fn,
+        x_BxL,
+        sigma_B,
+        t,
+        lambda score_sum: law(x_BxL, score_sum, removed_B),
+        is_posterior=sampler == "analytic",
     )
-    return _draw(reverse_step, key_B)
 
 
 def sample_chunk(
     sampler: str,
     graph: Graph,
     noise: Noise,
-    log_score_fn: LogScoreFn,
+    log_score_fn: LogScoreFn | Guided,
     key_B: jax.Array,
     x_BxL: jax.Array,
     *,
@@ -122,7 +142,7 @@ def sample_chunk(
 def denoise_step(
     graph: Graph,
     noise: Noise,
-    log_score_fn: LogScoreFn,
+    log_score_fn: LogScoreFn | Guided,
     key_B: jax.Array,
     x_BxL: jax.Array,
     *,
@@ -135,14 +155,36 @@ def denoise_step(
 
 
 def denoiser(
-    graph: Graph, noise: Noise, log_score_fn: LogScoreFn, x_BxL: jax.Array, eps: float
+    graph: Graph, noise: Noise, log_score_fn: LogScoreFn | Guided, x_BxL: jax.Array, eps: float
 ) -> ReverseStep:
     """The distribution of the final step from x at t = eps to data."""
     sigma_B, _ = noise(jnp.full(x_BxL.shape[0], eps))
-    log_score_BxLxV = log_score_fn(x_BxL, sigma_B)
-    return ReverseStep.make(
-        x_BxL, log_score_BxLxV, lambda score_sum: graph.denoise_law(x_BxL, score_sum, sigma_B)
+    return _make_step(
+        graph,
+        log_score_fn,
+        x_BxL,
+        sigma_B,
+        eps,
+        lambda score_sum: graph.denoise_law(x_BxL, score_sum, sigma_B),
+        is_posterior=True,
     )
+
+
+def _make_step(
+    graph: Graph,
+    log_score_fn: LogScoreFn | Guided,
+    x_BxL: jax.Array,
+    sigma_B: jax.Array,
+    t: jax.Array,
+    law_fn: Callable[[jax.Array], JumpLaw],
+    *,
+    is_posterior: bool,
+) -> ReverseStep:
+    if isinstance(log_score_fn, Guided):
+        return log_score_fn.reverse_step(
+            graph, x_BxL, sigma_B, t, law_fn, is_posterior=is_posterior
+        )
+    return ReverseStep.make(x_BxL, log_score_fn(x_BxL, sigma_B), law_fn)
 
 
 def _draw(reverse_step: ReverseStep, key_B: jax.Array) -> Drawn:

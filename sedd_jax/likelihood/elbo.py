@@ -16,7 +16,7 @@ subtracted as goes with the network's own (control_variate.py).
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -64,6 +64,7 @@ def split_bound(
     *,
     num_levels: int,
     batch_size: int,
+    tags_T: Sequence[Sequence[str]] | None = None,
     on_windows: Callable[[int], None] = lambda num_windows: None,
 ) -> SplitBound:
     """Measures the bound on −log p of every window.
@@ -71,28 +72,31 @@ def split_bound(
     Args:
       num_levels: noise levels per window; it takes one network evaluation more than that.
       batch_size: windows at a time; rounded up to what the mesh divides.
+      tags_T: what a conditional model is told of every track, by default the track's own tags.
       on_windows: called with the number of windows just measured, W in all.
     """
     num_windows = len(windows)
     shards = mesh_lib.batch_shards(run.mesh)
     batch_size = -(-min(batch_size, num_windows) // shards) * shards
     measure = _make_measure(run, num_levels)
+    condition_T = run.vocabulary.condition(windows.tags if tags_T is None else tags_T)
     hash_T = np.array([record_hash(record_id) for record_id in windows.ids], np.uint32)
 
     hash_W, part_W = hash_T[windows.track_W], windows.part_W.astype(np.uint32)
+    condition_W = jax.tree.map(lambda values_T: values_T[windows.track_W], condition_T)
+    values_W = (windows.tokens_WxL, hash_W, part_W, windows.counted_W, condition_W)
+    sharding, rows_B = mesh_lib.batch_sharding(run.mesh), np.arange(batch_size)
+
+    def place(values_W: np.ndarray, window_B: np.ndarray) -> jax.Array:
+        values_B = values_W[window_B]
+        if values_B.dtype != np.uint32:
+            values_B = values_B.astype(np.int32)
+        return mesh_lib.place_rows(sharding, values_B.shape, rows_B, values_B)
+
     batches = []
     for first in range(0, num_windows, batch_size):
         window_B = np.arange(first, first + batch_size) % num_windows  # wraps to fill the last one
-        rows_B = np.arange(batch_size)
-        arguments = [
-            mesh_lib.place_rows(mesh_lib.batch_sharding(run.mesh), values.shape, rows_B, values)
-            for values in (
-                windows.tokens_WxL[window_B].astype(np.int32),
-                hash_W[window_B],
-                part_W[window_B],
-                windows.counted_W[window_B].astype(np.int32),
-            )
-        ]
+        arguments = jax.tree.map(functools.partial(place, window_B=window_B), values_W)
         if first == 0:
             compile_for_all(measure, params, *arguments)
         measured = jax.device_get(measure(params, *arguments))
@@ -115,7 +119,7 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
     """
 
     @functools.partial(jax.jit, out_shardings=mesh_lib.replicated(run.mesh))
-    def measure(params, x0_BxL, hash_B, part_B, counted_B):
+    def measure(params, x0_BxL, hash_B, part_B, counted_B, condition):
         fold_in = jax.vmap(jax.random.fold_in)
         key_B = jnp.broadcast_to(run.stream_key(Stream.EVALUATE), hash_B.shape)
         key_B = fold_in(fold_in(key_B, hash_B), part_B)
@@ -136,7 +140,7 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
 
         guess_nats_B = counted_B * math.log(run.graph.num_codes)
         error_B = terms(uniform_guess(run.graph)).total_B - guess_nats_B
-        model = terms(functools.partial(run.log_score, params))
+        model = terms(functools.partial(run.log_score, params, condition=condition))
         return model.total_B, error_B, model.t_BxS, model.integrand_BxS
 
     return measure

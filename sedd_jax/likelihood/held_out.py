@@ -28,7 +28,7 @@ class SplitWindows:
 
     tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
     it is, from 0; counted_W: how many tokens count, the last ones of the window; ids, artists (None
-    if unknown): of every track of the split.
+    if unknown), tags: of every track of the split.
     """
 
     tokens_WxL: np.ndarray
@@ -37,6 +37,7 @@ class SplitWindows:
     counted_W: np.ndarray
     ids: tuple[str, ...]
     artists: tuple[str | None, ...]
+    tags: tuple[tuple[str, ...], ...]
 
     def __len__(self) -> int:
         return len(self.track_W)
@@ -91,10 +92,11 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
     """
     tokens_T = plan_windows(dataset, split, length).tokens_T
     before = _last_tokens(dataset, split, length)  # of all that stands before a track
-    ids, artists, windows, track, part, counted = [], [], [], [], [], []
+    ids, artists, tags, windows, track, part, counted = [], [], [], [], [], [], []
     for i, record in enumerate(dataset.records(split)):
         ids.append(record.id)
         artists.append(record.artist)
+        tags.append(record.tags)
         before = np.concatenate([before[-length:], record.tokens])
         # Of a long track, `tokens` is the track; of a short one, a window that ends with it.
         tokens = before[-max(len(record.tokens), length) :]
@@ -110,6 +112,7 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
         np.array(counted),
         tuple(ids),
         tuple(artists),
+        tuple(tags),
     )
 
 

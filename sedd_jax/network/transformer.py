@@ -18,6 +18,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
+from sedd_jax.network import condition as condition_lib
 from sedd_jax.network.attention import attention
 from sedd_jax.network.dropout import dropout, keep_masks
 from sedd_jax.network.linear import Linear, uniform
@@ -57,6 +58,7 @@ class NetworkConfig:
     remat: str = "none"
     attention: str = "auto"
     mesh: Mesh | None = None
+    num_tags: int = 0  # 0: the network takes no condition
 
     def __post_init__(self):
         if self.width % self.num_heads or (self.width // self.num_heads) % 2:
@@ -212,7 +214,7 @@ def init_params(config: NetworkConfig, key) -> dict:
     """Fresh parameters: nested dict of fp32 arrays, those of the blocks stacked on axis 0 (N).
 
     Distributions of the published network: U(±1/√fan_in) for linear layers and the embedding,
-    zero for every adaLN and the head.
+    zero for every adaLN, the head and what a condition is embedded with.
     """
 
     def init(name, key):
@@ -221,19 +223,21 @@ def init_params(config: NetworkConfig, key) -> dict:
     keys = dict(zip(MODULES, jax.random.split(key, len(MODULES)), strict=True))
     block_keys_N = jax.random.split(keys.pop("blocks"), config.num_blocks)
     params = {name: init(name, key) for name, key in keys.items()}
+    if config.num_tags:
+        params["condition"] = condition_lib.init_params(config.num_tags, config.cond_dim)
     return params | {"blocks": jax.vmap(functools.partial(init, "blocks"))(block_keys_N)}
 
 
-def log_score(config, params, x_BxL, sigma_B, *, dropout_key_B=None, extra_embedding=None):
+def log_score(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
     """log-scores (B, L, V) fp32 of every token at every position; 0 at the current token.
 
     x_BxL: tokens; sigma_B: total noise; dropout_key_B: typed keys, one a row: None turns dropout
-    off; extra_embedding: (B, C), added to the embedding of σ.
+    off; condition: see sedd_jax/conditions.py, None for none.
     """
     x_BxLxD = _module(config, "vocab_embed", params["vocab_embed"])(x_BxL)
     cond_BxC = _module(config, "sigma_map", params["sigma_map"])(sigma_B)
-    if extra_embedding is not None:
-        cond_BxC = cond_BxC + extra_embedding
+    if condition is not None:
+        cond_BxC = cond_BxC + condition_lib.embed(params["condition"], condition)
     cond_BxC = nnx.silu(cond_BxC)
     rotary = rotary_tables(x_BxL.shape[1], config.head_width)
     drop = dropout_key_B is not None and config.dropout > 0

@@ -38,6 +38,7 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
     (r"blocks/mlp_out/kernel$", P(None, "tensor", "fsdp")),
     (r"blocks/adaLN/kernel$", P(None, None, "fsdp")),
     (r"output_layer/linear/kernel$", P("fsdp", None)),
+    (r"condition/", P()),  # small, and of any number of rows
     (r"activations/(residual|logits)$", P(BATCH_AXES, "tensor")),
     (r"activations/block_input$", P(BATCH_AXES)),
     (r"activations/qkv$", P(BATCH_AXES, None, None, "tensor")),

@@ -23,6 +23,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import compile_for_all
+from sedd_jax.sampling.guide import Guide, make_log_score_fn
 from sedd_jax.state import Params
 
 # So many dispatches per batch at least: how often progress is seen and Ctrl-C is heard.
@@ -93,12 +94,13 @@ def fingerprint(params: Params) -> str:
 
 @dataclass(frozen=True)
 class Programs:
-    """The compiled parts of sampling a batch; key_B holds the keys of its samples."""
+    """The compiled parts of sampling a batch; key_B holds the keys of its samples, guide is their
+    `Guide` or None."""
 
     start: Callable  # (key_B) → x_BxL at t = 1
     # Both return sampler.Drawn; is_defined_B is whole on every device.
-    advance: Callable  # (params, key_B, x_BxL, first, num) → x_BxL `num` steps on; donates x_BxL
-    denoise: Callable  # (params, key_B, x_BxL) → tokens_BxL, whole on every device
+    advance: Callable  # (params, key_B, x_BxL, first, num, guide) → x_BxL `num` steps on; donates x
+    denoise: Callable  # (params, key_B, x_BxL, guide) → tokens_BxL, whole on every device
 
 
 @functools.lru_cache(maxsize=8)
@@ -116,16 +118,16 @@ def make_programs(run: ModelDef, name: str, steps: int, length: int) -> Programs
         donate_argnames="x_BxL",
         static_argnames="num",
     )
-    def advance(params, key_B, x_BxL, first, num):
-        log_score_fn = functools.partial(run.log_score, params)
+    def advance(params, key_B, x_BxL, first, num, guide=None):
+        log_score_fn = make_log_score_fn(run, params, guide)
         return sampler.sample_chunk(
             name, run.graph, run.noise, log_score_fn, key_B, x_BxL,
             first=first, num=num, steps=steps,
         )  # fmt: skip
 
     @functools.partial(jax.jit, out_shardings=whole)
-    def denoise(params, key_B, x_BxL):
-        log_score_fn = functools.partial(run.log_score, params)
+    def denoise(params, key_B, x_BxL, guide=None):
+        log_score_fn = make_log_score_fn(run, params, guide)
         return sampler.denoise_step(run.graph, run.noise, log_score_fn, key_B, x_BxL, steps=steps)
 
     return Programs(start, advance, denoise)
@@ -155,6 +157,7 @@ def generate(
     indices_N: np.ndarray,
     *,
     batch_size: int,
+    guide: Guide | None = None,
     chunk: int | None = None,
     on_steps: Callable[[int], None] = lambda num_sample_steps: None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -163,6 +166,7 @@ def generate(
     Args:
       indices_N: which samples to make.
       batch_size: rows at a time; rounded up to what the mesh divides, down to what N needs.
+      guide: what the samples are to be like, row i for sample i; None: whatever comes.
       chunk: steps per dispatch, a divisor of sampling.steps; `chunk_size` by default.
       on_steps: called after each dispatch with steps × samples done, N × sampling.evaluations
         in all.
@@ -176,17 +180,25 @@ def generate(
     batch_size = -(-min(batch_size, len(indices_N)) // shards) * shards
     chunk = chunk or chunk_size(sampling.steps)
     programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
+    sharding = mesh_lib.batch_sharding(run.mesh)
+
+    def place(values_B: np.ndarray) -> jax.Array:
+        return mesh_lib.place_rows(sharding, values_B.shape, np.arange(batch_size), values_B)
+
     for first in range(0, len(indices_N), batch_size):
         wanted_b = indices_N[first : first + batch_size]
-        key_B = sample_keys(run, sampling.seed, np.resize(wanted_b, batch_size))
+        index_B = np.resize(wanted_b, batch_size)
+        key_B = sample_keys(run, sampling.seed, index_B)
+        guide_B = guide and guide.rows(index_B, place)
         x_BxL = programs.start(key_B)
         if first == 0:
-            compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk)
-            compile_for_all(programs.denoise, params, key_B, x_BxL)
+            compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk, guide_B)
+            compile_for_all(programs.denoise, params, key_B, x_BxL, guide_B)
         for step in range(0, sampling.steps, chunk):
-            x_BxL = _tokens(programs.advance(params, key_B, x_BxL, np.int32(step), chunk))
+            drawn = programs.advance(params, key_B, x_BxL, np.int32(step), chunk, guide_B)
+            x_BxL = _tokens(drawn)
             on_steps(chunk * len(wanted_b))
-        tokens_BxL = np.asarray(_tokens(programs.denoise(params, key_B, x_BxL)))
+        tokens_BxL = np.asarray(_tokens(programs.denoise(params, key_B, x_BxL, guide_B)))
         on_steps(len(wanted_b))
         yield wanted_b, tokens_BxL[: len(wanted_b)].astype(np.uint16)
 

@@ -10,7 +10,7 @@ A job that was stopped goes on where it was when it is asked for the same sample
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,19 @@ class SampleStore:
 
     path: created if missing. settings: JSON values that say which samples are wanted: num_samples,
     length and all that they depend on; jobs of equal settings make equal samples. codec: of the
-    tokens, as dataset.json has it.
+    tokens, as dataset.json has it. tags_N: what each sample was asked to be, for its record.
     Raises UserError when the directory holds anything else, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, settings: Mapping[str, Any], codec: Mapping[str, Any]):
+    def __init__(
+        self,
+        path: str | Path,
+        settings: Mapping[str, Any],
+        codec: Mapping[str, Any],
+        tags_N: Sequence[Sequence[str]] | None = None,
+    ):
         self.path = Path(path)
-        self.settings, self.codec = dict(settings), dict(codec)
+        self.settings, self.codec, self.tags_N = dict(settings), dict(codec), tags_N
         self.num_samples = settings["num_samples"]
         self.is_whole = False
         self._made: list[Path] = []  # by this job, before any sample
@@ -109,11 +115,16 @@ class SampleStore:
         for start, stop in self._parts():
             tokens_NxL[start:stop] = self._read_part(start, stop)
         seconds = self.settings["length"] * self.codec["hop_length"] / self.codec["sample_rate"]
-        shared = {k: v for k, v in self.settings.items() if k not in ("num_samples", "length")}
+        shared = {
+            key: value
+            for key, value in self.settings.items()
+            if key not in ("num_samples", "length") and value is not None
+        }
         with TokenDatasetWriter(self.path, self.codec, origin=self.settings | measured) as writer:
             for index, tokens_L in enumerate(tokens_NxL):
                 source = shared | {"sample_index": index}
-                record = Record(f"sample-{index:05d}", tokens_L, seconds, source=source)
+                tags = tuple(self.tags_N[index]) if self.tags_N else ()
+                record = Record(f"sample-{index:05d}", tokens_L, seconds, tags=tags, source=source)
                 writer.write(SPLIT, record)
         self.is_whole = True
         self._clear()

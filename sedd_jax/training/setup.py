@@ -5,16 +5,19 @@ import dataclasses
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
 from sedd_jax import data as data_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
+from sedd_jax.conditions import Condition, read_vocabulary, split_categories
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, build
 from sedd_jax.parallel import mesh as mesh_lib
@@ -58,16 +61,30 @@ class Job:
                     f"{self.workdir} was trained on other tracks than {self.dataset.path} holds: "
                     "give it the same data or use another --workdir"
                 )
+            if meta.vocabulary != self.run.vocabulary.to_json():
+                raise UserError(
+                    f"{self.workdir} was trained with other tags than {self.dataset.path} holds: "
+                    "give it the same data or use another --workdir"
+                )
             return checkpoints.restore(meta, self.run.state_shapes())
 
         return checkpoints.newest(read)
 
-    def batches(self, start_step: int) -> Iterator[jax.Array]:
-        """Endless global batches (B, L) on the run's mesh; this host reads its own rows of them."""
+    def batches(self, start_step: int) -> Iterator[tuple[Any, ...]]:
+        """Endless global batches on the run's mesh, as `train_step` takes them: (tokens,) or
+        (tokens, condition). This host reads its own rows of them."""
         config = self.run.config
         batch_size, length = config.training.batch_size, config.model.length
         sharding = mesh_lib.batch_sharding(self.run.mesh)
         rows_R = mesh_lib.host_rows(sharding, batch_size)
+
+        def condition_of(tags: Sequence[str]) -> Condition:
+            return jax.tree.map(lambda rows: rows[0], self.run.vocabulary.condition([tags]))
+
+        def place(local: np.ndarray) -> jax.Array:
+            shape = (batch_size, *local.shape[1:])
+            return mesh_lib.place_rows(sharding, shape, rows_R, local)
+
         local_batches = data_lib.training_batches(
             self.dataset,
             TRAIN_SPLIT,
@@ -76,13 +93,20 @@ class Job:
             seed=config.seed,
             start_step=start_step,
             rows_R=rows_R,
+            condition_of=condition_of if self.run.vocabulary else None,
         )
-        for local_RxL in local_batches:
-            yield mesh_lib.place_rows(sharding, (batch_size, length), rows_R, local_RxL)
+        for local in local_batches:
+            yield jax.tree.map(place, local if isinstance(local, tuple) else (local,))
 
     def meta(self, step: int) -> Meta:
         """What a checkpoint of this step says about itself."""
-        return Meta(step, self.run.config.to_dict(), self.dataset.codec, self.data_fingerprint)
+        return Meta(
+            step,
+            self.run.config.to_dict(),
+            self.dataset.codec,
+            self.data_fingerprint,
+            vocabulary=self.run.vocabulary.to_json(),
+        )
 
     def describe_in_workdir(self) -> None:
         """Writes config.json and codec.json."""
@@ -132,8 +156,13 @@ def prepare(config: ConfigDict, workdir: Path) -> Job:
     dataset = TokenDataset(config.data.path)
     config = config.copy_and_resolve_references()
     config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
+    conditioning = config.conditioning
+    conditioning.categories = split_categories(conditioning.categories)
     windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
     data_fingerprint = data_lib.fingerprint(dataset, TRAIN_SPLIT)
-    run = build(config, dataset.codec)
+    vocabulary = read_vocabulary(
+        dataset, TRAIN_SPLIT, conditioning.categories, conditioning.min_tracks
+    )
+    run = build(config, dataset.codec, vocabulary=vocabulary)
     mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
     return Job(run, workdir, dataset, windows, data_fingerprint)

@@ -3,12 +3,15 @@
 B rows of the global batch, A microbatches, L length.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from sedd_jax.conditions import Condition
+from sedd_jax.diffusion.jump import uniform_rows
 from sedd_jax.diffusion.loss import dwdse_loss, stratified_t
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
@@ -18,15 +21,19 @@ Metrics = dict[str, jax.Array]
 
 
 class Noised(NamedTuple):
-    """A batch with all the randomness of a step drawn. dropout_key_B: None for no dropout."""
+    """A batch with all the randomness of a step drawn. dropout_key_B: None for no dropout;
+    condition: what is left of it, None in an unconditional run."""
 
     x0_BxL: jax.Array
     t_B: jax.Array
     xt_BxL: jax.Array
     dropout_key_B: jax.Array | None
+    condition: Condition | None = None
 
 
-def draw(run: ModelDef, key: jax.Array, x0_BxL: jax.Array) -> Noised:
+def draw(
+    run: ModelDef, key: jax.Array, x0_BxL: jax.Array, condition: Condition | None = None
+) -> Noised:
     """Times stratified over the batch, and noise and dropout keys by row: what a row gets depends
     on neither the microbatch it rides in nor the device."""
     t_key, noise_key, dropout_key = jax.random.split(key, 3)
@@ -34,14 +41,30 @@ def draw(run: ModelDef, key: jax.Array, x0_BxL: jax.Array) -> Noised:
     row_keys = jax.vmap(jax.random.fold_in, (None, 0))
     t_B = stratified_t(t_key, x0_BxL.shape[0])
     xt_BxL = run.graph.perturb(row_keys(noise_key, rows_B), x0_BxL, run.noise(t_B)[0])
-    return Noised(x0_BxL, t_B, xt_BxL, row_keys(dropout_key, rows_B))
+    if condition is not None:
+        # Not a fourth of the split, so that the three are those of an unconditional run.
+        condition = drop_conditions(run, row_keys(jax.random.fold_in(key, 3), rows_B), condition)
+    return Noised(x0_BxL, t_B, xt_BxL, row_keys(dropout_key, rows_B), condition)
+
+
+def drop_conditions(run: ModelDef, key_B: jax.Array, condition: Condition) -> Condition:
+    """The condition without the tags that training leaves out by chance: all of a row's with
+    probability config.conditioning.drop_all, which teaches the unconditional model, and each by
+    itself with drop_each, which teaches fewer tags than a track has."""
+    conditioning, tags_BxN = run.config.conditioning, condition["tags"]
+    u_Bx1N = uniform_rows(key_B, 1 + tags_BxN.shape[1])
+    dropped_BxN = u_Bx1N[:, 1:] < conditioning.drop_each
+    dropped_BxN |= u_Bx1N[:, :1] < conditioning.drop_all
+    return condition | {"tags": jnp.where(dropped_BxN, len(run.vocabulary), tags_BxN)}
 
 
 def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
     """The batch mean of the DWDSE loss, summed over positions: [] fp32, in nats."""
 
     def log_score_fn(x_BxL, sigma_B):
-        return run.log_score(params, x_BxL, sigma_B, dropout_key_B=batch.dropout_key_B)
+        return run.log_score(
+            params, x_BxL, sigma_B, dropout_key_B=batch.dropout_key_B, condition=batch.condition
+        )
 
     result = dwdse_loss(log_score_fn, run.graph, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL)
     return result.loss_B.mean()
@@ -67,34 +90,44 @@ def loss_and_grads(run: ModelDef, params: Params, batch: Noised) -> tuple[jax.Ar
     return jax.tree.map(lambda x: x / accumulation, total)
 
 
-def train_step(run: ModelDef, state: TrainState, x0_BxL: jax.Array) -> tuple[TrainState, Metrics]:
-    """One step on a global batch of clean tokens (B, L) int32.
+def train_step(
+    run: ModelDef, state: TrainState, x0_BxL: jax.Array, condition: Condition | None = None
+) -> tuple[TrainState, Metrics]:
+    """One step on a global batch of clean tokens (B, L) int32, and the condition of its rows.
 
     Metrics, all []: loss (nats a row), nats_per_token, grad_norm, learning_rate, skipped,
     consecutive_skips.
     """
     key = jax.random.fold_in(run.stream_key(Stream.TRAIN), state.step)
-    loss, grads = loss_and_grads(run, state.params, draw(run, key, x0_BxL))
+    loss, grads = loss_and_grads(run, state.params, draw(run, key, x0_BxL, condition))
     state, metrics = update(state, grads, loss, run.config)
     return state, {"loss": loss, "nats_per_token": loss / x0_BxL.shape[1]} | metrics
 
 
-def jit_train_step(run: ModelDef) -> Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]:
-    """`train_step` of a run, compiled for its mesh; the state passed in is donated."""
+def batch_shapes(run: ModelDef) -> tuple[Any, ...]:
+    """What a step takes beside the state, with shardings: tokens (B, L) and, of a conditional run,
+    their condition."""
+    batch_size, sharding = run.config.training.batch_size, mesh_lib.batch_sharding(run.mesh)
+    shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32, sharding=sharding)
+    tokens = shape((batch_size, run.config.model.length))
+    if not run.vocabulary:
+        return (tokens,)
+    return tokens, {"tags": shape((batch_size, run.vocabulary.max_tags))}
+
+
+def jit_train_step(run: ModelDef) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`train_step` of a run, (state, tokens[, condition]) → (state, metrics), compiled for its
+    mesh; the state passed in is donated."""
     shapes = run.state_shapes()
     shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
     return jax.jit(
-        lambda state, x0_BxL: train_step(run, state, x0_BxL),
-        in_shardings=(shardings, mesh_lib.batch_sharding(run.mesh)),
+        lambda state, *batch: train_step(run, state, *batch),
+        in_shardings=(shardings, *[mesh_lib.batch_sharding(run.mesh)] * len(batch_shapes(run))),
         out_shardings=(shardings, mesh_lib.replicated(run.mesh)),
         donate_argnums=0,
     )
 
 
-def compile_train_step(
-    run: ModelDef,
-) -> Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]:
+def compile_train_step(run: ModelDef) -> Callable[..., tuple[TrainState, Metrics]]:
     """`jit_train_step` compiled now, so that a loop's first step is a step like any other."""
-    shape = (run.config.training.batch_size, run.config.model.length)
-    batch = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=mesh_lib.batch_sharding(run.mesh))
-    return jit_train_step(run).lower(run.state_shapes(), batch).compile()
+    return jit_train_step(run).lower(run.state_shapes(), *batch_shapes(run)).compile()

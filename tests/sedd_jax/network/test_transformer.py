@@ -99,16 +99,36 @@ def test_remat_saves_memory_and_keeps_gradients(remat):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
 
 
-def test_extra_embedding_adds_to_that_of_sigma():
-    params, (x_BxL, sigma_B) = noisy_params(CONFIG), inputs(CONFIG)
-    plain = jit_log_score(CONFIG, params, x_BxL, sigma_B)
-    extra_BxC = np.zeros((len(x_BxL), CONFIG.cond_dim), np.float32)
-    zero = jit_log_score(CONFIG, params, x_BxL, sigma_B, extra_embedding=extra_BxC)
-    np.testing.assert_array_equal(plain, zero)
-    extra_BxC[1] = 2.0
-    changed = jit_log_score(CONFIG, params, x_BxL, sigma_B, extra_embedding=extra_BxC)
+def test_tags_add_their_rows_to_the_embedding_of_sigma():
+    config = dataclasses.replace(CONFIG, num_tags=3)
+    params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)
+    plain_params = {name: tree for name, tree in params.items() if name != "condition"}
+    plain = jit_log_score(CONFIG, plain_params, x_BxL, sigma_B)
+
+    def scores(tags_BxN, params=params):
+        return jit_log_score(config, params, x_BxL, sigma_B, condition={"tags": tags_BxN})
+
+    none = np.full((len(x_BxL), 2), 3, np.int32)  # 3: no tag
+    np.testing.assert_array_equal(scores(none), plain)
+    tags_BxN = none.copy()
+    tags_BxN[1] = 2, 0
+    changed = scores(tags_BxN)
     np.testing.assert_array_equal(changed[0], plain[0])
-    assert np.abs(changed[1] - plain[1]).max() > 0.01
+    assert np.abs(changed[1] - plain[1]).max() > 0.001
+    np.testing.assert_array_equal(scores(tags_BxN[:, ::-1]), changed)
+
+    table_TxC = params["condition"]["tags"]["embedding"]
+    bias = plain_params["sigma_map"]["out"]["bias"] + table_TxC[0] + table_TxC[2]
+    moved = plain_params["sigma_map"] | {"out": plain_params["sigma_map"]["out"] | {"bias": bias}}
+    same = jit_log_score(CONFIG, plain_params | {"sigma_map": moved}, x_BxL, sigma_B)
+    np.testing.assert_allclose(changed[1], same[1], atol=1e-5)
+
+
+def test_a_fresh_conditional_network_is_the_unconditional_one():
+    config = dataclasses.replace(CONFIG, num_tags=3)
+    params, plain = (init_params(c, jax.random.key(0)) for c in (config, CONFIG))
+    assert not np.any(params.pop("condition")["tags"]["embedding"])
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), params, plain))
 
 
 def test_dropout_is_keyed_by_row_alone():

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sedd_jax.conditions import Vocabulary
 from sedd_jax.model import Stream, build
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.training import step as step_lib
@@ -89,3 +90,74 @@ def test_step_is_a_function_of_state_and_batch(toy_run):
     assert float(next_metrics["loss"]) != float(first_metrics["loss"])
     expected = first_metrics["loss"] / 16
     assert first_metrics["nats_per_token"] == pytest.approx(float(expected))
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    """A run that knows 3 tags, two a row at most, whose parameters heed them."""
+    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    vocabulary = Vocabulary({"g---a": 1, "g---b": 1, "g---c": 1}, max_tags=2)
+    config = toy_config(model__dropout=0.3, conditioning__categories=("g",))
+    return build(config, CODEC, mesh, vocabulary)
+
+
+def tags(batch_size):
+    return {"tags": jnp.tile(jnp.array([[0, 2], [1, 3]]), (batch_size // 2, 1))}  # 3: no tag
+
+
+def test_tags_are_left_out_all_together_and_one_by_one(conditional):
+    draw = jax.jit(functools.partial(step_lib.draw, conditional))
+    x0_BxL, condition = jnp.zeros((20_000, 1), jnp.int32), tags(20_000)
+    batch = draw(jax.random.key(7), x0_BxL, condition)
+    kept_BxN = np.asarray(batch.condition["tags"] == condition["tags"])[::2]  # rows of two tags
+    assert set(np.unique(batch.condition["tags"])) == {0, 1, 2, 3}
+    both, first, neither = 0.9 * 0.9**2, 0.9 * 0.9 * 0.1, 0.1 + 0.9 * 0.1**2
+    shares = [kept_BxN.all(1), kept_BxN[:, 0] & ~kept_BxN[:, 1], ~kept_BxN.any(1)]
+    for share_B, expected in zip(shares, (both, first, neither), strict=True):
+        error = np.sqrt(expected * (1 - expected) / len(share_B))
+        assert abs(share_B.mean() - expected) < 4 * error
+    # The rest is drawn as without tags, and a row's tags are left out whatever the others are.
+    plain = draw(jax.random.key(7), x0_BxL)
+    np.testing.assert_array_equal(plain.xt_BxL, batch.xt_BxL)
+    np.testing.assert_array_equal(*map(jax.random.key_data, (plain[3], batch[3])))
+    half = draw(jax.random.key(7), x0_BxL[:10], jax.tree.map(lambda x: x[:10], condition))
+    np.testing.assert_array_equal(half.condition["tags"], batch.condition["tags"][:10])
+
+
+def test_a_conditional_run_starts_as_the_unconditional_one_and_learns_its_tags(
+    toy_run, conditional
+):
+    state = conditional.fresh_state()
+    step = step_lib.jit_train_step(conditional)
+    plain_state, plain = step_lib.jit_train_step(toy_run)(toy_run.fresh_state(), tokens(8))
+    state, metrics = step(state, tokens(8), tags(8))
+    assert float(metrics["loss"]) == float(plain["loss"])
+    for _ in range(3):  # the head, then what leads to it, starts at zero
+        state, metrics = step(state, tokens(8), tags(8))
+    table_TxC = np.asarray(state.params["condition"]["tags"]["embedding"])
+    assert (np.abs(table_TxC).max(axis=1) > 0).all()
+    assert not np.any(np.asarray(state.ema_params["condition"]["tags"]["embedding"]) == table_TxC)
+
+
+def test_a_conditional_step_accumulates_and_shards_as_any_other(conditional):
+    results = []
+    for accumulation, devices in ((1, 1), (2, 1), (2, 8)):
+        config = conditional.config.copy_and_resolve_references()
+        config.training.accumulation = accumulation
+        mesh = mesh_lib.make_mesh(
+            {"data": -1, "fsdp": 1 if devices == 1 else 2, "tensor": 1}, jax.devices()[:devices]
+        )
+        run = build(config, CODEC, mesh, conditional.vocabulary)
+        step = step_lib.compile_train_step(run)
+        state, place = run.fresh_state(), mesh_lib.batch_sharding(mesh)
+        for _ in range(4):
+            batch = jax.device_put((tokens(16)[:8], tags(8)), place)
+            state, metrics = step(state, *batch)
+        results.append((float(metrics["loss"]), jax.device_get(state.params["condition"])))
+    for loss, condition in results[1:]:
+        assert loss == pytest.approx(results[0][0], rel=1e-4)
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=0.02, atol=1e-4),
+            condition,
+            results[0][1],
+        )

@@ -1,0 +1,60 @@
+"""What samples are to be like, and the scores that follow from it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sedd_jax.conditions import Condition
+from sedd_jax.diffusion.guidance import Guided, weight_at
+from sedd_jax.diffusion.loss import LogScoreFn
+from sedd_jax.model import ModelDef
+from sedd_jax.state import Params
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Guide:
+    """Conditions of samples, a row a sample: of N samples, or of those of a batch.
+
+    condition: see sedd_jax/conditions.py. other, weight, schedule: those of guidance
+    (sedd_jax/diffusion/guidance.py), a condition, [] fp32 and a name; other is None for none, which
+    takes half the time.
+    """
+
+    condition: Condition
+    other: Condition | None = None
+    weight: np.ndarray | None = None
+    schedule: str = dataclasses.field(default="constant", metadata={"static": True})
+
+    def rows(self, index_B: np.ndarray, place: Callable[[np.ndarray], jax.Array]) -> "Guide":
+        """That of some of the samples, put where their batch is."""
+        condition, other = jax.tree.map(
+            lambda values_N: place(values_N[index_B]), (self.condition, self.other)
+        )
+        return dataclasses.replace(self, condition=condition, other=other)
+
+
+def make_log_score_fn(run: ModelDef, params: Params, guide: Guide | None) -> LogScoreFn | Guided:
+    """What a sampler asks for scores: the network, told what the guide of its rows says."""
+    if guide is None:
+        return functools.partial(run.log_score, params)
+    if guide.other is None:
+        return functools.partial(run.log_score, params, condition=guide.condition)
+    # Both rows of a sample are neighbours, hence on the same device.
+    condition = jax.tree.map(
+        lambda own, other: jnp.stack([own, other], 1).reshape(-1, *own.shape[1:]),
+        guide.condition,
+        guide.other,
+    )
+
+    def pair_fn(x_BxL, sigma_B):
+        twice = (jnp.repeat(x_BxL, 2, axis=0), jnp.repeat(sigma_B, 2, axis=0))
+        log_score_2BxLxV = run.log_score(params, *twice, condition=condition)
+        log_score_Bx2xLxV = log_score_2BxLxV.reshape(-1, 2, *log_score_2BxLxV.shape[1:])
+        return log_score_Bx2xLxV[:, 0], log_score_Bx2xLxV[:, 1]
+
+    return Guided(pair_fn, functools.partial(weight_at, guide.schedule, guide.weight))
