@@ -7,16 +7,20 @@ import numpy as np
 
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
+from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.model import ModelDef, build, checkpoint_dir
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params, init_state
 from tests.sedd_jax.toy import CODEC, toy_config
 
 
-def make_run(num_devices: int = 1, **overrides) -> tuple[ModelDef, Params]:
+def make_run(
+    num_devices: int = 1, vocabulary: Vocabulary = UNCONDITIONAL, **overrides
+) -> tuple[ModelDef, Params]:
     """A run with parameters at random everywhere: fresh ones, zero in the head, ignore tokens."""
     config = toy_config(**overrides)
-    run = build(config, CODEC, mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices]))
+    mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices])
+    run = build(config, CODEC, mesh, vocabulary)
     rng = np.random.default_rng(0)
 
     def draw(shape):
@@ -33,5 +37,6 @@ def write_run(workdir: Path, dataset: Path, *, factor: float = 1.0, **overrides)
     workdir.mkdir()
     with Checkpoints(checkpoint_dir(workdir)) as checkpoints:
         state = init_state(params, config.optim)
-        checkpoints.save(state, Meta(0, config.to_dict(), CODEC, "toy"))
+        vocabulary = toy_run.vocabulary.to_json()
+        checkpoints.save(state, Meta(0, config.to_dict(), CODEC, "toy", vocabulary=vocabulary))
         checkpoints.wait()

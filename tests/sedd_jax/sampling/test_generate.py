@@ -1,11 +1,13 @@
 """Samples depend on (seed, index) alone, and come as wanted."""
 
+import re
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from sedd_jax.conditions import Vocabulary
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.sampling import generate as generate_lib
@@ -16,7 +18,10 @@ from sedd_jax.sampling.generate import (
     fingerprint,
     generate,
     length_warning,
+    make_programs,
+    sample_keys,
 )
+from sedd_jax.sampling.tags import make_guide
 from tests.sedd_jax.toy import NUM_CODES
 from tests.sedd_jax.toy_run import make_run
 
@@ -131,3 +136,69 @@ def test_fingerprint_tells_parameters_apart_but_not_meshes(single):
     leaves, treedef = jax.tree.flatten(params)
     other = treedef.unflatten([leaves[0] + 1e-3, *leaves[1:]])
     assert fingerprint(params) != fingerprint(other)
+
+
+VOCABULARY = Vocabulary({"g---a": 1, "g---b": 1, "h---c": 1}, max_tags=2)
+TAGS_N = [["g---a"], ["g---b", "h---c"], [], ["h---c"]] * 3
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    return make_run(vocabulary=VOCABULARY)
+
+
+def guided(run, params, tags_N=TAGS_N, **options) -> dict[int, np.ndarray]:
+    shape = {key: options.pop(key) for key in ("indices", "batch_size") if key in options}
+    return samples(run, params, guide=make_guide(VOCABULARY, tags_N, **options), **shape)
+
+
+@pytest.fixture(scope="module")
+def guided_reference(conditional):
+    return guided(*conditional, weight=2.0, avoid=["g---b"], schedule="rising")
+
+
+def test_tags_and_guidance_change_samples_and_none_do_not(conditional, guided_reference):
+    untagged = samples(*conditional)
+    tagged = guided(*conditional)
+    assert_same({i: untagged[i] for i in (2, 6, 10)}, {i: tagged[i] for i in (2, 6, 10)})
+    assert all((tagged[i] != untagged[i]).any() for i in (0, 1, 3, 4, 5))
+    assert any((tagged[i] != guided_reference[i]).any() for i in tagged)
+    # Told nothing against nothing, a guided model is itself, and so it is at weight 0.
+    assert_same(untagged, guided(*conditional, tags_N=[[]] * 12, weight=3.0))
+    assert_same(untagged, guided(*conditional, weight=0.0))
+
+
+def test_a_weight_of_one_is_one_evaluation(conditional):
+    assert make_guide(VOCABULARY, TAGS_N, avoid=["g---a"]).other is None
+    run, params = conditional
+    programs = make_programs(run, "euler", 12, 16)
+    sizes = []
+    for weight in (1.0, 2.0):
+        guide = make_guide(VOCABULARY, TAGS_N, weight=weight)
+        guide = guide.rows(np.arange(4), jax.numpy.asarray)
+        args = (params, sample_keys(run, 0, np.arange(4)), np.zeros((4, 16), np.int32))
+        text = programs.advance.lower(*args, np.int32(0), 1, guide).as_text()
+        sizes.append([int(n) for n in re.findall(r"tensor<(\d+)x16x48xf32>", text)])
+    assert set(sizes[0]) == {4} and set(sizes[1]) == {8}  # rows of queries, keys and values
+
+
+def test_a_guided_sample_is_the_same_in_any_company(conditional, guided_reference):
+    options = dict(weight=2.0, avoid=["g---b"], schedule="rising")
+    wanted = [7, 2, 9]
+    some = guided(*conditional, indices=wanted, batch_size=64, **options)
+    assert_same({i: guided_reference[i] for i in wanted}, some)
+    run, params = make_run(8, vocabulary=VOCABULARY, mesh__data=2, mesh__fsdp=2, mesh__tensor=2)
+    assert_same(guided_reference, guided(run, params, **options))
+
+
+def test_uniform_graph_and_analytic_sampler_are_guided_too():
+    run, params = make_run(graph__type="uniform", vocabulary=VOCABULARY)
+    sampling = Sampling("analytic", steps=4, seed=0, length=16)
+    guides = [make_guide(VOCABULARY, TAGS_N, weight=weight) for weight in (1.0, 0.0, 3.0)]
+    tokens = [
+        np.stack(list(samples(run, params, sampling, guide=guide).values())) for guide in guides
+    ]
+    assert (tokens[0] != tokens[2]).any()
+    np.testing.assert_array_equal(
+        tokens[1], np.stack(list(samples(run, params, sampling).values()))
+    )
