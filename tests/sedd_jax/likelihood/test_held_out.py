@@ -56,7 +56,13 @@ def test_unusable_splits_are_refused(dataset):
 def test_chosen_windows_stand_at_all_places_of_tracks_of_equal_length():
     part_W = np.tile(np.arange(8), 50)
     windows = SplitWindows(
-        np.zeros((400, 4), np.uint16), np.repeat(np.arange(50), 8), part_W, np.full(400, 4), (), ()
+        np.zeros((400, 4), np.uint16),
+        np.repeat(np.arange(50), 8),
+        part_W,
+        np.full(400, 4),
+        (),
+        (),
+        (),
     )
     chosen = windows.spread(50)
     assert len(chosen) == 50 and (np.bincount(chosen.part_W, minlength=8) > 1).all()
