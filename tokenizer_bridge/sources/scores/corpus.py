@@ -157,12 +157,15 @@ def render(
 
 def _rendered(job: CorpusJob, piece: Piece) -> float | RenderingError:
     path, performance = job.output / piece.path, piece.performance
+    instrument = performance.instrument
     if path.exists():
         return soundfile.info(path).duration
     seconds = LEAD_S + performance.seconds + TAIL_S
     synthesizer = job.synthesizer
     try:
-        audio = synthesizer.render(piece.notes(job.seed), performance.instrument.program, seconds)
+        audio = synthesizer.render(
+            piece.notes(job.seed), instrument.program, seconds, release=instrument.release
+        )
         audio = sound.finished(audio, synthesizer.sample_rate)
     except RenderingError as error:
         return error

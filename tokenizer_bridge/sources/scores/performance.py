@@ -11,7 +11,8 @@ from tokenizer_bridge.sources.scores.synthesizer import Sounding
 @dataclass(frozen=True)
 class Instrument:
     """program: General MIDI, from 0. low, high: MIDI pitches that sound well. rings: notes are not
-    damped before the next one. chorales: whether it plays several voices."""
+    damped before the next one. chorales: whether it plays several voices. release: timecents, as
+    the synthesiser takes them."""
 
     name: str
     program: int
@@ -19,12 +20,13 @@ class Instrument:
     high: int
     rings: bool
     chorales: bool
+    release: float = 0.0
 
 
 INSTRUMENTS = (
     Instrument("piano", 0, 40, 88, False, True),
     Instrument("guitar", 24, 40, 83, False, True),
-    Instrument("harp", 46, 43, 83, True, True),
+    Instrument("harp", 46, 43, 83, True, True, -3600.0),  # else a melody drowns in its own echo
     Instrument("flute", 73, 60, 93, False, False),
     Instrument("musicbox", 10, 60, 93, True, False),
     Instrument("marimba", 12, 48, 88, False, False),

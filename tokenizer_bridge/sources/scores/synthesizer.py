@@ -20,6 +20,7 @@ _RATE = 48000  # Hz
 _BLOCK = 64  # samples: FluidSynth starts and ends notes at multiples of it
 _GAIN = 0.5
 _POLYPHONY = 32  # voices: a harp rings for seconds, and its faintest strings would cost time only
+_RELEASE = 38  # SoundFont generator: release of the volume envelope, timecents
 _P, _I, _D, _S = ctypes.c_void_p, ctypes.c_int, ctypes.c_double, ctypes.c_char_p
 _FUNCTIONS = {  # name -> (result, arguments)
     "new_fluid_settings": (_P, []),
@@ -30,6 +31,7 @@ _FUNCTIONS = {  # name -> (result, arguments)
     "delete_fluid_synth": (None, [_P]),
     "fluid_synth_sfload": (_I, [_P, _S, _I]),
     "fluid_synth_program_select": (_I, [_P, _I, _I, _I, _I]),
+    "fluid_synth_set_gen": (_I, [_P, _I, _I, ctypes.c_float]),
     "fluid_synth_noteon": (_I, [_P, _I, _I, _I]),
     "fluid_synth_noteoff": (_I, [_P, _I, _I]),
     "fluid_synth_write_float": (_I, [_P, _I, _P, _I, _I, _P, _I, _I]),
@@ -72,11 +74,18 @@ class Synthesizer:
         return self._library.fluid_version_str().decode()
 
     def render(
-        self, notes: Sequence[Sounding], program: int, seconds: float, deadline_s: float = 60.0
+        self,
+        notes: Sequence[Sounding],
+        program: int,
+        seconds: float,
+        *,
+        release: float = 0.0,
+        deadline_s: float = 60.0,
     ) -> np.ndarray:
         """Notes on one General MIDI instrument -> [samples] fp32, mono, at `sample_rate`.
 
-        program: from 0. Raises RenderingError if FluidSynth refuses, or if it takes longer than
+        program: from 0. release: timecents by which notes die away longer than the sound font says
+        (-1200 halves it). Raises RenderingError if FluidSynth refuses, or if it takes longer than
         deadline_s seconds.
         """
         library, began = self._library, time.monotonic()
@@ -92,6 +101,7 @@ class Synthesizer:
             font = library.fluid_synth_sfload(synth, bytes(self.sound_font), 1)
             if font < 0 or library.fluid_synth_program_select(synth, 0, font, 0, program) < 0:
                 raise RenderingError(f"{self.sound_font}: cannot be read, or lacks {program}")
+            library.fluid_synth_set_gen(synth, 0, _RELEASE, release)
             out = np.zeros((_blocks(seconds) * _BLOCK, 2), np.float32)
             at = 0
             for block, is_on, note in _events(notes):

@@ -54,6 +54,15 @@ def test_notes_sound_when_and_as_high_as_asked():
 
 
 @installed
+def test_a_shorter_release_damps_a_harp():
+    def after_a_second(release):
+        audio = Synthesizer().render([Sounding(0.0, 0.3, 65, 90)], 46, 1.5, release=release)
+        return np.square(audio[48000:60000]).mean()
+
+    assert after_a_second(-3600) < 1e-3 * after_a_second(0)
+
+
+@installed
 def test_a_rendering_has_a_deadline():
     with pytest.raises(RenderingError, match="longer than 0 s"):
         Synthesizer().render(NOTES, 0, 2.0, deadline_s=0.0)

@@ -37,7 +37,7 @@ class Sines:
         self.refused = refused
         self.rendered = 0
 
-    def render(self, notes, program, seconds):
+    def render(self, notes, program, seconds, release):
         if program in self.refused:
             raise RenderingError("no such instrument")
         self.rendered += 1
