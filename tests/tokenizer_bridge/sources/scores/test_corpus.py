@@ -1,6 +1,7 @@
 """A corpus on disk: what is in it, and a command that is killed, repeated or misused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,11 @@ from tokenizer_bridge.token_dataset.errors import UserError
 
 SCORES = {f"ryansMammoth/{i}.abc": tune(i, "reel" if i % 2 else "jig", length=24) for i in range(6)}
 SCORES |= {f"bach/{i}.mxl": chorale(i) for i in range(2)}
+SCORES["ryansMammoth/5.abc"] = replace(  # another version of the fourth tune
+    SCORES["ryansMammoth/3.abc"],
+    id="book/5.abc",
+    notes=tuple(replace(note, pitch=note.pitch + 2) for note in SCORES["ryansMammoth/3.abc"].notes),
+)
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def test_files_tags_notes_and_summary_agree(make_job):
         assert abs(12 * np.log2(peak / 440) + 69 - pitch) < 0.5
 
 
-def test_renderings_of_one_tune_have_one_artist(make_job):
+def test_renderings_and_versions_of_one_tune_have_one_artist(make_job):
     job = make_job(hours=0.03)
     run(job)
     tracks = sources.load("folder", job.output, tags=str(job.output / "tags.csv"))
@@ -79,6 +85,8 @@ def test_renderings_of_one_tune_have_one_artist(make_job):
         name = track.id.partition("-")[0]
         artists.setdefault(name, set()).add(track.artist)
     assert len(artists) == 8 and all(len(names) == 1 for names in artists.values())
+    assert artists["reel/5"] == artists["reel/3"]
+    assert artists["reel/1"].isdisjoint(artists["reel/3"])
 
 
 def test_the_same_seed_gives_the_same_corpus(make_job):

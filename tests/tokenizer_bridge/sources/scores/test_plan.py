@@ -12,7 +12,6 @@ from tokenizer_bridge.sources.scores.performance import (
     KEYS,
     LEAD_S,
     MAX_S,
-    PACES,
     perform,
     soundings,
     transpositions,
@@ -111,7 +110,3 @@ def test_a_long_piece_ends_after_two_minutes():
     assert performance.seconds < MAX_S
     assert max(n.end_s for n in played) <= LEAD_S + performance.seconds
     assert len(played) < 600
-
-
-def test_every_pace_is_a_range():
-    assert all(slow < fast for slow, fast in PACES.values())
