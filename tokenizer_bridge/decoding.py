@@ -1,42 +1,34 @@
 """Codes to audio: windows of many pieces share a batch, and are joined with cross-fades."""
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 
-from tokenizer_bridge.audio.windows import Windowing, batches_of_equal_length, join_audio
+from tokenizer_bridge.audio.windows import Window, Windowing, in_batches, join_audio
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
-K = TypeVar("K")
+Key = TypeVar("Key")
 
 
-@dataclass
-class _Progress(Generic[K]):
-    """What has come of one piece so far."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _PieceWindow(Window, Generic[Key]):
+    """A window of a piece's codes, (L,) int64."""
 
-    key: K
-    num_windows: int
-    pieces: list[tuple[int, np.ndarray]] = field(default_factory=list)  # (start, audio)
-
-
-@dataclass(frozen=True)
-class _Window(Generic[K]):
-    progress: _Progress[K]
-    start: int
-    codes: np.ndarray  # (L,) int64
+    key: Key
 
 
 def decode_pieces(
     codec: WavTokenizer,
-    pieces: Iterable[tuple[K, np.ndarray]],
+    pieces: Iterable[tuple[Key, np.ndarray]],
     windowing: Windowing,
     batch_size: int,
-) -> Iterator[tuple[K, np.ndarray]]:
+) -> Iterator[tuple[Key, np.ndarray]]:
     """From (key, codes (L,)) to (key, audio (L·hop,) float32), in the order in which they are done.
 
     codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
@@ -44,25 +36,23 @@ def decode_pieces(
     clipped.
     """
 
-    def windows() -> Iterator[_Window[K]]:
-        for key, codes in pieces:
-            starts = windowing.starts(len(codes))
-            progress = _Progress(key, len(starts))
+    def windows() -> Iterator[_PieceWindow[Key]]:
+        for key, codes_L in pieces:
+            results: list[tuple[int, np.ndarray]] = []
+            starts = windowing.starts(len(codes_L))
             for start in starts:
-                window = codes[start : start + windowing.length].astype(np.int64)
-                yield _Window(progress, start, window)
+                yield _PieceWindow(
+                    start=start,
+                    content=codes_L[start : start + windowing.length].astype(np.int64),
+                    results=results,
+                    is_last=start == starts[-1],
+                    key=key,
+                )
 
-    batches = batches_of_equal_length(windows(), lambda window: len(window.codes), batch_size)
-    for batch in batches:
-        starts_B = np.array([window.start for window in batch])
-        audio_BxT = decode_batch(codec, np.stack([window.codes for window in batch]), starts_B)
-        for window, audio_T in zip(batch, audio_BxT, strict=True):
-            progress = window.progress
-            # A copy, made when the batch's tensors are free again: see encoding.py.
-            progress.pieces.append((window.start, audio_T.copy()))
-            if len(progress.pieces) == progress.num_windows:
-                hop = codec.config.hop_length
-                yield progress.key, join_audio(progress.pieces, windowing.overlap, hop)
+    hop = codec.config.hop_length
+    for batch in in_batches(windows(), functools.partial(decode_batch, codec), batch_size):
+        for last in (window for window in batch if window.is_last):
+            yield last.key, join_audio(last.results, windowing.overlap, hop)
 
 
 def decode_batch(

@@ -15,7 +15,7 @@ import numpy as np
 
 from tokenizer_bridge.token_dataset.errors import UserError
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 # (length, overlap) in seconds that the commands use unless told otherwise; `encode` and `decode`
 # say how each was chosen.
@@ -49,14 +49,23 @@ class Windowing:
         return [*range(0, total - self.length, step), total - self.length]
 
 
+def spread_starts(total: int, length: int, count: int) -> np.ndarray:
+    """Starts (count,) of stretches spread evenly over `total`, the first at 0, the last at the end.
+
+    length: of a stretch, at most `total`; more than fit side by side overlap.
+    """
+    return np.linspace(0, total - length, count).astype(int)
+
+
 def cut_audio(
     blocks: Iterable[np.ndarray], windowing: Windowing, hop: int
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, np.ndarray, bool]]:
     """Cut a track that arrives in blocks of samples; at most two windows are held.
 
-    blocks: (T,) float32 each. Yields (start in codes, samples) for each of `windowing.starts`. A
-    track of one window is yielded at its own length; a longer one is filled up with zeros to whole
-    codes, and each window is (length·hop,).
+    blocks: (T,) float32 each. Yields (start in codes, samples, whether it is the last) for each of
+    `windowing.starts`; the last one after all blocks have come. A track of one window is yielded at
+    its own length; a longer one is filled up with zeros to whole codes, and each window is
+    (length·hop,).
     """
     length, step = windowing.length * hop, (windowing.length - windowing.overlap) * hop
     held = np.zeros(0, np.float32)  # from sample `first` on
@@ -67,15 +76,15 @@ def cut_audio(
         while first + len(held) > next_start + length:
             held = held[next_start - first :]
             first = next_start
-            yield first // hop, held[:length]
+            yield first // hop, held[:length], False
             next_start += step
     total = first + len(held)
     if total <= length:
-        yield 0, held
+        yield 0, held, True
     else:
         padding = -total % hop
         held = np.concatenate([held, np.zeros(padding, np.float32)])
-        yield (total + padding - length) // hop, held[-length:]
+        yield (total + padding - length) // hop, held[-length:], True
 
 
 def join_codes(pieces: Sequence[tuple[int, np.ndarray]], overlap: int) -> np.ndarray:
@@ -121,13 +130,14 @@ def join_audio(pieces: Sequence[tuple[int, np.ndarray]], overlap: int, hop: int)
 
 
 def batches_of_equal_length(
-    items: Iterable[T], length: Callable[[T], int], batch_size: int
-) -> Iterator[list[T]]:
+    items: Iterable[Item], length: Callable[[Item], int], batch_size: int
+) -> Iterator[list[Item]]:
     """Group items of equal length into batches of at most batch_size, few of them smaller.
 
-    Holds back at most 4 · batch_size items: beyond it, the length that has waited longest goes.
+    Items of one length keep their order. At most 4 · batch_size items are held back: beyond it, the
+    length that has waited longest goes.
     """
-    waiting: dict[int, list[T]] = {}  # length -> items; the oldest first
+    waiting: dict[int, list[Item]] = {}  # length -> items; the oldest first
     count = 0
     for item in items:
         waiting.setdefault(length(item), []).append(item)
@@ -138,3 +148,42 @@ def batches_of_equal_length(
             count -= len(batch)
             yield batch
     yield from waiting.values()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Window:
+    """A window of a piece (audio or codes) on its way through a codec.
+
+    content: (T,) audio or (L,) codes. results: (start, result) of the piece's windows that have
+    been through it, in their order; one list, which they share.
+    """
+
+    start: int  # in codes
+    content: np.ndarray
+    results: list[tuple[int, np.ndarray]]
+    is_last: bool  # of its piece
+
+
+AnyWindow = TypeVar("AnyWindow", bound=Window)
+
+
+def in_batches(
+    windows: Iterable[AnyWindow],
+    process: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    batch_size: int,
+) -> Iterator[list[AnyWindow]]:
+    """Put windows of many pieces through a codec, those of equal length together.
+
+    windows: those of a piece in their order, all of one length. process: from a batch of contents,
+    (B, T) or (B, L), and their starts in codes, (B,) int64, to their results, a row each. Yields
+    every batch when its windows' results are in their lists: after a piece's last window the piece
+    is complete, since items of one length keep their order.
+    """
+    for batch in batches_of_equal_length(windows, lambda each: len(each.content), batch_size):
+        starts_B = np.array([window.start for window in batch])
+        results = process(np.stack([window.content for window in batch]), starts_B)
+        for window, result in zip(batch, results, strict=True):
+            # A copy, made when the batch's tensors are free again: the original lies between them,
+            # and kept for a piece's length it would split that memory for good.
+            window.results.append((window.start, result.copy()))
+        yield batch

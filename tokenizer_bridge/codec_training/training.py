@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from tokenizer_bridge.audio.windows import spread_starts
 from tokenizer_bridge.codec_training.losses import MultiResolutionLoss, Reconstruction
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
@@ -200,7 +201,7 @@ class CodecTrainer:
         terms: list[Reconstruction] = []
         codes: list[torch.Tensor] = []
         for track in tracks:
-            starts = np.linspace(0, len(track) - self.crop, crops_per_track).astype(int)
+            starts = spread_starts(len(track), self.crop, crops_per_track)
             crops = np.stack([track[i : i + self.crop] for i in starts])
             audio = torch.from_numpy(crops / np.float32(32768)).to(self.device)
             z_BxCxL = model.encoder_output(audio)

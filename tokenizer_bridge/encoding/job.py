@@ -6,6 +6,7 @@ number of workers or on how often they were killed.
 """
 
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -20,8 +21,8 @@ import msgpack
 from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
-from tokenizer_bridge.encoding.tracks import Encoded, Failure, encode_tracks
-from tokenizer_bridge.sources import Track, fingerprint
+from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks
+from tokenizer_bridge.sources import Failure, Track, fingerprint
 from tokenizer_bridge.sources.splits import assign_splits
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
@@ -52,9 +53,10 @@ class EncodeJob:
     overlap_s: float
     source_options: Mapping[str, Any] = field(default_factory=dict)
     cleaning: Cleaning | None = None
-    settings: dict[str, Any] = field(init=False)  # what a resumed run must share
 
-    def __post_init__(self):
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that a resumed run must share with the one before, but the codec."""
         # In this order they are compared: what was asked for, then what came of it.
         settings = {
             "source": self.source,
@@ -65,8 +67,7 @@ class EncodeJob:
             "num_files": len(self.tracks),
             "files_sha256": fingerprint(self.tracks),
         }
-        settings = {key: value for key, value in settings.items() if value != {}}
-        object.__setattr__(self, "settings", settings)
+        return {key: value for key, value in settings.items() if value != {}}
 
     @property
     def unfinished(self) -> Path:
@@ -162,10 +163,10 @@ def _find_whole(job: EncodeJob) -> TokenDataset | None:
 
 
 def _payload(result: Encoded | Failure) -> bytes:
-    track = result.track
     if isinstance(result, Failure):
-        entry = {"id": track.id, "file": os.fspath(track.path), "reason": result.reason}
+        entry = {"id": result.id, "file": os.fspath(result.path), "reason": result.reason}
         return msgpack.packb(entry, unicode_errors="backslashreplace")
+    track = result.track
     source = {"file": track.file or track.id}
     if result.cleaning:
         source["cleaning"] = dict(result.cleaning)

@@ -1,5 +1,6 @@
 """Tracks to codes: files are read in threads, windows of many tracks share a batch."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,15 +9,10 @@ import numpy as np
 import torch
 
 from tokenizer_bridge.audio.read import AudioError, require_sha256, stream_mono
-from tokenizer_bridge.audio.windows import (
-    Windowing,
-    batches_of_equal_length,
-    cut_audio,
-    join_codes,
-)
+from tokenizer_bridge.audio.windows import Window, Windowing, cut_audio, in_batches, join_codes
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.prefetch import Prefetcher
-from tokenizer_bridge.sources import Track
+from tokenizer_bridge.sources import Failure, Track
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 _NUM_READERS = 2  # threads; the C code that reads and resamples for them runs in parallel
@@ -32,42 +28,18 @@ class Encoded:
     cleaning: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A track that could not be used, and why."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _TrackWindow(Window):
+    """A window of a track's audio.
+
+    num_new_samples: those that none of the track's windows before it had. duration_s, cleaning: of
+    the whole track, and known to its last window alone.
+    """
 
     track: Track
-    reason: str
-
-
-@dataclass
-class _Progress:
-    """What has come of one track so far."""
-
-    track: Track
-    pieces: list[tuple[int, np.ndarray]] = field(default_factory=list)  # (start, codes)
-    reached: int = 0  # samples that the windows encoded so far cover
-    end: "_End | None" = None
-
-
-@dataclass(frozen=True)
-class _Window:
-    progress: _Progress
-    start: int  # in codes
-    audio: np.ndarray  # (T,)
-
-
-@dataclass(frozen=True)
-class _End:
-    """The notice that a track has been read to its end."""
-
-    progress: _Progress
-    num_windows: int
-    num_samples: int
-    cleaning: Mapping[str, Any]
-
-
-_Message = _Window | _End | Failure
+    num_new_samples: int
+    duration_s: float = math.nan
+    cleaning: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encode_tracks(
@@ -85,53 +57,31 @@ def encode_tracks(
     done to the audio before. Memory holds a few batches of windows, however long tracks are.
     """
     hop, sample_rate = codec.config.hop_length, codec.config.sample_rate
-    # A track is done after its last window or, if that was encoded before the reader came to the
-    # file's end, after the notice of the end: whichever comes last.
-    done: list[Encoded | Failure] = []
+    failures: list[Failure] = []
 
-    def finish_if_complete(progress: _Progress) -> None:
-        if progress.end and len(progress.pieces) == progress.end.num_windows:
-            codes = join_codes(progress.pieces, windowing.overlap)
-            end = progress.end
-            seconds = end.num_samples / sample_rate
-            done.append(Encoded(progress.track, codes, seconds, end.cleaning))
-
-    def windows(messages: Iterable[_Message]) -> Iterator[_Window]:
-        for message in messages:
-            if isinstance(message, _Window):
-                yield message
-            elif isinstance(message, Failure):
-                done.append(message)
-            else:
-                message.progress.end = message
-                finish_if_complete(message.progress)
-
-    def read(track: Track) -> Iterator[_Message]:
+    def read(track: Track) -> Iterator[_TrackWindow | Failure]:
         return _read_track(track, windowing, sample_rate, hop, cleaning)
 
-    with Prefetcher(tracks, read, _NUM_READERS, capacity=2 * batch_size) as messages:
-        batches = batches_of_equal_length(
-            windows(messages), lambda window: len(window.audio), batch_size
-        )
-        for batch in batches:
-            codes_BxL = encode_batch(codec, np.stack([window.audio for window in batch]))
-            for window, codes_L in zip(batch, codes_BxL, strict=True):
-                # A copy, made when the batch's tensors are free again: the original lies between
-                # them, and kept for a track's length it would split that memory for good.
-                window.progress.pieces.append((window.start, codes_L.astype(np.uint16)))
-                finish_if_complete(window.progress)
-            on_audio(sum(_fresh_samples(window, hop) for window in batch) / sample_rate)
-            yield from done
-            done.clear()
-        yield from done
+    def windows(read_ahead: Iterable[_TrackWindow | Failure]) -> Iterator[_TrackWindow]:
+        for found in read_ahead:
+            if isinstance(found, Failure):
+                failures.append(found)
+            else:
+                yield found
 
+    def encode(audio_BxT: np.ndarray, starts_B: np.ndarray) -> np.ndarray:
+        del starts_B  # codes do not depend on where a window is
+        return encode_batch(codec, audio_BxT).astype(np.uint16)
 
-def _fresh_samples(window: _Window, hop: int) -> int:
-    """Samples of a window that none of its track's before had; noted in the progress."""
-    progress, end = window.progress, window.start * hop + len(window.audio)
-    fresh = max(0, end - progress.reached)
-    progress.reached += fresh
-    return fresh
+    with Prefetcher(tracks, read, _NUM_READERS, capacity=2 * batch_size) as read_ahead:
+        for batch in in_batches(windows(read_ahead), encode, batch_size):
+            on_audio(sum(window.num_new_samples for window in batch) / sample_rate)
+            for last in (window for window in batch if window.is_last):
+                codes_L = join_codes(last.results, windowing.overlap)
+                yield Encoded(last.track, codes_L, last.duration_s, last.cleaning)
+            yield from failures
+            failures.clear()
+        yield from failures
 
 
 def encode_batch(codec: WavTokenizer, audio_BxT: np.ndarray) -> np.ndarray:
@@ -145,7 +95,7 @@ def encode_windowed(codec: WavTokenizer, audio_T: np.ndarray, windowing: Windowi
     """Codes (L,) of one piece of audio (T,), cut into windows and joined."""
     pieces = [
         (start, encode_batch(codec, window_T[None])[0])
-        for start, window_T in cut_audio([audio_T], windowing, codec.config.hop_length)
+        for start, window_T, _ in cut_audio([audio_T], windowing, codec.config.hop_length)
     ]
     return join_codes(pieces, windowing.overlap)
 
@@ -158,10 +108,10 @@ def window_agreement(codec: WavTokenizer, audio_T: np.ndarray, windowing: Window
 
 def _read_track(
     track: Track, windowing: Windowing, sample_rate: int, hop: int, cleaning: Cleaning | None
-) -> Iterator[_Message]:
-    """A track's windows, then the notice of its end; or, at any point, the last, a Failure."""
-    progress = _Progress(track)
-    num_samples = num_windows = 0
+) -> Iterator[_TrackWindow | Failure]:
+    """A track's windows; or, at any point before its last window and instead of it, a Failure."""
+    num_samples = covered = 0  # samples that were read, and those that windows have had
+    results: list[tuple[int, np.ndarray]] = []
     figures: Mapping[str, Any] = {}
 
     def read() -> Iterator[np.ndarray]:
@@ -183,10 +133,18 @@ def _read_track(
 
             clean = CleanTrack(read, sample_rate, cleaning)
             blocks, figures = clean.blocks(), clean.figures
-        for start, audio in cut_audio(counted(blocks), windowing, hop):
-            num_windows += 1
-            yield _Window(progress, start, audio)
+        for start, audio_T, is_last in cut_audio(counted(blocks), windowing, hop):
+            end = start * hop + len(audio_T)
+            of_whole = {"duration_s": num_samples / sample_rate, "cleaning": figures}
+            yield _TrackWindow(
+                start=start,
+                content=audio_T,
+                results=results,
+                is_last=is_last,
+                track=track,
+                num_new_samples=end - covered,
+                **(of_whole if is_last else {}),
+            )
+            covered = end
     except AudioError as error:
-        yield Failure(track, str(error))
-    else:
-        yield _End(progress, num_windows, num_samples, figures)
+        yield Failure(track.id, track.path, str(error))

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 
 import torch
 
+from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.encoding.job import EncodeJob, encode_shard
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.token_dataset.errors import UserError, is_disk_full
@@ -87,7 +88,7 @@ def _work(
     """A worker process."""
     keep_freed_memory()
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_processes))
+    torch.set_num_threads(max(1, available_cores() // num_processes))
     try:
         codec, _ = load_codec(choice.name, codec_dir=choice.codec_dir, device=choice.device)
         encode_shard(

@@ -11,7 +11,7 @@ from tokenizer_bridge.audio.read import LENGTH_TOLERANCE_S, AudioError, length_s
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.cleaning.loudness import Level, normalise_loudness
 from tokenizer_bridge.devices import available_cores
-from tokenizer_bridge.sources import Track
+from tokenizer_bridge.sources import Failure, Track
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,10 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A track or one of its clips that could not be used, and why.
+class TooShort(Failure):
+    """A track that has not room for its clips; fitting_s: the longest that it has room for."""
 
-    fitting_s: of a track that is too short, the longest clips that it has room for.
-    """
-
-    path: Path
-    id: str
-    reason: str
-    fitting_s: float | None = None
+    fitting_s: float
 
 
 def plan_clips(
@@ -53,13 +47,14 @@ def plan_clips(
     """
 
     def plan(track: Track) -> list[Clip] | Failure:
-        fitting_s = None
         try:
             duration_s = length_s(track.path)
-            fitting_s = duration_s / clips_per_file
+        except AudioError as error:
+            return Failure(track.id, track.path, str(error))
+        try:
             starts_s = spread(duration_s, clip_s, clips_per_file)
         except AudioError as error:
-            return Failure(track.path, track.id, str(error), fitting_s)
+            return TooShort(track.id, track.path, str(error), duration_s / clips_per_file)
         return [Clip(track.path, track.id, track.artist, start, clip_s) for start in starts_s]
 
     plans = []

@@ -18,8 +18,9 @@ from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.cleaning.loudness import Level
 from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.fad.cache import VectorCache, entry_key
-from tokenizer_bridge.fad.clips import Clip, Failure, prepare, read_levelled
+from tokenizer_bridge.fad.clips import Clip, prepare, read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
+from tokenizer_bridge.sources import Failure
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import known_sha256
 
@@ -96,7 +97,7 @@ def embed_clips(
             return _Outcome(clip, "" if level.is_silent else key, audio_T, level=level)
         except (AudioError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            return _Outcome(clip, failure=Failure(clip.path, clip.id, reason))
+            return _Outcome(clip, failure=Failure(clip.id, clip.path, reason))
 
     def embed_batch(batch: Sequence[Clip]) -> list[_Outcome]:
         outcomes = [look_up_or_read(clip) for clip in batch]

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tokenizer_bridge.audio.windows import spread_starts
 from tokenizer_bridge.fad.extrapolation import Estimate
 from tokenizer_bridge.fad.units import Unit, files_of, student
 
@@ -81,7 +82,7 @@ def within_bound(units: Sequence[Unit], seed: int = 0) -> list[Unit]:
 def median_distance(vectors_NxD: np.ndarray) -> float:
     """Median Euclidean distance between two vectors; of more than MAX_FOR_MEDIAN, that many."""
     count = min(len(vectors_NxD), MAX_FOR_MEDIAN)
-    chosen = np.linspace(0, len(vectors_NxD) - 1, count).astype(int)
+    chosen = spread_starts(len(vectors_NxD), 1, count)
     chosen_KxD = vectors_NxD[chosen] - vectors_NxD[chosen].mean(0)
     squared_KxK = _left_factor(chosen_KxD) @ _right_factor(chosen_KxD)
     return float(np.median(np.sqrt(squared_KxK[np.triu_indices(count, k=1)].clip(0))))

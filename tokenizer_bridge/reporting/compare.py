@@ -9,14 +9,14 @@ from pathlib import Path
 
 from tokenizer_bridge import sources
 from tokenizer_bridge.cleaning.loudness import Level
-from tokenizer_bridge.fad.clips import Clip, Failure, plan_clips
+from tokenizer_bridge.fad.clips import Clip, TooShort, plan_clips
 from tokenizer_bridge.fad.controls import Halves, split_halves
 from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.plots import GENERATED
-from tokenizer_bridge.sources import Track
+from tokenizer_bridge.sources import Failure, Track
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text
 from tokenizer_bridge.token_dataset.records import DATASET_FILE
@@ -99,7 +99,7 @@ class Unusable:
         for failure in failures:
             key = (name, str(failure.path))
             self._reasons.setdefault(key, failure.reason)
-            if failure.fitting_s is not None:
+            if isinstance(failure, TooShort):
                 self._fitting_s[key] = failure.fitting_s
 
     def listed(self) -> list[dict[str, str]]:

@@ -8,10 +8,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tokenizer_bridge.sources import folder, mtg_jamendo, nlakh
-from tokenizer_bridge.sources.track import Track, draw, fingerprint, subset
+from tokenizer_bridge.sources.track import Failure, Track, draw, fingerprint, subset
 from tokenizer_bridge.token_dataset.errors import UserError
 
-__all__ = ["SOURCES", "Track", "detect", "draw", "fingerprint", "load", "locate", "subset"]
+__all__ = [
+    "SOURCES",
+    "Failure",
+    "Track",
+    "detect",
+    "draw",
+    "fingerprint",
+    "load",
+    "locate",
+    "subset",
+]
 
 SOURCES = ("folder", "mtg_jamendo", "nlakh")
 

@@ -27,6 +27,15 @@ class Track:
     sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A track, or a part of one, that could not be used; `reason` says why."""
+
+    id: str
+    path: Path
+    reason: str
+
+
 def fingerprint(tracks: Sequence[Track]) -> str:
     """SHA-256 of what the tracks are and of their file sizes: has the input changed?
 

@@ -18,13 +18,14 @@ def test_windows_cover_a_track_once(overlap):
         blocks = np.array_split(signal, 1 + num_samples % 7)
         windows = list(cut_audio(blocks, windowing, HOP))
         total = math.ceil(num_samples / HOP)
-        assert [start for start, _ in windows] == windowing.starts(total)
-        for start, audio in windows:
+        assert [start for start, _, _ in windows] == windowing.starts(total)
+        assert [is_last for _, _, is_last in windows] == [False] * (len(windows) - 1) + [True]
+        for start, audio, _ in windows:
             assert len(audio) == (num_samples if total <= 20 else 20 * HOP)
             present = np.trim_zeros(audio, "b")
             np.testing.assert_array_equal(present, signal[start * HOP :][: len(present)])
         # Codes that say where they are must come out in order, none missing, none double.
-        pieces = [(at, np.arange(at, at + math.ceil(len(audio) / HOP))) for at, audio in windows]
+        pieces = [(at, np.arange(at, at + math.ceil(len(audio) / HOP))) for at, audio, _ in windows]
         np.testing.assert_array_equal(join_codes(pieces[::-1], overlap), np.arange(total))
 
 

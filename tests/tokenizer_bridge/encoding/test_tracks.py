@@ -13,13 +13,12 @@ from tests.tokenizer_bridge.toy_songs import HOP, music
 from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.encoding.tracks import (
     Encoded,
-    Failure,
     encode_batch,
     encode_tracks,
     encode_windowed,
     window_agreement,
 )
-from tokenizer_bridge.sources import folder
+from tokenizer_bridge.sources import Failure, folder
 
 
 def test_a_short_clip_is_encoded_in_one_piece(codec):
@@ -69,7 +68,7 @@ def test_a_failure_takes_no_other_track_with_it(codec, songs):
     results = list(encode_tracks(codec, folder.tracks(songs), Windowing(1000, 200), 2))
     assert sum(isinstance(result, Encoded) for result in results) == 9
     (failure,) = (result for result in results if isinstance(result, Failure))
-    assert failure.track.id == "artist1/bad.wav" and "not finite" in failure.reason
+    assert failure.id == "artist1/bad.wav" and "not finite" in failure.reason
 
 
 def test_an_error_in_a_reader_is_raised(codec, songs, monkeypatch):
