@@ -1,11 +1,11 @@
 """Renders a corpus of music from scores, with tags: what the demo's codec and model learn from.
 
     python -m tokenizer_bridge.render_scores --output=CORPUS --hours=20
-    python -m tokenizer_bridge.encode --source=folder --input=CORPUS \
+    python -m tokenizer_bridge.encode --source=folder --input=CORPUS \\
         --tags=CORPUS/tags.csv --output=TOKENS
 
 The scores are four-part chorales by J. S. Bach and dance tunes of Ryan's Mammoth Collection (1883)
-as the Python package music21 carries them: pip install "sedd-music[demo]". FluidSynth plays them on
+as the Python package music21 carries them: pip install music21==10.5.1. FluidSynth plays them on
 six instruments of the sound font FluidR3: apt-get install fluidsynth fluid-soundfont-gm (Debian,
 Ubuntu; MIT licence, 120 MB). tokenizer_bridge/assets/LICENSES.md has the licences.
 

@@ -36,8 +36,8 @@ def music21_package() -> Any:
         return importlib.import_module("music21")
     except ImportError as error:
         raise UserError(
-            "the scores come with the Python package music21 (BSD, 40 MB), which is not installed: "
-            'pip install "sedd-music[demo]", or pip install music21'
+            "the scores come with the Python package music21 (BSD), which is not installed: "
+            "pip install music21==10.5.1"
         ) from error
 
 
