@@ -29,7 +29,7 @@ def decode_pieces(
     windowing: Windowing,
     batch_size: int,
 ) -> Iterator[tuple[Key, np.ndarray]]:
-    """From (key, codes (L,)) to (key, audio (L·hop,) float32), in the order in which they are done.
+    """Turn (key, codes (L,)) into (key, audio (L·hop,) float32); yields each when it is done.
 
     codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
     at once. Codes are integers below the codec's codebook_size, at least one a piece. Audio is not
@@ -70,13 +70,13 @@ def decode_batch(
 
 
 def stamp_of(codes_L: np.ndarray, info: CodecInfo, windowing: Windowing) -> str:
-    """What a file says of itself in its header: a digest of all that its audio depends on."""
+    """A digest of all that a piece's audio depends on, which a file carries in its header."""
     windows = hashlib.sha256(str(windowing).encode()).hexdigest()[:8]
     return f"{stamp_of_tokens(codes_L, info)} {windows}"
 
 
 def stamp_of_tokens(codes_L: np.ndarray, info: CodecInfo) -> str:
-    """How the stamp of these tokens' audio begins, in whatever windows it was decoded."""
+    """The beginning of the stamp of these tokens' audio, in whatever windows it was decoded."""
     digest = hashlib.sha256(codes_L.astype("<u2").tobytes())
     digest.update(info.weights_sha256.encode())
     return f"decoded {digest.hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""How this process gets memory from the system."""
+"""The way in which this process gets memory from the system."""
 
 import ctypes
 

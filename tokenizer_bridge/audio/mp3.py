@@ -1,4 +1,4 @@
-"""How long an MP3 really is, by its frames, and an index for one that has none.
+"""The true length of an MP3, by its frames, and an index for one that has none.
 
 A frame is a header of 4 bytes and a fixed number of samples. The first frame of most files is an
 index instead (Xing or Info), which says how many follow. libsndfile believes it; of a file without
@@ -97,7 +97,7 @@ class _Header:
 
     @classmethod
     def parse(cls, data: bytes) -> "_Header | None":
-        """Of the first 4 bytes of a frame; None if they begin no frame of a known size."""
+        """Read a frame's first 4 bytes; None if they begin no frame of a known size."""
         return cls.of(int.from_bytes(data[:4], "big"))
 
     @classmethod
@@ -118,7 +118,7 @@ class _Header:
 
 
 def _skip_tags(file: io.BufferedReader) -> int:
-    """Where a file's ID3v2 tags end, in bytes."""
+    """The end of a file's ID3v2 tags, in bytes."""
     start = 0
     while True:
         file.seek(start)
@@ -144,7 +144,7 @@ def _read_index(frame: bytes, header: _Header) -> tuple[int, int] | None:
 
 
 def _next_frame(data: bytes, start: int) -> int | None:
-    """Where, from `start` on, a frame begins that another of its kind or the end follows."""
+    """The first place from `start` on where a frame begins that its like, or the end, follows."""
     while (start := data.find(b"\xff", start)) >= 0:
         header = _Header.parse(data[start : start + 4])
         if header is not None:

@@ -171,7 +171,7 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 
 def _header_promises_more(log: str) -> bool:
-    """Whether libsndfile's log of opening a file tells that the file is cut short.
+    """True if libsndfile's log of opening a file tells that the file is cut short.
 
     libsndfile itself reads what there is. Programs that write to a pipe leave a length that no file
     has (2³¹ and above): that is no sign of damage.
@@ -217,7 +217,7 @@ def _trusted_mp3(path: Path, file: soundfile.SoundFile) -> soundfile.SoundFile:
 
 
 def _mp3_tolerance(frames: int, sample_rate: int) -> float:
-    """By how many frames an MP3 may miss its announced length: encoders count in several ways."""
+    """The frames by which an MP3 may miss its announced length: encoders count in several ways."""
     return max(0.01 * frames, sample_rate)
 
 

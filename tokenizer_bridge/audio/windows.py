@@ -25,14 +25,14 @@ DECODING = (3.0, 0.5)
 
 @dataclass(frozen=True)
 class Windowing:
-    """length: codes of a window. overlap: codes that two neighbours share, at least."""
+    """The cut of long tracks, in codes: `length` of a window, `overlap` of two, at least."""
 
     length: int
     overlap: int
 
     @staticmethod
     def from_seconds(length_s: float, overlap_s: float, codes_per_s: float) -> "Windowing":
-        """Both in seconds. Raises UserError unless 0 ≤ overlap ≤ half the length."""
+        """A cut given in seconds. Raises UserError unless 0 ≤ overlap ≤ half the length."""
         length, overlap = round(length_s * codes_per_s), round(overlap_s * codes_per_s)
         if length < 1 or not 0 <= overlap_s <= length_s / 2:
             raise UserError(
@@ -42,7 +42,7 @@ class Windowing:
         return Windowing(length, overlap)
 
     def starts(self, total: int) -> list[int]:
-        """Where the windows of a track of `total` codes start."""
+        """The starts of the windows of a track of `total` codes."""
         if total <= self.length:
             return [0]
         step = self.length - self.overlap

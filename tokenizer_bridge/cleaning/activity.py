@@ -13,7 +13,7 @@ FADE_S = 0.01  # of joins; far shorter than the padding, in which they lie
 
 @dataclass(frozen=True)
 class Activity:
-    """What counts as active.
+    """The bounds of what counts as active.
 
     on_db, off_db: relative to the track's level (`Levels.track_db`): a stretch of frames above
     off_db is active if one of them is above on_db. So fades in and out belong to the music that
@@ -100,7 +100,7 @@ def keep(
 
 
 def kept_samples(stretches: Sequence[tuple[int, int]], sample_rate: int) -> int:
-    """How long (in samples) the stretches are when joined: joins overlap by FADE_S."""
+    """The length in samples of the stretches when joined: joins overlap by FADE_S."""
     joins = max(0, len(stretches) - 1)
     return sum(stop - start for start, stop in stretches) - joins * round(FADE_S * sample_rate)
 

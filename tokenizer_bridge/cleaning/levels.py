@@ -1,4 +1,4 @@
-"""How loud a track is from moment to moment: the RMS of frames of 20 ms, in dB of full scale."""
+"""The level of a track from moment to moment: the RMS of frames of 20 ms, in dB of full scale."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

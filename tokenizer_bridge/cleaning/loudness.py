@@ -35,7 +35,10 @@ _RELATIVE_GATE = -10.0  # LU
 
 @dataclass(frozen=True)
 class Level:
-    """Of mono audio. peak: its highest sample. lufs: its loudness; None where not measured."""
+    """The level of mono audio.
+
+    peak: its highest sample. lufs: its loudness; None where not measured.
+    """
 
     peak: float
     lufs: float | None

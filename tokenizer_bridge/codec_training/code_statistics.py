@@ -1,4 +1,4 @@
-"""How a codec's codes run: how many it uses, and how hard the next one is to foretell.
+"""Statistics of a codec's codes: how many it uses, and how hard the next one is to foretell.
 
 K codes, L codes of a clip.
 """

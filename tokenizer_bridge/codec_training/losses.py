@@ -59,7 +59,7 @@ class MultiResolutionLoss(nn.Module):
         return (power + 1e-12).sqrt().transpose(1, 2) * (2 / window.sum())
 
     def steadiness(self, audio_BxT: torch.Tensor, hop: int) -> torch.Tensor:
-        """How little the spectrum changes from code to code, (B, T // hop), from 0 to 1."""
+        """The steadiness of the spectrum from code to code, (B, T // hop), from 0 to 1."""
         S = self.magnitude(audio_BxT, 2048, hop)
         S = S + FLOOR * greatest(S)
         change = S.diff(dim=1).abs().sum(-1) / (S[:, 1:] + S[:, :-1]).sum(-1)

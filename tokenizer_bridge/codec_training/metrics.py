@@ -1,4 +1,4 @@
-"""What a codec keeps of music: comparisons of a recording with its reconstruction.
+"""Measures of what a codec keeps of music: comparisons of a recording with its reconstruction.
 
 T samples, L frames. Every function takes mono float audio (T,) of equal length and sample rate.
 What lies 60 dB under the recording's loudest component counts nowhere: it can't be heard.
@@ -51,7 +51,7 @@ def log_mel_distance(real: torch.Tensor, decoded: torch.Tensor, sample_rate: int
 
 
 def level_difference(real: torch.Tensor, decoded: torch.Tensor) -> float:
-    """How much louder the decoded audio is, in dB of its RMS."""
+    """The level of the decoded audio over the recording, in dB of its RMS."""
     a, b = (audio.square().mean().clamp_min(1e-12) for audio in (real, decoded))
     return 10 * (b / a).log10().item()
 
@@ -104,7 +104,7 @@ def tuned_share(real: torch.Tensor, decoded: torch.Tensor, sample_rate: int) -> 
 def modulation_excess(
     real: torch.Tensor, decoded: torch.Tensor, sample_rate: int, rate: float
 ) -> float:
-    """How far modulation at the code rate stands out of its surroundings, in dB; 0 is none.
+    """The modulation at the code rate over its surroundings, in dB; 0 is none.
 
     The power of the envelopes' modulation at the multiples of `rate` (Hz) below 300 Hz, over the
     median of what lies 2.5 to 12 Hz beside, less the same of the recording, whose own partials may
@@ -209,7 +209,7 @@ def _chroma(peaks: _Peaks) -> torch.Tensor:
 
 
 def _audible_frames(audio: torch.Tensor) -> torch.Tensor:
-    """Which frames of `_peaks` are not silent, bool (L,)."""
+    """The frames of `_peaks` that are not silent, bool (L,)."""
     frames = audio.unfold(0, PEAK_WINDOW, PEAK_WINDOW // 4)
     return frames.square().mean(1).sqrt() > SILENT
 

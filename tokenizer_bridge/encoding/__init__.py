@@ -1,1 +1,1 @@
-"""From tracks to a token dataset, by one worker or many, with progress that survives a stop."""
+"""Tracks made into a token dataset, by one worker or many; their progress survives a stop."""

@@ -39,7 +39,7 @@ FAILURES_FILE = "failures.jsonl"
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """What is to be made of what: one token dataset.
+    """One token dataset that is to be made, and what it is made of.
 
     codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds. source_options: by
     which the source chose the tracks (JSON values), for dataset.json. cleaning: of every track.
@@ -119,7 +119,7 @@ def encode_shard(
 
 
 def num_left(job: EncodeJob) -> int:
-    """How many tracks no worker has done yet."""
+    """The number of tracks that no worker has done yet."""
     done = WorkIndex(job.unfinished)
     return sum(track.id not in done for track in job.tracks)
 

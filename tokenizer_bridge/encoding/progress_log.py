@@ -1,4 +1,4 @@
-"""What an unfinished `encode` has done so far, safe against being killed at any moment.
+"""The log of what an unfinished `encode` has done, safe against being killed at any moment.
 
     OUTPUT/unfinished/settings.json            what is being made; every worker's must agree
     OUTPUT/unfinished/00001-of-00004.log       one per worker: a frame for each track done
@@ -98,7 +98,7 @@ class WorkLog:
 
 
 class WorkIndex:
-    """What the logs of all workers hold, by track id: records on disk, failures in memory."""
+    """An index of the logs of all workers, by track id: records on disk, failures in memory."""
 
     def __init__(self, directory: Path):
         self.failures: dict[str, dict[str, Any]] = {}

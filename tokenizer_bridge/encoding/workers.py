@@ -18,7 +18,7 @@ from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 @dataclass(frozen=True)
 class CodecChoice:
-    """How a worker gets its codec."""
+    """The codec that a worker loads."""
 
     name: str
     codec_dir: str | None

@@ -22,7 +22,7 @@ def low_pass(audio_T: np.ndarray, sample_rate: int, cutoff: float) -> np.ndarray
 
 
 def add_noise(audio_T: np.ndarray, sample_rate: int, snr_db: float, seed: int = 0) -> np.ndarray:
-    """With white noise `snr_db` below the audio's RMS, of the same seed for every clip."""
+    """Add white noise `snr_db` below the audio's RMS, of the same seed for every clip."""
     del sample_rate
     rms = max(np.sqrt(np.square(audio_T, dtype=np.float64).mean()), _LEAST_RMS)
     noise_T = np.random.default_rng(seed).standard_normal(len(audio_T))

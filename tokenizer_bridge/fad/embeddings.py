@@ -20,7 +20,7 @@ from tokenizer_bridge.token_dataset.errors import UserError
 
 @dataclass(frozen=True)
 class EmbeddingInfo:
-    """What a report says about an embedding."""
+    """The facts about an embedding that a report states."""
 
     name: str
     weights_sha256: str  # hexadecimal; of several files, joined by "+"

@@ -1,4 +1,4 @@
-"""What is drawn when distances are estimated: artists with their files, or files alone.
+"""The units that are drawn to estimate distances: artists with their files, or files alone.
 
 Files of one artist are alike, and a set of few artists tells little of music by others. So a set is
 a sequence of *units*, each the sequence of the files of one artist, and units are what is drawn. A
@@ -35,13 +35,13 @@ def files_of(units: Sequence[Unit]) -> list[np.ndarray]:
 
 
 def equal_units(units: Sequence[Unit]) -> float:
-    """How many units of equal size would be as many: (Σ n)² / Σ n² of their files (Kish 1965)."""
+    """The number of equal units worth as much: (Σ n)² / Σ n² of their n files each (Kish 1965)."""
     sizes_G = np.array([len(unit) for unit in units], np.float64)
     return float(sizes_G.sum() ** 2 / np.square(sizes_G).sum())
 
 
 def effective_files(units: Sequence[Unit]) -> int:
-    """How many independent files would tell as much of the mean as these do.
+    """The number of independent files that would tell as much of the mean as these do.
 
     Files divided by the design effect (Kish 1965), which is the variance of the mean of file means
     with errors that units share (Liang & Zeger 1986, times G/(G − 1)) over that of independent

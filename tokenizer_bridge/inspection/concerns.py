@@ -1,4 +1,4 @@
-"""What in a summary one should look into before training, each in one line."""
+"""The points of a summary that one should look into before training, each in one line."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What one pass over the tracks of a split collects: codes, pairs, runs, artists, tags.
+"""The counts that one pass over a split's tracks collects: codes, pairs, runs, artists, tags.
 
 V: codes of the codec. L: tokens of a track. Memory is V² counts of pairs and V of codes, however
 many tracks there are.
@@ -27,7 +27,7 @@ class Run:
 
 
 class CodeCounts:
-    """How often each code occurs, and how often each follows each other within tracks.
+    """Counts of the codes, and of the pairs of codes that follow each other within tracks.
 
     pairs_VxV, [before, after], is None where the codec has more than MAX_PAIR_CODES codes.
     """

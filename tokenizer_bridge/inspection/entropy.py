@@ -60,11 +60,11 @@ class CodeModel:
             self._distinct_V = np.count_nonzero(pairs_VxV, axis=1)
 
     def unigram_bits(self, tokens_L: np.ndarray) -> float:
-        """What a track's tokens cost together."""
+        """The cost of a track's tokens together."""
         return float(self._bits_V[tokens_L].sum())
 
     def bigram_bits(self, tokens_L: np.ndarray) -> float:
-        """What all tokens but the first cost together, each given the one before."""
+        """The cost of all tokens but the first together, each given the one before."""
         before_P, after_P = tokens_L[:-1], tokens_L[1:]
         base_P, num_P = self._prob_V[after_P], self._num_V[before_P]
         kept_P = np.maximum(self._pairs_VxV[before_P, after_P] - self._discount, 0.0)

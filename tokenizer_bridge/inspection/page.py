@@ -40,7 +40,7 @@ def _lengths(name: str, lengths: Mapping) -> Markup:
 
 
 def _bits(splits: Mapping) -> Markup:
-    """Where each entropy lies between the plug-in, too low, and the held-out cost, too high."""
+    """A plot of each entropy between the plug-in, too low, and the held-out cost, too high."""
 
     def draw(figure) -> None:
         axes = figure.subplots()

@@ -166,7 +166,7 @@ def _bits(codes: CodeCounts) -> dict:
 
 
 def _held_out(fit: CodeCounts, records: Iterable[Record], fitted_on: str, measured_on: str) -> dict:
-    """What tracks cost under models of the counts `fit`."""
+    """The cost of tracks under models of the counts `fit`."""
     model = entropy.CodeModel(fit.codes_V, fit.pairs_VxV)
     artists, lengths, unigram, bigram = [], [], [], []
     for record in records:

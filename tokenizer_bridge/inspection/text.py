@@ -102,7 +102,7 @@ def with_interval(figure: Mapping) -> str:
 
 
 def interval_of(held: Mapping) -> str:
-    """What stands behind the ± of held-out costs."""
+    """The words for what stands behind the ± of held-out costs."""
     known = held["unigram"]["interval_95_by_artist"] is not None
     name = interval_name(held["unigram"]["num_artists"])
     return f"±: half of the {name}" if known else f"no {name}"

@@ -1,4 +1,4 @@
-"""What a page shows beside figures: vectors for its plane, and files to look at and listen to."""
+"""Examples beside a page's figures: vectors for its plane, files to look at and listen to."""
 
 from collections.abc import Mapping, Sequence
 

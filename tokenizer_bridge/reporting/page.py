@@ -33,7 +33,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a section of the page shows beside the figures of its measurement.
+    """The examples of a section of the page, beside the figures of its measurement.
 
     vectors: (N, D) by set, one vector a clip: "reference", "generated" and controls.
     """

@@ -59,7 +59,7 @@ def distances(measurement: Mapping) -> Markup:
 
 
 def per_file(measurement: Mapping, marked: Mapping[str, float]) -> Markup:
-    """How the distances of single files are spread. marked: name -> FAD of a file to point at."""
+    """A plot of how distances of single files are spread. marked: name -> FAD of a file shown."""
     values = [entry["fad"] for entry in measurement["per_file"]]
 
     def draw(figure) -> None:

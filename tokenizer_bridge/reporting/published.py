@@ -32,7 +32,7 @@ PUBLISHED = (
 
 
 def reference_key(reference: Mapping) -> str:
-    """What a reference is called in PUBLISHED: by its source, else by the name that it was given.
+    """The name of a reference in PUBLISHED: its source, else the name that it was given.
 
     reference: of a measurement.
     """

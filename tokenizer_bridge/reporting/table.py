@@ -187,7 +187,7 @@ def markdown(table: Table) -> str:
 
 
 def title(measurement: Mapping) -> str:
-    """What is compared with what."""
+    """The title of a measurement: what is compared with what."""
     return f"{measurement['embedding']['name']} against {measurement['reference']['name']}"
 
 

@@ -1,4 +1,4 @@
-"""What the controls say of generated music, in words."""
+"""The verdict of the controls on generated music, in words."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,7 +41,7 @@ def verdict(measurement: Mapping) -> str | None:
 
 
 def headlines(report: Mapping) -> list[str]:
-    """What a report comes to: a line for each of its measurements."""
+    """The verdicts of a report: a line for each of its measurements."""
     return [f"{title(m)}: {verdict(m) or _NO_CONTROLS}" for m in report["measurements"]]
 
 

@@ -1,4 +1,4 @@
-"""Where tracks come from: a folder, or a published data set in its own layout.
+"""The sources of tracks: a folder, or a published data set in its own layout.
 
 A source is a module with `tracks(directory, …) -> list[Track]`, sorted by id.
 """

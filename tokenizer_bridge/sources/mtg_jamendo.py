@@ -33,7 +33,7 @@ _AUDIO = re.compile(r"(\d+)(\.low)?\.mp3")
 
 
 def is_layout_of(directory: Path) -> bool:
-    """Whether a directory holds audio folders: NN/….mp3, NN being the number mod 100."""
+    """True if a directory holds audio folders: NN/….mp3, NN being the number mod 100."""
     for folder in directory.glob("[0-9][0-9]"):
         for path in folder.iterdir() if folder.is_dir() else ():
             match = _AUDIO.fullmatch(path.name)

@@ -22,7 +22,7 @@ _MIX = "mix.wav"
 
 
 def is_layout_of(directory: Path) -> bool:
-    """Whether a directory is one of the two parts, by its name and splits, or holds one."""
+    """True if a directory is one of the two parts, by its name and splits, or holds one."""
     return any(_has_split(part) and _official_name(part) for part in _parts(directory))
 
 
@@ -75,7 +75,7 @@ def _clips(part: Path, split: str) -> Iterator[Path]:
 
 
 def _is_multi(part: Path) -> bool:
-    """By the official name or, where somebody has renamed the folder, by a mixture in it."""
+    """True if it is the multi part, by its official name or, if renamed, by a mixture in it."""
     if name := _official_name(part):
         return name == _MULTI
     return any((folder / _MIX).exists() for split in _SPLITS for folder in _folders(part / split))

@@ -1,4 +1,4 @@
-"""Which track goes to train, validation and test.
+"""The division of tracks into train, validation and test.
 
 The split of a track is a hash of its artist, or of its id where no artist is known: it does not
 change when tracks are added, and no two splits share an artist. Small data sets need three

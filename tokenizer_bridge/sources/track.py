@@ -1,4 +1,4 @@
-"""What a source gives: tracks. A subset of them, and whether they have changed."""
+"""Tracks, which a source gives; subsets of them, and a fingerprint to tell whether they changed."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -64,7 +64,7 @@ def subset(tracks: Sequence[Track], num_tracks: int, seed: int) -> list[Track]:
 
 
 def draw(ids: Iterable[str], count: int, seed: int) -> set[str]:
-    """At most `count` of the ids: those with the lowest SHA-256 of seed and id."""
+    """Draw at most `count` of the ids: those with the lowest SHA-256 of seed and id."""
 
     def key(id: str) -> bytes:
         return hashlib.sha256(f"{seed}/{id}".encode()).digest()

@@ -46,7 +46,7 @@ class Estimate:
 
 
 def interval_name(num_artists: int) -> str:
-    """For people: by what the interval goes, and how many of them."""
+    """Words for people: what the interval counts, and how many of them."""
     return f"95% interval, by artist (G = {num_artists:,})"
 
 

@@ -104,7 +104,7 @@ class WavTokenizerConfig:
 
     @classmethod
     def from_dict(cls, networks: dict[str, Any]) -> "WavTokenizerConfig":
-        """From `{feature_extractor, backbone, head}`, each with its `init_args`.
+        """Read the map `{feature_extractor, backbone, head}`, each with its `init_args`.
 
         Raises:
           KeyError: a network or size is missing.

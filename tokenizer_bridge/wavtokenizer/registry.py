@@ -19,7 +19,7 @@ DEMO = "demo"
 
 @dataclasses.dataclass(frozen=True)
 class CodecInfo:
-    """What a token dataset records about the codec that made its tokens."""
+    """The facts that a token dataset records about the codec that made its tokens."""
 
     name: str
     weights_sha256: str  # of the weights file, hexadecimal
@@ -30,7 +30,7 @@ class CodecInfo:
 
 @dataclasses.dataclass(frozen=True)
 class PublishedCodec:
-    """Where a published codec lives; sizes come from our YAML, as not every repository has one."""
+    """The address of a published codec; sizes come from our YAML, many repositories have none."""
 
     repo_id: str  # on huggingface.co
     weights_file: str

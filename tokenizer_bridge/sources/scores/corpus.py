@@ -45,7 +45,7 @@ _PERFORMING = 1  # key of the random numbers of performances, beside the plan's
 
 @dataclass(frozen=True)
 class CorpusJob:
-    """What a corpus is made of. hours: of music. scores: a folder laid out like music21's."""
+    """The ingredients of a corpus. hours: of music. scores: a folder laid out like music21's."""
 
     output: Path
     hours: float

@@ -1,4 +1,4 @@
-"""How a score is played: instrument, key, tempo, and the small unevenness of a player."""
+"""The performance of a score: instrument, key, tempo, and the small unevenness of a player."""
 
 from dataclasses import dataclass
 
@@ -138,7 +138,7 @@ def soundings(performance: Performance, rng: np.random.Generator) -> list[Soundi
 
 
 def _accent(score: Score, onset: float) -> float:
-    """What a note's place in the bar adds to its velocity."""
+    """The velocity that a note's place in the bar adds."""
     place = (onset - score.pickup) % score.bar
     if place < 1e-3 or score.bar - place < 1e-3:
         return 8.0

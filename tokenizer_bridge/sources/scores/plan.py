@@ -1,4 +1,4 @@
-"""Which performances make a corpus: even in instruments, keys and tempi, no genre in excess."""
+"""The performances of a corpus: even in instruments, keys and tempi, no genre in excess."""
 
 from collections.abc import Iterator, Sequence
 

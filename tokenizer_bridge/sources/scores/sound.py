@@ -1,4 +1,4 @@
-"""From rendered samples to a file of the corpus."""
+"""Rendered samples made into a file of the corpus."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which scores are versions of one tune."""
+"""Scores that are versions of one tune."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _SHARED = 0.3  # of the shorter melody's grams
 
 
 def tune_names(scores: Sequence[Score]) -> list[str]:
-    """For each score the id of the first score that is a version of the same tune.
+    """The tune of each score, named by the id of the first score that is a version of it.
 
     Two melodies are versions of one tune if they share at least 30% of the shorter one's different
     runs of eight intervals. Intervals do not change with key or tempo. It is transitive: a version
