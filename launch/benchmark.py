@@ -1,11 +1,14 @@
 """How fast this machine trains, samples, encodes, decodes and reads: a table and JSON.
 
-    python -m launch.benchmark [--config=configs/demo.py] [--parts=train,sample,codec,…]
+    python -m launch.benchmark [--config=CONFIG] [--parts=train,sample,codec,…]
 
 Every part runs in a process of its own, so that its peak memory is its own. Times are medians of
 several repetitions after a warm-up; on a shared machine trust ratios more than seconds.
 """
 
+import argparse
+import dataclasses
+import functools
 import json
 import resource
 import statistics
@@ -13,56 +16,106 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict
 
-from sedd_jax.errors import UserError, run_door
+from sedd_jax import config_arguments
+from sedd_jax.errors import UserError
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    comma_list,
+    integer,
+    number,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
-FLAGS = flags.FLAGS
 PARTS = ("train", "sample", "codec", "data", "embeddings")
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/demo.py", "ModelDef, batch and length.")
-flags.DEFINE_list("parts", list(PARTS), f"Which of {', '.join(PARTS)}.")
-flags.DEFINE_integer("repeats", 7, "Timed repetitions of everything.", lower_bound=1)
-flags.DEFINE_integer("codebook_size", 4096, "Codes, without the mask.", lower_bound=2)
-flags.DEFINE_string("codec", "demo", "Codec to time; 'full-size' is the published one's size.")
-flags.DEFINE_float("clip_s", 10.0, "Length of a clip to encode, decode or embed.", lower_bound=1.0)
-flags.DEFINE_string("output", None, "JSON file for the figures.")
-flags.DEFINE_bool("in_process", False, "Run the one part given here and print its JSON.")
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured: a model's config; timed repetitions; codes without the mask; the codec's
+    name ("full-size" is the published one's size); seconds of a clip."""
+
+    config: ConfigDict
+    repeats: int = 7
+    codebook_size: int = 4096
+    codec: str = "demo"
+    clip_s: float = 10.0
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    if not FLAGS.parts:
-        raise UserError(f"--parts is empty: give some of {', '.join(PARTS)}")
-    for part in FLAGS.parts:
-        if part not in PARTS:
-            raise UserError(f"--parts: {part!r} is none of {', '.join(PARTS)}")
-    if FLAGS.in_process:
-        for part in FLAGS.parts:
-            figures = measure(part)
-            figures["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-            print(json.dumps(figures))
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    config_arguments.add_arguments(parser, required=False, default="demo")
+    parser.add_argument(
+        "--parts", type=_parts, default=",".join(PARTS), help="Which of them to measure."
+    )
+    parser.add_argument(
+        "--repeats", type=integer(1), default=7, help="Timed repetitions of everything."
+    )
+    parser.add_argument(
+        "--codebook_size", type=integer(2), default=4096, help="Codes, without the mask."
+    )
+    parser.add_argument(
+        "--codec",
+        default="demo",
+        help="Codec to time; 'full-size' is the published one's size.",
+    )
+    parser.add_argument(
+        "--clip_s",
+        type=number(1.0),
+        default=10.0,
+        metavar="SECONDS",
+        help="Length of a clip to encode, decode or embed.",
+    )
+    parser.add_argument("--output", metavar="FILE", help="JSON file for the figures.")
+    parser.add_argument(
+        "--in_process", action="store_true", help="Measure in this process and print JSON."
+    )
+    return parser
+
+
+def _parts(text: str) -> list[str]:
+    """The type of an argument that lists parts."""
+    names = comma_list(text)
+    for name in names:
+        if name not in PARTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PARTS)}")
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments, chosen = config_arguments.parse(make_parser(), argv)
+    if arguments.in_process:
+        settings = Settings(
+            chosen.config,
+            arguments.repeats,
+            arguments.codebook_size,
+            arguments.codec,
+            arguments.clip_s,
+        )
+        for part in arguments.parts:
+            print(json.dumps(measure(part, settings)))
         return
-    if FLAGS.output:
-        Path(FLAGS.output).parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
-    report = {part: in_process_of_its_own(part) for part in FLAGS.parts}
+    if arguments.output:
+        Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)  # fails now, not later
+    report = {part: in_process_of_its_own(part, argv) for part in arguments.parts}
     if "train" in report and "data" in report:
         ratio = report["data"]["tokens/s"] / report["train"]["tokens/s"]
         report["data"]["ratio to what training eats"] = ratio
     print(table(report))
-    if FLAGS.output:
-        write_json_atomically(Path(FLAGS.output), report)
+    if arguments.output:
+        write_json_atomically(Path(arguments.output), report)
 
 
-def in_process_of_its_own(part: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "launch.benchmark", *sys.argv[1:]]
+def in_process_of_its_own(part: str, argv: Sequence[str]) -> dict[str, float]:
+    command = [sys.executable, "-m", "launch.benchmark", *argv]
     command += [f"--parts={part}", "--in_process"]
     print(f"measuring {part}…", file=sys.stderr)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -71,45 +124,48 @@ def in_process_of_its_own(part: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(part: str) -> dict[str, float]:
+def measure(part: str, settings: Settings) -> dict[str, float]:
+    """Figures of a part of PARTS, with the peak memory of this process."""
     parts = (train, sample, codec, data, embeddings)
-    return {function.__name__: function for function in parts}[part]()
+    figures = {function.__name__: function for function in parts}[part](settings)
+    figures["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return figures
 
 
-def median_seconds(run: Callable[[], object]) -> float:
+def median_seconds(settings: Settings, run: Callable[[], object]) -> float:
     """Median duration of a call, after one that is not counted."""
     run()
     seconds = []
-    for _ in range(FLAGS.repeats):
+    for _ in range(settings.repeats):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
-def build_run():
+def build_run(settings: Settings):
     from sedd_jax import config as config_lib
     from sedd_jax.model import build
 
-    config_lib.check(CONFIG.value)
-    codec = {"name": "benchmark", "codebook_size": FLAGS.codebook_size}
-    return build(CONFIG.value, codec)
+    config_lib.check(settings.config)
+    codec = {"name": "benchmark", "codebook_size": settings.codebook_size}
+    return build(settings.config, codec)
 
 
-def matmul_rate() -> float:
+def matmul_rate(settings: Settings) -> float:
     """FLOP/s of a large matrix product on one device, in the dtype that training computes in."""
     import jax
     import jax.numpy as jnp
 
-    run = build_run()
+    run = build_run(settings)
     size = 2048
     a = jnp.ones((size, size), run.network.compute_dtype)
     product = jax.jit(lambda a, b: a @ b)
-    seconds = median_seconds(lambda: product(a, a).block_until_ready())
+    seconds = median_seconds(settings, lambda: product(a, a).block_until_ready())
     return 2 * size**3 / seconds * run.mesh.devices.size
 
 
-def train() -> dict[str, float]:
+def train(settings: Settings) -> dict[str, float]:
     """The training step that sedd_jax.train runs, on random tokens."""
     import jax
 
@@ -117,11 +173,11 @@ def train() -> dict[str, float]:
     from sedd_jax.parallel import mesh as mesh_lib
     from sedd_jax.training.step import jit_train_step
 
-    run = build_run()
+    run = build_run(settings)
     training = run.config.training
     mesh_lib.check_batch(run.mesh, training.batch_size, training.accumulation)
     shape = (training.batch_size, run.config.model.length)
-    tokens = np.random.default_rng(0).integers(FLAGS.codebook_size, size=shape, dtype=np.int32)
+    tokens = np.random.default_rng(0).integers(settings.codebook_size, size=shape, dtype=np.int32)
     batch = jax.device_put(tokens, mesh_lib.batch_sharding(run.mesh))
     step, state = jit_train_step(run), run.fresh_state()
 
@@ -130,10 +186,10 @@ def train() -> dict[str, float]:
         state, metrics = step(state, batch)
         jax.block_until_ready(metrics)
 
-    seconds = median_seconds(one_step)
+    seconds = median_seconds(settings, one_step)
     num_tokens = shape[0] * shape[1]
     flops = train_flops_per_token(run.network) * num_tokens
-    peak = matmul_rate()
+    peak = matmul_rate(settings)
     return {
         "seconds a step": seconds,
         "tokens/s": num_tokens / seconds,
@@ -143,14 +199,14 @@ def train() -> dict[str, float]:
     }
 
 
-def sample() -> dict[str, float]:
+def sample(settings: Settings) -> dict[str, float]:
     """A sampler step as sedd_jax.sample does it, and the network evaluation in it by itself."""
     import jax
 
     from sedd_jax.parallel import mesh as mesh_lib
     from sedd_jax.sampling.generate import make_programs, sample_keys
 
-    run = build_run()
+    run = build_run(settings)
     sampling, length = run.config.sampling, run.config.model.length
     shards = mesh_lib.batch_shards(run.mesh)
     batch_size = -(-sampling.batch_size // shards) * shards
@@ -160,14 +216,18 @@ def sample() -> dict[str, float]:
     x_BxL = programs.start(key_B)
     sigma_B, _ = run.noise(jax.numpy.ones(batch_size))
     network = jax.jit(run.log_score)
-    network_s = median_seconds(lambda: network(params, x_BxL, sigma_B).block_until_ready())
+
+    def one_evaluation():
+        network(params, x_BxL, sigma_B).block_until_ready()
+
+    network_s = median_seconds(settings, one_evaluation)
 
     def one_step():
         nonlocal x_BxL
         x_BxL, _ = programs.advance(params, key_B, x_BxL, np.int32(0), 1)
         x_BxL.block_until_ready()
 
-    step_s = median_seconds(one_step)
+    step_s = median_seconds(settings, one_step)
     return {
         "seconds a step": step_s,
         "seconds of it in the network": network_s,
@@ -176,7 +236,7 @@ def sample() -> dict[str, float]:
     }
 
 
-def codec() -> dict[str, float]:
+def codec(settings: Settings) -> dict[str, float]:
     """Encoding and decoding, in seconds of audio per second: one clip, then four at a time."""
     import torch
 
@@ -184,29 +244,29 @@ def codec() -> dict[str, float]:
     from tokenizer_bridge.wavtokenizer.network import WavTokenizer
     from tokenizer_bridge.wavtokenizer.registry import load_codec
 
-    if FLAGS.codec == "full-size":
+    if settings.codec == "full-size":
         network = WavTokenizer(WavTokenizerConfig()).eval()
     else:
-        network, _ = load_codec(FLAGS.codec)
+        network, _ = load_codec(settings.codec)
     rate = network.config.sample_rate
     figures = {}
     for clips in (1, 4):
-        audio = 0.1 * torch.randn(clips, round(FLAGS.clip_s * rate))
+        audio = 0.1 * torch.randn(clips, round(settings.clip_s * rate))
         with torch.inference_mode():
             codes = network.encode(audio)
-            encode_s = median_seconds(lambda audio=audio: network.encode(audio))
-            decode_s = median_seconds(lambda codes=codes: network.decode(codes))
-        seconds_of_audio = clips * FLAGS.clip_s
+            encode_s = median_seconds(settings, lambda audio=audio: network.encode(audio))
+            decode_s = median_seconds(settings, lambda codes=codes: network.decode(codes))
+        seconds_of_audio = clips * settings.clip_s
         figures[f"encode, {clips} at a time, × real time"] = seconds_of_audio / encode_s
         figures[f"decode, {clips} at a time, × real time"] = seconds_of_audio / decode_s
     return figures
 
 
-def data() -> dict[str, float]:
+def data(settings: Settings) -> dict[str, float]:
     """Reading, windowing and batching, from a dataset of 512 four-minute tracks."""
     from sedd_jax import data as data_lib
 
-    config = CONFIG.value
+    config = settings.config
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         described = {
@@ -214,11 +274,11 @@ def data() -> dict[str, float]:
             "weights_sha256": "0" * 64,
             "sample_rate": 24_000,
             "hop_length": 320,
-            "codebook_size": FLAGS.codebook_size,
+            "codebook_size": settings.codebook_size,
         }
         with TokenDatasetWriter(Path(folder) / "tokens", described) as writer:
             for i in range(512):
-                tokens = rng.integers(FLAGS.codebook_size, size=18_000).astype(np.uint16)
+                tokens = rng.integers(settings.codebook_size, size=18_000).astype(np.uint16)
                 record = Record(id=f"{i}", tokens=tokens, duration_s=240.0)
                 writer.write("train", record)
         batches = data_lib.training_batches(
@@ -229,11 +289,11 @@ def data() -> dict[str, float]:
             seed=0,
         )
         count = 50
-        seconds = median_seconds(lambda: [next(batches) for _ in range(count)]) / count
+        seconds = median_seconds(settings, lambda: [next(batches) for _ in range(count)]) / count
     return {"tokens/s": config.training.batch_size * config.model.length / seconds}
 
 
-def embeddings() -> dict[str, float]:
+def embeddings(settings: Settings) -> dict[str, float]:
     """Clips of 44.1 kHz FLAC files to vectors, without a cache, in seconds of audio per second.
 
     Files are read, hashed and resampled as for a report; all cores work.
@@ -251,15 +311,16 @@ def embeddings() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         tracks = [Track(f"{i}", Path(folder) / f"{i}.flac") for i in range(count)]
         for track in tracks:
-            noise = 0.1 * rng.standard_normal((round(2 * FLAGS.clip_s * rate), 2))
+            noise = 0.1 * rng.standard_normal((round(2 * settings.clip_s * rate), 2))
             soundfile.write(track.path, noise, rate)
-        clips, _ = plan_clips(tracks, FLAGS.clip_s)
-        seconds_of_audio = count * FLAGS.clip_s
-        seconds = median_seconds(lambda: [read_clip(clip, 16_000) for clip in clips])
+        clips, _ = plan_clips(tracks, settings.clip_s)
+        seconds_of_audio = count * settings.clip_s
+        seconds = median_seconds(settings, lambda: [read_clip(clip, 16_000) for clip in clips])
         figures["reading alone, one core, × real time"] = seconds_of_audio / seconds
         for name in EMBEDDINGS:
             embedding = untrained_embedding(name)
-            seconds = median_seconds(lambda embedding=embedding: embed_clips(embedding, clips))
+            embed = functools.partial(embed_clips, embedding, clips)
+            seconds = median_seconds(settings, embed)
             figures[f"{name}, × real time"] = seconds_of_audio / seconds
     return figures
 
@@ -272,4 +333,4 @@ def table(report: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

@@ -12,50 +12,78 @@ launch/aot/roofline.py says how times are bounded, launch/aot/chips.py where the
 from.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-
-from absl import flags
-from ml_collections import config_flags
 
 from launch.aot import compiled, search, show
 from launch.aot.topology import describe
-from sedd_jax.errors import UserError, run_door
+from sedd_jax import config_arguments
+from tokenizer_bridge.token_dataset.command import Parser, comma_list, integer, run_command
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, as of sedd_jax.train.")
-TOPOLOGY = flags.DEFINE_string("topology", None, "e.g. v5e:8x8, v5p:4x4x4, h100:2x8.")
-NUM_SLICES = flags.DEFINE_integer("num_slices", 1, "TPU slices.", lower_bound=1)
-CODEBOOK_SIZE = flags.DEFINE_integer("codebook_size", 4096, "Codes, without the mask.", 2)
-SAMPLE = flags.DEFINE_bool("sample", False, "The sampler instead of the train step.")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file for the figures.")
-SEARCH = flags.DEFINE_bool("search", False, "Try meshes, remat and accumulation; rank what fits.")
-REMAT = flags.DEFINE_list("remat", ["none", "dots", "block"], "Policies to search.")
-ACCUMULATION = flags.DEFINE_list("accumulation", ["1", "2", "4", "8"], "Microbatches to search.")
-FSDP = flags.DEFINE_list("fsdp", [], "Sizes to search, inside a slice; all by default.")
-TENSOR = flags.DEFINE_list("tensor", ["1", "2", "4", "8"], "Sizes to search, inside a slice.")
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    config_arguments.add_arguments(parser)
+    parser.add_argument("--topology", required=True, help="e.g. v5e:8x8, v5p:4x4x4, h100:2x8.")
+    parser.add_argument("--num_slices", type=integer(1), default=1, help="TPU slices.")
+    parser.add_argument(
+        "--codebook_size", type=integer(2), default=4096, help="Codes, without the mask."
+    )
+    parser.add_argument(
+        "--sample", action="store_true", help="The sampler instead of the train step."
+    )
+    parser.add_argument("--output", metavar="FILE", help="JSON file for the figures.")
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="Try meshes, remat and accumulation; rank what fits.",
+    )
+    parser.add_argument(
+        "--remat",
+        type=comma_list,
+        default="none,dots,block",
+        help="Policies to search.",
+    )
+    parser.add_argument(
+        "--accumulation", type=_integers, default="1,2,4,8", help="Microbatches to search."
+    )
+    parser.add_argument(
+        "--fsdp",
+        type=_integers,
+        default=(),
+        metavar="SIZES",
+        help="Sizes to search, inside a slice; all by default.",
+    )
+    parser.add_argument(
+        "--tensor",
+        type=_integers,
+        default="1,2,4,8",
+        metavar="SIZES",
+        help="Sizes to search, inside a slice.",
+    )
+    return parser
 
 
-def integers(flag: flags.FlagHolder) -> list[int]:
-    try:
-        return [int(value) for value in flag.value]
-    except ValueError:
-        raise UserError(f"--{flag.name}={','.join(flag.value)}: numbers are needed") from None
+def _integers(text: str) -> list[int]:
+    """The type of an argument that is a list of integers with commas between."""
+    return [integer(1)(item) for item in comma_list(text)]
 
 
-def main(argv: list[str]) -> int:
-    del argv
-    if CONFIG.value is None or TOPOLOGY.value is None:
-        raise UserError("--config=configs/….py and --topology=v5e:8x8 (or h100:2x8) are needed")
-    topology = describe(TOPOLOGY.value, NUM_SLICES.value)
-    name = Path(flags.FLAGS["config"].config_filename).stem
-    if SEARCH.value:
-        space = search.Space(REMAT.value, integers(ACCUMULATION), integers(FSDP), integers(TENSOR))
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments, chosen = config_arguments.parse(make_parser(), argv)
+    topology = describe(arguments.topology, arguments.num_slices)
+    name = Path(chosen.source.partition(":")[0]).stem
+    if arguments.search:
+        space = search.Space(
+            arguments.remat, arguments.accumulation, list(arguments.fsdp), arguments.tensor
+        )
         reports = search.search(
-            CONFIG.value,
+            chosen.config,
             topology,
-            CODEBOOK_SIZE.value,
+            arguments.codebook_size,
             space,
-            sample=SAMPLE.value,
+            sample=arguments.sample,
             on_report=lambda report: print(show.ranking_line(report), flush=True),
         )
         ranked = search.rank(reports)
@@ -65,14 +93,14 @@ def main(argv: list[str]) -> int:
         print("\n".join([show.RANKING_HEAD, *map(show.ranking_line, ranked)]))
         values, fits = [report.to_dict() for report in ranked], bool(ranked)
     else:
-        run = compiled.make_run(CONFIG.value, topology, CODEBOOK_SIZE.value)
-        report = compiled.report(run, topology, sample=SAMPLE.value)
+        run = compiled.make_run(chosen.config, topology, arguments.codebook_size)
+        report = compiled.report(run, topology, sample=arguments.sample)
         print(show.full(name, report))
         values, fits = report.to_dict(), report.fits
-    if OUTPUT.value:
-        write_json_atomically(Path(OUTPUT.value), values)
+    if arguments.output:
+        write_json_atomically(Path(arguments.output), values)
     return 0 if fits else 1
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

@@ -29,7 +29,7 @@ say "1/6 encode $music"
 "$PY" -m tokenizer_bridge.encode --source=folder --input="$music" --codec=demo \
   --output="$run/tokens" --num_workers="$(nproc)"
 say "2/6 train"
-"$PY" -m sedd_jax.train --config=configs/quickstart.py --config.data.path="$run/tokens" \
+"$PY" -m sedd_jax.train --config=configs/quickstart.py --tokens="$run/tokens" \
   --workdir="$run/model"
 say "3/6 measure on held-out music"
 split=validation # a single track is not split

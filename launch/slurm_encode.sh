@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Encodes a large collection of audio files as a SLURM array.
 #
-#   bash launch/slurm_encode.sh --num_shards=64 --input=/shared/audio --output=/shared/tokens \
+#   bash launch/slurm_encode.sh --num_shards=64 --audio=/shared/audio --output=/shared/tokens \
 #       --codec=demo --time=04:00:00 [--dry_run] [-- FLAG…]
 #
 # Task i runs `python -m tokenizer_bridge.encode --shard=i/64`; the last to finish writes
@@ -10,7 +10,7 @@
 #
 # --num_shards=N          into how many parts the work is cut
 # --parallel=N            tasks at a time; all by default
-# --input=PATH            folder of audio files, on a disk that all nodes share
+# --audio=PATH            folder of audio files, on a disk that all nodes share
 # --output=PATH           directory of the token dataset, on a disk that all nodes share
 # --codec=NAME            demo, or a published codec
 # --gpu                   give each task one GPU
@@ -31,7 +31,7 @@ fi
 # shellcheck source=launch/slurm_lib.sh
 source "$here/slurm_lib.sh"
 
-flag+=([num_shards]='' [parallel]='' [input]='' [output]='' [codec]='')
+flag+=([num_shards]='' [parallel]='' [audio]='' [output]='' [codec]='')
 flag[job_name]=encode
 parse_flags "gpu" "$@"
 
@@ -39,7 +39,7 @@ need num_shards "into how many parts the work is cut"
 need_count num_shards
 [ -n "${flag[parallel]}" ] || flag[parallel]=${flag[num_shards]}
 need_count parallel
-need_absolute input "a folder of audio files"
+need_absolute audio "a folder of audio files"
 need_path output "the directory of the token dataset"
 need codec "demo, or a published codec"
 for word in "${extra[@]}"; do
@@ -56,7 +56,7 @@ if [ -n "${flag[gpu]}" ]; then
 fi
 shard=${SLURM_ARRAY_TASK_ID:-i}/${flag[num_shards]}
 encode=(srun env OMP_NUM_THREADS="${flag[cpus_per_task]:-1}" "${flag[python]}" -m tokenizer_bridge.encode
-  --input="${flag[input]}" --output="${flag[output]}" --codec="${flag[codec]}" --device="$device"
+  --audio="${flag[audio]}" --output="${flag[output]}" --codec="${flag[codec]}" --device="$device"
   "${extra[@]}" --shard="$shard")
 
 if [ -n "$in_job" ]; then

@@ -2,7 +2,7 @@
 # Trains on several nodes with several GPUs each, under SLURM.
 #
 #   bash launch/slurm_train.sh --nodes=2 --gpus_per_node=8 --config=configs/music_medium.py \
-#       --data=/shared/tokens --workdir=/shared/runs/medium --time=24:00:00 [--dry_run] [-- FLAG…]
+#       --tokens=/shared/tokens --workdir=/shared/runs/medium --time=24:00:00 [--dry_run] [-- FLAG…]
 #
 # Submits itself with sbatch; in the job, srun starts one process a GPU (or --processes_per_node),
 # which find each other through SLURM's environment. Before the time limit, and when the job is
@@ -13,7 +13,7 @@
 # --gpus_per_node=N       8 by default; 0 trains on CPUs
 # --processes_per_node=N  as many as GPUs by default; 1 gives one process all GPUs of its node
 # --config=FILE           in the project, e.g. configs/music_small.py
-# --data=PATH             token dataset, on a disk that all nodes share
+# --tokens=PATH           token dataset, on a disk that all nodes share
 # --workdir=PATH          directory of the run, on a disk that all nodes share; logs go to its logs/
 # --save_s=S              SIGTERM comes S seconds before the time limit, 120 by default
 # --job_name=NAME         by default that of the workdir
@@ -21,7 +21,7 @@
 # --max_restarts=N        100 by default
 # --python=PATH           the environment's, .venv/bin/python by default
 # --dry_run               print the command and the job's srun, and run nothing
-# -- FLAG…                flags for sedd_jax.train
+# -- FLAG…                arguments of sedd_jax.train
 set -euo pipefail
 if [ "${1:-}" = job ]; then
   here=launch # sbatch runs a copy of this file, with the project as its directory
@@ -34,7 +34,7 @@ fi
 # shellcheck source=launch/slurm_lib.sh
 source "$here/slurm_lib.sh"
 
-flag+=([nodes]=1 [gpus_per_node]=8 [processes_per_node]='' [config]='' [data]='' [workdir]=''
+flag+=([nodes]=1 [gpus_per_node]=8 [processes_per_node]='' [config]='' [tokens]='' [workdir]=''
   [save_s]=120)
 parse_flags "" "$@"
 
@@ -48,7 +48,7 @@ need_count processes_per_node
 [ "$gpus" = 0 ] || [ "$processes" = "$gpus" ] || [ "$processes" = 1 ] ||
   fail "--processes_per_node=$processes: with $gpus GPUs a node it must be $gpus or 1"
 need_config
-need_path data "a token dataset"
+need_path tokens "a token dataset"
 need_path workdir "the directory of the run"
 [ -n "${flag[job_name]}" ] || flag[job_name]=$(basename "${flag[workdir]}" | tr -c 'A-Za-z0-9_.\n-' _)
 common_options
@@ -70,7 +70,7 @@ fi
 # A lost process ends the others by itself; --wait is the net below that.
 steps+=(--kill-on-bad-exit=0 --wait=300 --output="$logs/rank-%t.log" --open-mode=append)
 train=(bash launch/xla_flags.sh "$platform" "${flag[python]}" -m sedd_jax.train --distributed
-  --config="${flag[config]}" --config.data.path="${flag[data]}" --workdir="${flag[workdir]}"
+  --config="${flag[config]}" --tokens="${flag[tokens]}" --workdir="${flag[workdir]}"
   "${extra[@]}")
 
 if [ -n "$in_job" ]; then

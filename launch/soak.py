@@ -14,19 +14,20 @@ one, or the second's parameters differ by more than BOUND.
 
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
-from absl import flags
 
 from launch.soaking.lives import CHANGING, STEADY, Life, SoakError, SoakRun, Topology, Unprovoked
 from sedd_jax import config as config_lib
 from sedd_jax.checkpoints.manager import Checkpoints
-from sedd_jax.errors import UserError, run_door
+from sedd_jax.errors import UserError
 from sedd_jax.model import build, checkpoint_dir
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import TrainState
+from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 BOUND = 1e-4  # relative L2; topologies differ by rounding, which training carries on
@@ -36,10 +37,23 @@ CODEC = {
     "codebook_size": 64,
 }  # fmt: skip
 
-KILLS = flags.DEFINE_integer("kills", 30, "How many, over both runs.", lower_bound=2)
-SEED = flags.DEFINE_integer("seed", 0, "Of moments, signals, victims and topologies.")
-WORKDIR = flags.DEFINE_string("workdir", "runs/soak", "Directory of the runs; emptied first.")
-TOKENS = flags.DEFINE_string("tokens", None, "Token dataset; a small one is made by default.")
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument("--kills", type=integer(2), default=30, help="How many, over both runs.")
+    parser.add_argument(
+        "--seed",
+        type=integer(0),
+        default=0,
+        help="Seed of moments, signals, victims and topologies.",
+    )
+    parser.add_argument(
+        "--workdir", default="runs/soak", help="Directory of the runs; emptied first."
+    )
+    parser.add_argument(
+        "--tokens", metavar="TOKENS", help="Token dataset; a small one is made by default."
+    )
+    return parser
 
 
 def write_tokens(path: Path) -> Path:
@@ -56,7 +70,7 @@ def empty(workdir: Path) -> None:
     """Makes the directory, or clears what an earlier soak left there."""
     marker = workdir / "soak"
     if workdir.exists() and any(workdir.iterdir()) and not marker.exists():
-        raise UserError(f"{workdir} holds something else: choose another --workdir")
+        raise UserError(f"{workdir} holds something else: choose another directory")
     shutil.rmtree(workdir, ignore_errors=True)
     workdir.mkdir(parents=True)
     marker.touch()
@@ -132,19 +146,27 @@ def soak(name: str, topologies: tuple[Topology, ...], kills: int, common: dict) 
     }
 
 
-def main(argv: list[str]) -> int:
-    del argv
-    workdir = Path(WORKDIR.value).absolute()
-    empty(workdir)
-    tokens = TokenDataset(TOKENS.value).path if TOKENS.value else write_tokens(workdir / "tokens")
-    common = {"workdir": workdir, "tokens": tokens.absolute(), "rng": random.Random(SEED.value)}
-    few = KILLS.value // 3
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = make_parser().parse_args(argv)
     try:
-        steady = soak("steady", (STEADY,), few, common)
-        changing = soak("changing", CHANGING, KILLS.value - few, common)
+        return soak_both(
+            Path(arguments.workdir).absolute(),
+            kills=arguments.kills,
+            seed=arguments.seed,
+            tokens=arguments.tokens,
+        )
     except SoakError as error:
-        raise UserError(f"--seed={SEED.value}: {error}") from error
+        raise UserError(f"--seed={arguments.seed}: {error}") from error
 
+
+def soak_both(workdir: Path, *, kills: int, seed: int, tokens: str | Path | None = None) -> int:
+    """Soaks both runs and prints how they came out; returns the exit code. Raises SoakError."""
+    empty(workdir)
+    tokens = TokenDataset(tokens).path if tokens else write_tokens(workdir / "tokens")
+    common = {"workdir": workdir, "tokens": tokens.absolute(), "rng": random.Random(seed)}
+    few = kills // 3
+    steady = soak("steady", (STEADY,), few, common)
+    changing = soak("changing", CHANGING, kills - few, common)
     print(f"\n{'':<38}{'steady':>12}{'changing':>12}")
     for key in steady:
         print(f"{key:<38}{_cell(steady[key]):>12}{_cell(changing[key]):>12}")
@@ -159,4 +181,4 @@ def _cell(value) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

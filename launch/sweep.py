@@ -1,15 +1,15 @@
 r"""Runs of a model that differ in a few settings: lists them, runs them, and shows what came out.
 
     python -m launch.sweep --config=configs/sweeps/learning_rate.py \
-        --config.data.path=TOKENS --workdir=DIR [--jobs=2]
+        --tokens=TOKENS --workdir=DIR [--jobs=2]
 
 The config file has a sweep() beside its get_config(), which yields the overrides of each run;
-`--config.…` flags hold for all runs. Every run has a folder in DIR, named by its overrides.
+`--config.…` holds for all runs. Every run has a folder in DIR, named by its overrides.
 
     --dry_run       lists the runs and their commands
     --slurm=FILE    writes a SLURM array script for the runs that are not finished;
                     what follows -- are options of sbatch
-    --gke=FILE      writes a JobSet for each of them; what follows -- are flags of launch.gke_jobset
+    --gke=FILE      writes a JobSet for each of them; what follows -- are launch.gke_jobset's own
     --report        makes table and plot from what there is, of --metric=NAME
 
 The same command goes on where an earlier one was: finished runs are not repeated, the others
@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from absl import flags
-from ml_collections import config_flags
 from tqdm import tqdm
 
 from launch.sweeping import gke, report, slurm
@@ -33,59 +31,86 @@ from launch.sweeping.plot import write_plot
 from launch.sweeping.runs import Door, SweepFile, SweepRun, plan, read_sweep
 from launch.sweeping.sampling import Sampling
 from launch.sweeping.training import Training
-from sedd_jax.errors import UserError, run_door
+from launch.targets.gke import split_at_dashes
+from sedd_jax import config_arguments
+from sedd_jax.errors import UserError
+from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
 from tokenizer_bridge.token_dataset.files import atomic_file
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() and sweep().")
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs.", required=True)
-JOBS = flags.DEFINE_integer("jobs", None, "Runs at a time; here 1 by default.", lower_bound=1)
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs, start nothing.")
-SLURM = flags.DEFINE_string("slurm", None, "Write a SLURM array script instead.")
-GKE = flags.DEFINE_string("gke", None, "Write JobSets for Google Kubernetes Engine instead.")
-REPORT = flags.DEFINE_bool("report", False, "Only make table and plot from what there is.")
-METRIC = flags.DEFINE_string("metric", None, "What to compare; by default what the door names.")
-PICK = flags.DEFINE_enum("pick", "last", report.PICKS, "Which value of the metric's history.")
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    config_arguments.add_arguments(parser)
+    parser.add_argument(
+        "--tokens", metavar="TOKENS", help="Token dataset that all runs are trained on."
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="Directory of the runs.")
+    parser.add_argument("--jobs", type=integer(1), help="Runs at a time; here 1 by default.")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--dry_run", action="store_true", help="List the runs, start nothing.")
+    instead.add_argument("--slurm", metavar="FILE", help="Write a SLURM array script instead.")
+    instead.add_argument(
+        "--gke", metavar="FILE", help="Write JobSets for Google Kubernetes Engine instead."
+    )
+    instead.add_argument(
+        "--report", action="store_true", help="Only make table and plot from what there is."
+    )
+    parser.add_argument(
+        "--metric", help="What to compare; by default what the sweep's command names."
+    )
+    parser.add_argument(
+        "--pick",
+        choices=report.PICKS,
+        default="last",
+        help="Which value of the metric's history.",
+    )
+    return parser
 
 
-def make_door(name: str) -> Door:
-    if name == "train":
-        holder = flags.FLAGS["config"]
-        return Training(holder.config_filename, holder.override_values)
-    if name == "sample":
+def make_door(sweep: SweepFile, chosen: config_arguments.Chosen) -> Door:
+    if sweep.door == "train":
+        return Training(chosen.source, chosen.overrides)
+    if sweep.door == "sample":
         return Sampling()
-    raise UserError(f"the sweep's DOOR is {name!r}; it can be train, sample")
+    raise UserError(f"the sweep's DOOR is {sweep.door!r}; it can be train, sample")
 
 
-def main(cluster_options: list[str]) -> int:
-    if CONFIG.value is None:
-        raise UserError("--config=configs/sweeps/….py is needed")
-    if sum(map(bool, (DRY_RUN.value, SLURM.value, GKE.value, REPORT.value))) > 1:
-        raise UserError("give one of --dry_run, --slurm, --gke and --report")
-    if cluster_options and not (SLURM.value or GKE.value):
+def main(argv: Sequence[str] | None = None) -> int:
+    own, cluster_options = split_at_dashes(argv)
+    arguments, chosen = config_arguments.parse(
+        make_parser(), own, short_forms={"tokens": "data.path"}
+    )
+    if cluster_options and not (arguments.slurm or arguments.gke):
         raise UserError(
-            f"unexpected {cluster_options[0]}: after -- stand flags of --slurm or --gke"
+            f"unexpected {cluster_options[0]}: after -- stand options for --slurm or --gke"
         )
     # This process only looks at files; accelerators are for the runs.
     jax.config.update("jax_platforms", "cpu")
-    holder = flags.FLAGS["config"]
-    sweep = read_sweep(holder.config_filename)
-    door = make_door(sweep.door)
-    workdir = Path(WORKDIR.value).absolute()
-    runs = plan(CONFIG.value, holder.override_values, sweep, door, workdir)
-    if REPORT.value:
-        show_results(runs, door, workdir)
+    sweep = read_sweep(chosen.source)
+    door = make_door(sweep, chosen)
+    workdir = Path(arguments.workdir).absolute()
+    runs = plan(chosen.config, chosen.overrides, sweep, door, workdir)
+    metric = arguments.metric or door.default_metric
+    if arguments.report:
+        show_results(runs, door, workdir, metric, arguments.pick)
         return 0
     left = [run for run in runs if not door.progress(run).is_finished]
-    if DRY_RUN.value:
+    if arguments.dry_run:
         print(listing(runs, left, door))
         return 0
-    if SLURM.value or GKE.value:
-        write_for_cluster(sweep, left, door, cluster_options)
+    if arguments.slurm or arguments.gke:
+        if not left:
+            raise UserError("all runs are finished: there is nothing to write")
+        if arguments.slurm:
+            path = Path(arguments.slurm)
+            write_slurm(path, sweep, left, door, limit=arguments.jobs, options=cluster_options)
+        else:
+            write_gke(Path(arguments.gke), sweep, left, door, cluster_options)
         return 0
     door.check_inputs(left)
     print(f"{len(left)} of {len(runs)} runs of {door.module} to do in {workdir}", flush=True)
-    outcomes, signal_number = run_all(left, door, JOBS.value or 1)
-    show_results(runs, door, workdir)
+    outcomes, signal_number = run_all(left, door, arguments.jobs or 1)
+    show_results(runs, door, workdir, metric, arguments.pick)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         print(f"{outcome.run.name}: {outcome.error}\n    {outcome.run.log}")
@@ -95,25 +120,32 @@ def main(cluster_options: list[str]) -> int:
     return 1 if failed else 0
 
 
-def write_for_cluster(
-    sweep: SweepFile, runs: Sequence[SweepRun], door: Door, options: Sequence[str]
+def write_slurm(
+    path: Path,
+    sweep: SweepFile,
+    runs: Sequence[SweepRun],
+    door: Door,
+    *,
+    limit: int | None,
+    options: Sequence[str],
 ) -> None:
-    if not runs:
-        raise UserError("all runs are finished: there is nothing to write")
-    path = Path(SLURM.value or GKE.value)
-    if SLURM.value:
-        text = slurm.slurm_script(
-            path.name, sweep.name, runs, door, limit=JOBS.value, options=options
-        )
-        what = f"an array of {len(runs)} tasks: sbatch {path}"
-    elif isinstance(door, Training):
-        text = gke.job_sets(sweep.name, runs, door, options)
-        what = f"{len(runs)} JobSets: kubectl apply --filename={path}"
-    else:
-        raise UserError("--gke is for sweeps over training: run samplers here or with --slurm")
+    """Writes an array script, and prints how it is submitted. limit: of tasks at a time."""
+    text = slurm.slurm_script(path.name, sweep.name, runs, door, limit=limit, options=options)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    print(what)
+    print(f"an array of {len(runs)} tasks: sbatch {path}")
+
+
+def write_gke(
+    path: Path, sweep: SweepFile, runs: Sequence[SweepRun], door: Door, options: Sequence[str]
+) -> None:
+    """Writes JobSets, and prints how they are submitted. Raises UserError."""
+    if not isinstance(door, Training):
+        raise UserError("JobSets are for sweeps over training: run samplers here or with SLURM")
+    text = gke.job_sets(sweep.name, runs, door, options)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"{len(runs)} JobSets: kubectl apply --filename={path}")
 
 
 def listing(runs: Sequence[SweepRun], left: Sequence[SweepRun], door: Door) -> str:
@@ -149,11 +181,12 @@ def run_all(
         return run_here(runs, door, num_jobs, on_poll, on_end)
 
 
-def show_results(runs: Sequence[SweepRun], door: Door, workdir: Path) -> None:
+def show_results(
+    runs: Sequence[SweepRun], door: Door, workdir: Path, metric: str, pick: str
+) -> None:
     """Prints the table, and writes it and the plot, of whatever runs there are."""
-    metric = METRIC.value or door.default_metric
-    rows = report.make_rows(runs, door, PICK.value)
-    print(report.table(rows, metric, PICK.value))
+    rows = report.make_rows(runs, door, pick)
+    print(report.table(rows, metric, pick))
     workdir.mkdir(parents=True, exist_ok=True)
     report.write_csv(workdir / "results.csv", rows)
     print(workdir / "results.csv")
@@ -165,7 +198,4 @@ def show_results(runs: Sequence[SweepRun], door: Door, workdir: Path) -> None:
 
 
 if __name__ == "__main__":
-    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    after_dashes = sys.argv[at + 1 :]
-    del sys.argv[at:]
-    run_door(lambda argv: main(after_dashes))
+    run_command(main)

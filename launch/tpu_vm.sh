@@ -2,7 +2,7 @@
 # Trains on a TPU VM, a pod slice or several slices, through gcloud.
 #
 #   bash launch/tpu_vm.sh --name=NAME --zone=ZONE --topology=v5e:4x4 --config=configs/music_small.py \
-#       --data=/bucket/tokens --workdir=/bucket/runs/small --bucket=BUCKET --create [--dry_run] \
+#       --tokens=/bucket/tokens --workdir=/bucket/runs/small --bucket=BUCKET --create [--dry_run] \
 #       [-- --config.training.batch_size=256 …]
 #
 # Makes the TPU if wanted, copies the project to all workers, installs, starts
@@ -17,7 +17,7 @@
 # --topology=v5e:4x4      TPU version and shape of a slice; launch/targets/tpu_topology.py lists them
 # --num_slices=N          slices of that shape, 1 by default; several need --queued
 # --config=FILE           in the project, e.g. configs/music_small.py
-# --data=PATH             token dataset; a path that all workers see
+# --tokens=PATH           token dataset; a path that all workers see
 # --workdir=PATH          directory of the run; a path that all workers see
 # --bucket=BUCKET         mounted as /bucket on all workers
 # --project=PROJECT       Google Cloud project, gcloud's default one if not given
@@ -29,12 +29,12 @@
 # --max_restarts=N        100 by default
 # --poll_s=S              seconds between two looks at a TPU or job that is not ready, 30 by default
 # --dry_run               print the commands and run none
-# -- FLAG…                flags for sedd_jax.train
+# -- FLAG…                arguments of sedd_jax.train
 set -euo pipefail
 # shellcheck source=launch/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-flag=([name]='' [zone]='' [topology]='' [num_slices]=1 [config]='' [data]='' [workdir]='' [bucket]=''
+flag=([name]='' [zone]='' [topology]='' [num_slices]=1 [config]='' [tokens]='' [workdir]='' [bucket]=''
   [project]='' [version]='' [max_restarts]=100 [poll_s]=30)
 parse_flags "create queued spot delete" "$@"
 
@@ -50,7 +50,7 @@ need_match bucket '([a-z0-9][-_.a-z0-9]+[a-z0-9])?' "a bucket's name, without gs
 need_match project '([a-z][-a-z0-9:.]+)?' "a project's id"
 need_match version '[-a-z0-9.]*' "a runtime version such as v2-alpha-tpuv6e"
 need_config
-need_absolute data "a token dataset, e.g. /bucket/tokens"
+need_absolute tokens "a token dataset, e.g. /bucket/tokens"
 need_absolute workdir "the directory of the run, e.g. /bucket/runs/small"
 [ "${flag[num_slices]}" = 1 ] || [ -n "${flag[queued]}" ] ||
   fail "--num_slices=${flag[num_slices]} needs --queued: slices are only made together as a queued resource"
@@ -74,7 +74,7 @@ if [ "${flag[num_slices]}" != 1 ]; then
 fi
 worker="bash sedd-music/launch/tpu_vm_worker.sh"
 train=(bash launch/xla_flags.sh tpu .venv/bin/python -m sedd_jax.train --distributed
-  --config="${flag[config]}" --config.data.path="${flag[data]}" --workdir="${flag[workdir]}"
+  --config="${flag[config]}" --tokens="${flag[tokens]}" --workdir="${flag[workdir]}"
   "${extra[@]}")
 key=$(quoted "${train[@]}" | sha256sum | cut -c1-12)
 

@@ -96,11 +96,6 @@ def _name(tag: str) -> str:
     return tag.partition(SEPARATOR)[2] or tag
 
 
-def split_categories(names: Iterable[str]) -> tuple[str, ...]:
-    """config.conditioning.categories as separate names: a command line gives `a,b` as one."""
-    return tuple(part.strip() for name in names for part in name.split(",") if part.strip())
-
-
 def read_vocabulary(
     dataset: TokenDataset, split: str, categories: Sequence[str], min_tracks: int
 ) -> Vocabulary:

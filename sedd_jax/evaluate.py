@@ -10,65 +10,106 @@ once (sedd_jax/likelihood/held_out.py), the first of each window by unigram. Sev
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.data import fingerprint
-from sedd_jax.errors import UserError, run_door
+from sedd_jax.errors import UserError
 from sedd_jax.likelihood import baselines, elbo
 from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
 from sedd_jax.model import load_run
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
+from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN_SPLIT = "train"
 
-flags.adopt_module_key_flags(distributed)
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the trained run.", required=True)
-SPLIT = flags.DEFINE_string("split", "validation", "Split to evaluate on.")
-STEP = flags.DEFINE_integer("step", None, "Checkpoint; the newest by default.")
-DATA_PATH = flags.DEFINE_string("data_path", None, "Token dataset; the training data by default.")
-NUM_T = flags.DEFINE_integer("num_t", 4, "Noise levels per window.", lower_bound=1)
-BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "Windows at a time; config.sampling.batch_size by default.", lower_bound=1
-)
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--workdir", required=True, metavar="RUN", help="Directory of the trained run."
+    )
+    parser.add_argument("--split", default="validation", help="Split to evaluate on.")
+    parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
+    parser.add_argument(
+        "--tokens", metavar="TOKENS", help="Token dataset; the training data by default."
+    )
+    parser.add_argument("--num_t", type=integer(1), default=4, help="Noise levels per window.")
+    parser.add_argument(
+        "--batch_size",
+        type=integer(1),
+        help="Windows at a time; config.sampling.batch_size by default.",
+    )
+    distributed.add_arguments(parser)
+    return parser
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    with distributed.joined():
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
-        evaluate()
+        report = evaluate(
+            arguments.workdir,
+            split=arguments.split,
+            step=arguments.step,
+            tokens=arguments.tokens,
+            num_t=arguments.num_t,
+            batch_size=arguments.batch_size,
+        )
+        if report is not None:
+            print(table(report))
+            print(f"\nwritten to {write(report)}")
 
 
-def evaluate() -> None:
-    """Measures, and, as process 0, reports."""
-    run, params, step = load_run(WORKDIR.value, STEP.value)
-    dataset = TokenDataset(DATA_PATH.value or run.config.data.path)
+def evaluate(
+    workdir: str | Path,
+    *,
+    split: str = "validation",
+    step: int | None = None,
+    tokens: str | Path | None = None,
+    num_t: int = 4,
+    batch_size: int | None = None,
+) -> dict | None:
+    """Bits per token of a run's model and of the baselines; None except in process 0.
+
+    Args:
+      workdir: of the run.
+      split: of the data.
+      step: of the checkpoint; the newest by default.
+      tokens: path of the data; that of the training by default.
+      num_t: noise levels per window.
+      batch_size: windows at a time; config.sampling.batch_size by default.
+
+    Raises UserError: there is no such checkpoint or split, the data is of another codec, or the
+    bound is not finite.
+    """
+    run, params, step = load_run(workdir, step)
+    dataset = TokenDataset(tokens or run.config.data.path)
     dataset.require_codec(run.codec)
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
-    windows = cut_windows(dataset, SPLIT.value, length)
+    windows = cut_windows(dataset, split, length)
     num_windows = len(windows)
     with progress_bar(num_windows, "window", name="bound") as bar:
         bound = elbo.split_bound(
             run,
             params,
             windows,
-            num_levels=NUM_T.value,
-            batch_size=BATCH_SIZE.value or run.config.sampling.batch_size,
+            num_levels=num_t,
+            batch_size=batch_size or run.config.sampling.batch_size,
             on_windows=bar.update,
         )
     if not np.isfinite(bound.nats_W).all():
-        raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier --step")
+        raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier one")
     if not is_first():
-        return
+        return None
     train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
     unigram, bigram = baselines.fit(train_tracks, num_codes)
     model_W = bound.nats_W / math.log(2)
@@ -78,17 +119,17 @@ def evaluate() -> None:
         "unigram": windows.total(unigram.bits(windows.tokens_WxL)),
         "uniform": windows.counted_W * math.log2(num_codes),
     }
-    report = {
-        "workdir": WORKDIR.value,
+    return {
+        "workdir": str(workdir),
         "step": step,
         "data_path": str(dataset.path),
         "data_fingerprint": {
-            split: fingerprint(dataset, split) for split in sorted({TRAIN_SPLIT, SPLIT.value})
+            split: fingerprint(dataset, split) for split in sorted({TRAIN_SPLIT, split})
         },
-        "split": SPLIT.value,
+        "split": split,
         "codec": run.codec["name"],
         "length": length,
-        "num_t": NUM_T.value,
+        "num_t": num_t,
         "num_tracks": windows.num_tracks,
         "num_windows": num_windows,
         "num_tokens": int(windows.counted_W.sum()),
@@ -103,13 +144,16 @@ def evaluate() -> None:
         },
         "baselines": {"unigram": unigram.describe(), "bigram": bigram.describe()},
     }
-    print(table(report))
-    path = Path(WORKDIR.value) / f"evaluation_{SPLIT.value}_{step}.json"
+
+
+def write(report: dict) -> Path:
+    """Writes the report into its run's directory; returns the file. Raises UserError."""
+    path = Path(report["workdir"]) / f"evaluation_{report['split']}_{report['step']}.json"
     try:
         write_json_atomically(path, report)
     except PermissionError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    print(f"\nwritten to {path}")
+    return path
 
 
 def estimate(bits_W: np.ndarray, windows: SplitWindows) -> dict:
@@ -156,4 +200,4 @@ def _cells(fields: dict, width: int) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

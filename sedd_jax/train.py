@@ -1,7 +1,6 @@
 r"""Trains a model on a token dataset.
 
-    python -m sedd_jax.train --config=configs/music_small.py \
-        --config.data.path=TOKENS --workdir=RUN
+    python -m sedd_jax.train --config=configs/music_small.py --tokens=TOKENS --workdir=RUN
 
 Where training starts, by priority:
 
@@ -9,9 +8,9 @@ Where training starts, by priority:
 2. fresh parameters, drawn with config.seed.
 
 A resumed run computes bit for bit what it would have computed undisturbed on the same devices.
-Its config may differ from the saved one only where that does not change what is computed
-(FREE_ON_RESUME in sedd_jax/config.py). Ctrl-C or SIGTERM, at any of the processes, stops all with a
-checkpoint of the same step. A save that fails is tried again
+Its config may differ from the saved one only where that does not change what is computed (the
+resumable keys of sedd_jax/config_keys.py). Ctrl-C or SIGTERM, at any of the processes, stops all
+with a checkpoint of the same step. A save that fails is tried again
 (sedd_jax/checkpoints/save_retries.py).
 
 WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
@@ -30,17 +29,18 @@ run again:
 """
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
+from sedd_jax import config_arguments
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.save_retries import Saver
 from sedd_jax.compilation_cache import use_compilation_cache
-from sedd_jax.errors import UserError, run_door
+from sedd_jax.errors import UserError
 from sedd_jax.model import checkpoint_dir
 from sedd_jax.monitoring.goodput import Moment
 from sedd_jax.monitoring.recorder import Watch
@@ -52,12 +52,22 @@ from sedd_jax.stop import StopRequest
 from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
 from sedd_jax.training.validation import Validation, make_validation
+from tokenizer_bridge.token_dataset.command import Parser, run_command
 
 VALIDATION_SPLIT = "validation"
 
-flags.adopt_module_key_flags(distributed)
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/demo.py.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if missing.")
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    config_arguments.add_arguments(parser)
+    parser.add_argument(
+        "--tokens", metavar="TOKENS", help="Token dataset, instead of that of the config."
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="RUN", help="Directory of the run; made if missing."
+    )
+    distributed.add_arguments(parser)
+    return parser
 
 
 def describe(job: Job, state: TrainState) -> str:
@@ -170,14 +180,14 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
     return 0
 
 
-def main(argv: list[str]) -> int:
-    del argv
-    if CONFIG.value is None or WORKDIR.value is None:
-        raise UserError("--config=configs/….py and --workdir=DIR are both needed")
-    with distributed.joined():
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments, chosen = config_arguments.parse(
+        make_parser(), argv, short_forms={"tokens": "data.path"}
+    )
+    with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
-        return train(CONFIG.value, Path(WORKDIR.value))
+        return train(chosen.config, Path(arguments.workdir))
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

@@ -16,7 +16,7 @@ MAX_NAME = 40  # characters of a JobSet's name that launch.gke_jobset takes
 def job_sets(name: str, runs: Sequence[SweepRun], door: Training, options: Sequence[str]) -> str:
     """YAML documents, one JobSet a run, so that runs are queued, fail and restart alone.
 
-    options: flags of launch.gke_jobset that all runs share.
+    options: arguments of launch.gke_jobset that all runs share.
     Raises UserError with what launch.gke_jobset has to say.
     """
     return "---\n".join(_job_set(name, run, door, options) for run in runs)
@@ -34,7 +34,7 @@ def _job_set(name: str, run: SweepRun, door: Training, options: Sequence[str]) -
         *(sys.executable, "-m", "launch.gke_jobset", "--dry_run"),
         f"--name={job_name(name, run.name)}",
         f"--config={door.config_file}",
-        f"--data={run.config.data.path}",
+        f"--tokens={run.config.data.path}",
         f"--workdir={run.directory}",
         *options,
         "--",

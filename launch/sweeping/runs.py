@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import runpy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
+from sedd_jax import config_arguments
 from sedd_jax.config import flatten
-from sedd_jax.errors import UserError, one_line
+from sedd_jax.errors import UserError
 
 LOG_FILE = "sweep.log"
 MAX_NAME = 150  # characters; a file name may have 255 bytes
@@ -90,19 +90,16 @@ def read_sweep(path: str) -> SweepFile:
 
     Raises UserError when there is no such file, no sweep() in it, or it yields nothing or no dicts.
     """
-    file, *arguments = path.split(":", 1)
-    if not Path(file).is_file():
-        raise UserError(f"--config={file}: no such file")
-    namespace = runpy.run_path(file)
-    if "sweep" not in namespace:
-        raise UserError(f"{file} defines no sweep(): see configs/sweeps/")
-    try:
-        overrides = list(namespace["sweep"](*arguments))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"sweep() of {path}: {one_line(error)}") from error
+    file, arguments = config_arguments.find(path)
+    names = {} if file.suffix == ".json" else config_arguments.run_file(file)
+    if "sweep" not in names:
+        raise UserError(f"{path} defines no sweep(): see configs/sweeps/")
+    rows = config_arguments.call(file, names["sweep"], arguments)
+    with config_arguments.running(file):
+        overrides = list(rows)
     if not overrides or not all(isinstance(override, Mapping) for override in overrides):
         raise UserError(f"sweep() of {path} must yield dicts of overrides, one at least")
-    return SweepFile(path, namespace.get("DOOR", "train"), overrides)
+    return SweepFile(path, names.get("DOOR", "train"), overrides)
 
 
 def plan(
@@ -143,7 +140,7 @@ def _overridden(base: ConfigDict, overrides: Mapping[str, Any]) -> ConfigDict:
     known = dict(flatten(base))
     for key in overrides:
         if key not in known:
-            raise UserError(f"unknown config key {key}")
+            raise config_arguments.unknown_key(key, list(known))
     config = base.copy_and_resolve_references()
     for key, value in overrides.items():
         value = value.item() if isinstance(value, np.generic) else value

@@ -46,7 +46,8 @@ class Training:
 
     def overrides(self, run: SweepRun) -> list[str]:
         """Flags of everything in which the run differs from the config file."""
-        return [f"--config.{key}={value}" for key, value in (self.shared | run.overrides).items()]
+        values = self.shared | run.overrides
+        return [f"--config.{key}={config_lib.as_text(value)}" for key, value in values.items()]
 
     def after(self, run: SweepRun) -> list[list[str]]:
         return []

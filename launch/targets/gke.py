@@ -1,16 +1,18 @@
 """What the launchers for GKE share: flags, the directory that all pods see, submission."""
 
+import argparse
+import dataclasses
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from absl import flags
 
-from sedd_jax.errors import UserError, run_door
+from sedd_jax.errors import UserError
+from tokenizer_bridge.token_dataset.command import Parser
 
 Manifest = dict[str, Any]
 
@@ -20,58 +22,80 @@ MOUNT = "/bucket"
 EXIT_CODES_OF_ERRORS = [1, 2, 126, 127]
 _NAME = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("name", None, "Name of the job in the cluster.")
-flags.DEFINE_string("namespace", "default", "Namespace.")
-flags.DEFINE_string("image", None, "Image built from launch/Dockerfile.")
-flags.DEFINE_string("queue", None, "Kueue's LocalQueue; without it the job does not queue.")
-flags.DEFINE_string("bucket", None, f"Cloud Storage bucket, mounted as {MOUNT} by gcsfuse.")
-flags.DEFINE_string("pvc", None, f"PersistentVolumeClaim (ReadWriteMany), mounted as {MOUNT}.")
-flags.DEFINE_string(
-    "service_account", "default", "Kubernetes service account; the bucket's must be allowed in."
-)
-flags.DEFINE_bool("spot", False, "Run on spot nodes.")
-flags.DEFINE_bool("dry_run", False, "Print the command and the manifest; submit nothing.")
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a job is called and where it runs.
+
+    name: of the job in the cluster; image: built from launch/Dockerfile; queue: Kueue's LocalQueue,
+    or none; bucket or pvc: what is mounted for all pods; service_account: Kubernetes'; spot: on
+    spot nodes.
+    """
+
+    name: str
+    image: str
+    namespace: str = "default"
+    queue: str | None = None
+    bucket: str | None = None
+    pvc: str | None = None
+    service_account: str = "default"
+    spot: bool = False
 
 
-def run_launcher(main: Callable[[list[str]], int]) -> None:
-    """run_door for a launcher: main gets what follows `--`, the flags of another program."""
-    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    more = sys.argv[at + 1 :]
-    del sys.argv[at:]
-    run_door(lambda argv: main(more))
+def add_arguments(parser: Parser) -> None:
+    """Adds the arguments that `target` reads, and --dry_run."""
+    parser.add_argument("--name", required=True, help="Name of the job in the cluster.")
+    parser.add_argument("--image", required=True, help="Image built from launch/Dockerfile.")
+    parser.add_argument("--namespace", default="default", help="Namespace.")
+    parser.add_argument("--queue", help="Kueue's LocalQueue; without it the job does not queue.")
+    parser.add_argument("--bucket", help=f"Cloud Storage bucket, mounted as {MOUNT} by gcsfuse.")
+    parser.add_argument("--pvc", help=f"PersistentVolumeClaim (ReadWriteMany), mounted as {MOUNT}.")
+    parser.add_argument(
+        "--service_account",
+        default="default",
+        help="Kubernetes service account; the bucket's must be allowed in.",
+    )
+    parser.add_argument("--spot", action="store_true", help="Run on spot nodes.")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="Print the command and the manifest; submit nothing.",
+    )
 
 
-def require(name: str, what: str) -> str:
-    """The value of --name. Raises UserError where it was not given."""
-    if not FLAGS[name].value:
-        raise UserError(f"--{name}=… is needed: {what}")
-    return FLAGS[name].value
-
-
-def check_common() -> None:
-    """Raises UserError where a flag of this file is missing or not a name that Kubernetes takes."""
-    require("image", "an image built from launch/Dockerfile")
-    if not re.fullmatch(_NAME, require("name", "the job's name")) or len(FLAGS.name) > 40:
+def target(arguments: argparse.Namespace) -> Target:
+    """What `add_arguments` has added. Raises UserError for a name that Kubernetes does not take."""
+    if not re.fullmatch(_NAME, arguments.name) or len(arguments.name) > 40:
         raise UserError(
-            f"--name={FLAGS.name}: must be at most 40 small letters, digits and dashes, the first "
-            "a letter"
+            f"--name={arguments.name}: must be at most 40 small letters, digits and dashes, the "
+            "first a letter"
         )
     for name in ("namespace", "queue", "pvc", "service_account"):
-        if FLAGS[name].value and not re.fullmatch(_NAME, FLAGS[name].value):
-            raise UserError(f"--{name}={FLAGS[name].value}: must be small letters, digits, dashes")
-    if bool(FLAGS.bucket) == bool(FLAGS.pvc):
+        value = getattr(arguments, name)
+        if value and not re.fullmatch(_NAME, value):
+            raise UserError(f"--{name}={value}: must be small letters, digits, dashes")
+    if bool(arguments.bucket) == bool(arguments.pvc):
         raise UserError(f"--bucket=… or --pvc=… is needed, one of them: it is mounted as {MOUNT}")
-    if FLAGS.bucket and not re.fullmatch(r"[a-z0-9][-_.a-z0-9]+[a-z0-9]", FLAGS.bucket):
-        raise UserError(f"--bucket={FLAGS.bucket}: must be a bucket's name, without gs://")
+    if arguments.bucket and not re.fullmatch(r"[a-z0-9][-_.a-z0-9]+[a-z0-9]", arguments.bucket):
+        raise UserError(f"--bucket={arguments.bucket}: must be a bucket's name, without gs://")
+    fields = [field.name for field in dataclasses.fields(Target)]
+    return Target(**{name: getattr(arguments, name) for name in fields})
 
 
-def require_mounted(name: str, what: str) -> str:
-    """The value of --name, a path below the mount. Raises UserError."""
-    path = require(name, what)
-    if not path.startswith(f"{MOUNT}/") or ".." in Path(path).parts:
-        raise UserError(f"--{name}={path}: must lie below {MOUNT}, where the bucket or PVC is")
-    return path
+def split_at_dashes(argv: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
+    """(words before `--`, words after it, which are arguments of another program)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+def mounted(text: str) -> str:
+    """The type of an argument that is a path below the mount."""
+    if not text.startswith(f"{MOUNT}/") or ".." in Path(text).parts:
+        raise argparse.ArgumentTypeError(
+            f"{text} must lie below {MOUNT}, where the bucket or PVC is"
+        )
+    return text
 
 
 def literal(argument: str) -> str:
@@ -79,37 +103,37 @@ def literal(argument: str) -> str:
     return argument.replace("$(", "$$(")
 
 
-def metadata(annotations: Mapping[str, str] | None = None) -> Manifest:
+def metadata(target: Target, annotations: Mapping[str, str] | None = None) -> Manifest:
     """Of the job: its name, and Kueue's label."""
-    found: Manifest = {"name": FLAGS.name, "namespace": FLAGS.namespace}
-    if FLAGS.queue:
-        found["labels"] = {"kueue.x-k8s.io/queue-name": FLAGS.queue}
+    found: Manifest = {"name": target.name, "namespace": target.namespace}
+    if target.queue:
+        found["labels"] = {"kueue.x-k8s.io/queue-name": target.queue}
     if annotations:
         found["annotations"] = dict(annotations)
     return found
 
 
-def pod_template(container: Manifest, node_selector: Mapping[str, str]) -> Manifest:
+def pod_template(target: Target, container: Manifest, node_selector: Mapping[str, str]) -> Manifest:
     """A pod of one container with the shared directory, never restarted in place."""
     template: Manifest = {}
-    if FLAGS.bucket:
+    if target.bucket:
         template["metadata"] = {"annotations": {"gke-gcsfuse/volumes": "true"}}
         # Checkpoints are finished by renaming a directory.
         options = "implicit-dirs,rename-dir-limit=100000"
-        attributes = {"bucketName": FLAGS.bucket, "mountOptions": options}
+        attributes = {"bucketName": target.bucket, "mountOptions": options}
         csi = {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": attributes}
         source: Manifest = {"csi": csi}
     else:
-        source = {"persistentVolumeClaim": {"claimName": FLAGS.pvc}}
+        source = {"persistentVolumeClaim": {"claimName": target.pvc}}
     selector = dict(node_selector)
     tolerations = []
-    if FLAGS.spot:
+    if target.spot:
         selector["cloud.google.com/gke-spot"] = "true"
         toleration = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true"}
         tolerations = [{**toleration, "effect": "NoSchedule"}]
     template["spec"] = {
         "restartPolicy": "Never",  # podFailurePolicy demands it
-        "serviceAccountName": FLAGS.service_account,
+        "serviceAccountName": target.service_account,
         "terminationGracePeriodSeconds": 300,  # time for a last checkpoint
         "nodeSelector": selector,
         "tolerations": tolerations,
@@ -119,11 +143,11 @@ def pod_template(container: Manifest, node_selector: Mapping[str, str]) -> Manif
     return template
 
 
-def submit(manifest: Manifest, hints: Sequence[str]) -> int:
-    """kubectl apply, or under --dry_run a printout of it; returns the exit code."""
+def submit(manifest: Manifest, hints: Sequence[str], *, dry_run: bool) -> int:
+    """kubectl apply, or as a dry run a printout of it; returns the exit code."""
     command = ["kubectl", "apply", "--filename=-"]
     text = yaml.safe_dump(manifest, sort_keys=False, width=100)
-    if FLAGS.dry_run:
+    if dry_run:
         print(f"# {' '.join(command)}")
         print(text, end="")
         return 0

@@ -12,7 +12,9 @@ Where process 0 disappears, JAX may be faster to notice and ends a process by SI
 launcher starts the job again after LOST, 128 + SIGTERM and any death by signal, but not after 1.
 """
 
+import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -26,30 +28,13 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import jax
-from absl import flags
 from jax._src import distributed as jax_distributed  # its key-value store has no public name
 
 from sedd_jax.errors import TRY_AGAIN, UserError, chain, explain, one_line
 from sedd_jax.parallel.consensus import FOREVER_MS
+from tokenizer_bridge.token_dataset.command import Parser, integer, number
 
 LOST = TRY_AGAIN
-
-DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the job's other processes: SLURM, GKE or TPU VMs."
-)
-COORDINATOR = flags.DEFINE_string("coordinator", None, "Join by hand: HOST:PORT of process 0.")
-NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "With --coordinator: how many.", lower_bound=1
-)
-PROCESS_ID = flags.DEFINE_integer(
-    "process_id", None, "With --coordinator: which one this is.", lower_bound=0
-)
-JOIN_TIMEOUT = flags.DEFINE_float(
-    "join_timeout", 300.0, "Seconds to wait for all processes to join.", lower_bound=1.0
-)
-PEER_TIMEOUT = flags.DEFINE_float(
-    "peer_timeout", 100.0, "Seconds of silence until a process is missed.", lower_bound=1.0
-)
 
 _NEWS = "sedd_jax/news"  # [process, exit code, message], said once: how the job ends
 _ALIVE = "sedd_jax/alive/"
@@ -57,19 +42,107 @@ _GRACE_S = 3.0  # so long a broken connection may precede the news of what broke
 _LINGER_S = 1.0  # so long process 0 outlives a failure, for the others to read about it
 
 
+@dataclasses.dataclass(frozen=True)
+class Membership:
+    """How this process finds the others of its job; by default there are none.
+
+    find: as SLURM, GKE or TPU VMs tell it.
+    coordinator, num_processes, process_id: by hand instead, HOST:PORT of process 0 and which of how
+      many this one is.
+    join_timeout_s: to wait for all to join; peer_timeout_s: of silence until one is missed.
+
+    Raises UserError when it does not say enough, or more than fits together.
+    """
+
+    find: bool = False
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    join_timeout_s: float = 300.0
+    peer_timeout_s: float = 100.0
+
+    def __post_init__(self):
+        by_hand = ("coordinator", "num_processes", "process_id")
+        missing = [name for name in by_hand if getattr(self, name) is None]
+        if len(missing) == len(by_hand):
+            return
+        if missing:
+            raise UserError(
+                f"{' and '.join(missing)} missing: to join a job by hand takes {', '.join(by_hand)}"
+            )
+        if self.find:
+            raise UserError(
+                "a job is either found or joined by hand: with a coordinator there is nothing to "
+                "find"
+            )
+        if self.process_id >= self.num_processes:
+            raise UserError(f"process_id {self.process_id} of {self.num_processes} processes")
+        if not self.coordinator.rpartition(":")[2].isdigit() or ":" not in self.coordinator:
+            raise UserError(f"the coordinator {self.coordinator} must be HOST:PORT")
+
+    @property
+    def is_alone(self) -> bool:
+        return not self.find and self.coordinator is None
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the arguments that `membership` reads."""
+    group = parser.add_argument_group("several processes")
+    group.add_argument(
+        "--distributed",
+        action="store_true",
+        help="Join the job's other processes: SLURM, GKE or TPU VMs.",
+    )
+    group.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="Join by hand: where process 0 is."
+    )
+    group.add_argument(
+        "--num_processes", type=integer(1), metavar="N", help="With --coordinator: how many."
+    )
+    group.add_argument(
+        "--process_id", type=integer(0), metavar="I", help="With --coordinator: which one this is."
+    )
+    group.add_argument(
+        "--join_timeout",
+        type=number(1.0),
+        default=300.0,
+        metavar="SECONDS",
+        help="Time for all processes to join.",
+    )
+    group.add_argument(
+        "--peer_timeout",
+        type=number(1.0),
+        default=100.0,
+        metavar="SECONDS",
+        help="Silence until a process is missed.",
+    )
+
+
+def membership(arguments: argparse.Namespace) -> Membership:
+    """What `add_arguments` has added, as it was given. Raises UserError."""
+    return Membership(
+        find=arguments.distributed,
+        coordinator=arguments.coordinator,
+        num_processes=arguments.num_processes,
+        process_id=arguments.process_id,
+        join_timeout_s=arguments.join_timeout,
+        peer_timeout_s=arguments.peer_timeout,
+    )
+
+
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
-    """With the job's other processes, where the flags name any; to be entered before JAX is used.
+def joined(job: Membership) -> Iterator[None]:
+    """With the job's other processes, where there are any; to be entered before JAX is used.
 
     Leaving waits for the others. An error ends all processes at once: the block's files are not
     closed and its threads are not waited for, since they may wait for the others.
-    Raises UserError for flags that do not say enough.
+    Raises UserError when the others cannot be found.
     """
-    if not _is_wanted():
+    if job.is_alone:
         yield
         return
-    _join()
-    peers = _Peers()
+    _join(job)
+    peers = _Peers(job.peer_timeout_s)
     try:
         yield
     except BaseException as error:
@@ -77,45 +150,29 @@ def joined() -> Iterator[None]:
     peers.leave()
 
 
-def _is_wanted() -> bool:
-    by_hand = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
-    missing = [f"--{flag.name}" for flag in by_hand if flag.value is None]
-    if len(missing) == len(by_hand):
-        return DISTRIBUTED.value
-    if missing:
-        raise UserError(f"{', '.join(missing)} missing: the three flags go together")
-    if DISTRIBUTED.value:
-        raise UserError("--distributed finds the other processes itself: leave --coordinator out")
-    if PROCESS_ID.value >= NUM_PROCESSES.value:
-        raise UserError(f"--process_id={PROCESS_ID.value} of --num_processes={NUM_PROCESSES.value}")
-    if not COORDINATOR.value.rpartition(":")[2].isdigit() or ":" not in COORDINATOR.value:
-        raise UserError(f"--coordinator={COORDINATOR.value} must be HOST:PORT")
-    return True
-
-
-def _join() -> None:
+def _join(job: Membership) -> None:
     logging.getLogger("jax._src.distributed").setLevel(logging.WARNING)
-    deadline = time.monotonic() + JOIN_TIMEOUT.value
-    if COORDINATOR.value and PROCESS_ID.value > 0:
-        _wait_for_coordinator(COORDINATOR.value, deadline)
+    deadline = time.monotonic() + job.join_timeout_s
+    if job.coordinator and job.process_id:
+        _wait_for_coordinator(job, deadline)
     # JAX itself would abort with a stack trace, so its own limits are the longer ones.
-    impatience = threading.Timer(deadline - time.monotonic(), _give_up_joining)
+    impatience = threading.Timer(deadline - time.monotonic(), _give_up_joining, [job])
     impatience.daemon = True
     impatience.start()
     try:
         jax.distributed.initialize(
-            COORDINATOR.value,
-            NUM_PROCESSES.value,
-            PROCESS_ID.value,
-            cluster_detection_method="deactivate" if COORDINATOR.value else None,
-            initialization_timeout=int(JOIN_TIMEOUT.value) + 60,
-            heartbeat_timeout_seconds=int(2 * PEER_TIMEOUT.value) + 30,
+            job.coordinator,
+            job.num_processes,
+            job.process_id,
+            cluster_detection_method="deactivate" if job.coordinator else None,
+            initialization_timeout=int(job.join_timeout_s) + 60,
+            heartbeat_timeout_seconds=int(2 * job.peer_timeout_s) + 30,
         )
     except (ValueError, RuntimeError) as error:
-        if DISTRIBUTED.value and jax_distributed.global_state.coordinator_address is None:
+        if job.find and jax_distributed.global_state.coordinator_address is None:
             raise UserError(
-                f"--distributed found no job here ({one_line(error)}): give --coordinator, "
-                "--num_processes and --process_id"
+                f"found no job here ({one_line(error)}): join it by hand, with coordinator, "
+                "num_processes and process_id"
             ) from error
         raise UserError(f"could not join the other processes: {one_line(error)}") from error
     finally:
@@ -124,8 +181,8 @@ def _join() -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
-def _wait_for_coordinator(address: str, deadline: float) -> None:
-    host, _, port = address.rpartition(":")
+def _wait_for_coordinator(job: Membership, deadline: float) -> None:
+    host, _, port = job.coordinator.rpartition(":")
     while True:
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0):
@@ -134,17 +191,17 @@ def _wait_for_coordinator(address: str, deadline: float) -> None:
             if time.monotonic() > deadline:
                 _exit(
                     LOST,
-                    f"process 0 was not found within {JOIN_TIMEOUT.value:.0f} s: nothing listens "
-                    f"at --coordinator={address} ({one_line(error)})",
+                    f"process 0 was not found within {job.join_timeout_s:.0f} s: nothing listens "
+                    f"at {job.coordinator} ({one_line(error)})",
                 )
             time.sleep(0.2)
 
 
-def _give_up_joining() -> None:
+def _give_up_joining(job: Membership) -> None:
     missing = "some of the processes"
-    if NUM_PROCESSES.value:
-        missing = f"some of the {NUM_PROCESSES.value} processes"
-    _exit(LOST, f"{missing} did not join within {JOIN_TIMEOUT.value:.0f} s; see their own output")
+    if job.num_processes:
+        missing = f"some of the {job.num_processes} processes"
+    _exit(LOST, f"{missing} did not join within {job.join_timeout_s:.0f} s; see their own output")
 
 
 def _terminate(signal_number: int, frame) -> NoReturn:
@@ -162,7 +219,8 @@ def _exit(code: int, message: str) -> NoReturn:
 class _Peers:
     """Watches over the other processes, from threads of its own."""
 
-    def __init__(self):
+    def __init__(self, peer_timeout_s: float):
+        self._peer_timeout_s = peer_timeout_s
         state = jax_distributed.global_state
         self._client, self._id = state.client, state.process_id
         self._leaving = threading.Event()
@@ -196,6 +254,8 @@ class _Peers:
         elif isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else 1
             message = f"stopped with exit code {code}"
+        elif isinstance(error, KeyboardInterrupt):
+            code, message = 128 + signal.SIGINT, "stopped by Ctrl-C"
         elif (explained := explain(error)) is not None:
             code, message = explained
         else:
@@ -220,7 +280,7 @@ class _Peers:
 
     def _beat(self) -> None:
         """Shows that this process is alive; process 0 checks that the others are."""
-        interval_s = min(PEER_TIMEOUT.value / 10, 5.0)
+        interval_s = min(self._peer_timeout_s / 10, 5.0)
         now = time.monotonic()
         # process: its last beat, and when that was new
         seen = {str(i): ("", now) for i in range(1, jax_distributed.global_state.num_processes)}
@@ -238,8 +298,8 @@ class _Peers:
         for process, (beat, since) in seen.items():
             if beats.get(process, "") != beat:
                 seen[process] = (beats[process], now)
-            elif now - since > PEER_TIMEOUT.value:
-                silence = f"not heard of for {PEER_TIMEOUT.value:g} s"
+            elif now - since > self._peer_timeout_s:
+                silence = f"not heard of for {self._peer_timeout_s:g} s"
                 message = f"process {process} was lost: {silence}"
                 with contextlib.suppress(jax.errors.JaxRuntimeError):
                     self._client.key_value_set(_NEWS, json.dumps([self._id, LOST, message]))

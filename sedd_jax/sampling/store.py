@@ -54,7 +54,7 @@ class SampleStore:
         try:
             self._open()
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise UserError(f"cannot write to --output={path}: {error.strerror}") from error
+            raise UserError(f"cannot write to {path}: {error.strerror}") from error
 
     def _open(self) -> None:
         if (self.path / DATASET_FILE).exists():
@@ -68,7 +68,7 @@ class SampleStore:
                 self.path.mkdir(parents=True)
                 self._made.append(self.path)
             if any(self.path.iterdir()):
-                raise UserError(f"{self.path} is not empty: choose another --output")
+                raise UserError(f"{self.path} is not empty: choose another directory")
             write_json_atomically(self.path / SETTINGS_FILE, self.settings)
             self._made.append(self.path / SETTINGS_FILE)
 
@@ -85,7 +85,7 @@ class SampleStore:
             if found.get(key) != value:
                 raise UserError(
                     f"{where} holds other samples ({key} {found.get(key)!r}, not {value!r}): "
-                    "choose another --output"
+                    "choose another directory"
                 )
 
     def missing(self) -> np.ndarray:
@@ -158,4 +158,4 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not JSON: choose another --output") from error
+        raise UserError(f"{path} is not JSON: choose another directory") from error

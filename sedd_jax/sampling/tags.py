@@ -1,10 +1,12 @@
 """The tags of samples: one list for all, a table, or as a data set has them; N samples."""
 
 import csv
+import dataclasses
 import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,66 @@ from tokenizer_bridge.token_dataset.records import TokenDataset
 
 Tags = Sequence[Sequence[str]]
 TRAIN_SPLIT = "train"
+
+
+@dataclasses.dataclass(frozen=True)
+class Steering:
+    """What samples are to be like; by default like nothing in particular.
+
+    tags: of all samples; tags_file: a file with those of each (`read_table`); tags_from: a token
+    dataset whose tags are drawn from (`draw_tags`); one of the three at most.
+    avoid: tags to stay away from. guidance: how much the tags count; schedule: over the steps
+    (sedd_jax/diffusion/guidance.py).
+
+    Raises UserError when these do not go together.
+    """
+
+    tags: Sequence[str] | None = None
+    tags_file: str | Path | None = None
+    tags_from: str | Path | None = None
+    avoid: Sequence[str] = ()
+    guidance: float = 1.0
+    schedule: str = "constant"
+
+    def __post_init__(self):
+        sources = ("tags", "tags_file", "tags_from")
+        given = [name for name in sources if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)}: one of them says what the tags are")
+        if not given and not self.avoid and self.guidance != 1.0:
+            raise UserError(f"guidance needs tags: {', '.join(sources)} or avoid")
+        if self.avoid and self.guidance <= 1.0:
+            raise UserError("avoid needs guidance above 1: how far to stay away from its tags")
+
+    def tags_of(self, vocabulary: Vocabulary, num_samples: int, seed: int) -> Tags | None:
+        """The tags of each sample; None where nothing is asked for. Raises UserError."""
+        if self == UNSTEERED:
+            return None
+        if not vocabulary:
+            raise UserError("the model knows no tags: it was trained without")
+        if self.tags_file is not None:
+            return read_table(self.tags_file, num_samples)
+        if self.tags_from is not None:
+            return draw_tags(TokenDataset(self.tags_from), vocabulary, num_samples, seed)
+        return [list(self.tags or ())] * num_samples
+
+    def guide(self, vocabulary: Vocabulary, tags_N: Tags) -> Guide:
+        """What samples with these tags need. Raises UserError for an unknown tag."""
+        return make_guide(
+            vocabulary, tags_N, avoid=self.avoid, weight=self.guidance, schedule=self.schedule
+        )
+
+    def settings(self, tags_N: Tags) -> dict[str, Any]:
+        """What of it samples with these tags depend on, as JSON has it."""
+        return {
+            "tags_fingerprint": fingerprint(tags_N),
+            "avoid": list(self.avoid),
+            "guidance": self.guidance,
+            "guidance_schedule": self.schedule,
+        }
+
+
+UNSTEERED = Steering()
 
 
 def read_table(path: str | Path, num_samples: int) -> Tags:

@@ -17,7 +17,7 @@ from sedd_jax import config as config_lib
 from sedd_jax import data as data_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
-from sedd_jax.conditions import Condition, read_vocabulary, split_categories
+from sedd_jax.conditions import Condition, read_vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, build
 from sedd_jax.parallel import mesh as mesh_lib
@@ -48,7 +48,7 @@ class Job:
             if checkpoints.has_damaged:
                 raise UserError(
                     f"{checkpoints.directory} holds damaged checkpoints and no whole one: rename "
-                    "damaged-STEP to STEP to try it again, or use another --workdir"
+                    "damaged-STEP to STEP to try it again, or train in another directory"
                 )
             return self.run.fresh_state()
 
@@ -59,12 +59,12 @@ class Job:
             if meta.dataset != self.data_fingerprint:
                 raise UserError(
                     f"{self.workdir} was trained on other tracks than {self.dataset.path} holds: "
-                    "give it the same data or use another --workdir"
+                    "give it the same data or train in another directory"
                 )
             if meta.vocabulary != self.run.vocabulary.to_json():
                 raise UserError(
                     f"{self.workdir} was trained with other tags than {self.dataset.path} holds: "
-                    "give it the same data or use another --workdir"
+                    "give it the same data or train in another directory"
                 )
             return checkpoints.restore(meta, self.run.state_shapes())
 
@@ -127,8 +127,7 @@ def sole_trainer(workdir: Path, patience_s: float = 60.0) -> Iterator[None]:
         while not _lock(directory):
             if time.monotonic() >= deadline:
                 raise UserError(
-                    f"{workdir}: another process is training there; stop it or use another "
-                    "--workdir"
+                    f"{workdir}: another process is training there; stop it or train elsewhere"
                 )
             time.sleep(0.2)
         yield
@@ -150,14 +149,13 @@ def prepare(config: ConfigDict, workdir: Path) -> Job:
     """The job that a config describes. Raises UserError for what cannot work."""
     config_lib.check(config)
     if not config.data.path:
-        raise UserError("config.data.path is empty: --config.data.path=TOKENS, a token dataset")
+        raise UserError("config.data.path is empty: a token dataset is needed")
     if (workdir / DATASET_FILE).exists():
-        raise UserError(f"{workdir} holds a token dataset: use another --workdir")
+        raise UserError(f"{workdir} holds a token dataset: train in another directory")
     dataset = TokenDataset(config.data.path)
     config = config.copy_and_resolve_references()
     config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
     conditioning = config.conditioning
-    conditioning.categories = split_categories(conditioning.categories)
     windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
     data_fingerprint = data_lib.fingerprint(dataset, TRAIN_SPLIT)
     vocabulary = read_vocabulary(

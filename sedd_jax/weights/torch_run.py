@@ -101,7 +101,7 @@ def write(
     """
     workdir = Path(workdir)
     if checkpoint_dir(workdir).exists():
-        raise UserError(f"{workdir} holds a run already: use another --output")
+        raise UserError(f"{workdir} holds a run already: choose another directory")
     published = read_published_config(published_config) if published_config else {}
     config, num_codes = _complete_config(weights, published, config, tokens or "")
     config = config_lib.settled(config)

@@ -35,7 +35,7 @@ def test_every_part_gives_figures(tmp_path):
 
 
 @pytest.mark.parametrize("parts, line", [
-    ("", "error: --parts is empty: give some of train, sample, codec, data, embeddings"),
+    ("", "error: --parts: '' has an empty item"),
     ("train,smaple", "error: --parts: 'smaple' is none of train, sample, codec, data, embeddings"),
 ])  # fmt: skip
 def test_a_part_that_there_is_not_is_refused(parts, line):

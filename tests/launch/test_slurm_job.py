@@ -19,8 +19,8 @@ COMMANDS = {
     "sleep": "",  # until SLURM ends the script after a requeue
 }
 TRAIN = ["launch/slurm_train.sh", "job", "--config=configs/music_small.py", "--max_restarts=3"]
-TRAIN += ["--data=/bucket/tokens", "--workdir=/bucket/first"]
-ENCODE = ["launch/slurm_encode.sh", "job", "--num_shards=4", "--input=/a b", "--output=/c d"]
+TRAIN += ["--tokens=/bucket/tokens", "--workdir=/bucket/first"]
+ENCODE = ["launch/slurm_encode.sh", "job", "--num_shards=4", "--audio=/a b", "--output=/c d"]
 ENCODE += ["--codec=demo"]
 
 
@@ -101,7 +101,7 @@ def test_an_array_task_encodes_its_shard_and_requeues_itself_alone(job):
     assert process.returncode == 143
     encode, *_, requeue, _ = job.notes()
     assert encode.endswith(
-        "some/python -m tokenizer_bridge.encode --input=/a b --output=/c d --codec=demo "
+        "some/python -m tokenizer_bridge.encode --audio=/a b --output=/c d --codec=demo "
         "--device=cpu --shard=3/4"
     )
     assert requeue == "scontrol requeue 7_3"

@@ -19,10 +19,10 @@ LINTERS = Path(sys.executable).parent
 AWKWARD = '/bucket/it\'s "my" $(touch x) ${HOME} `id`; *'
 TRAIN = {
     "config": "configs/music_small.py",
-    "data": "/bucket/tokens",
+    "tokens": "/bucket/tokens",
     "workdir": "/bucket/runs/first",
 }
-ENCODE = {"num_shards": "64", "input": "/bucket/audio", "output": "/bucket/tokens", "codec": "demo"}
+ENCODE = {"num_shards": "64", "audio": "/bucket/audio", "output": "/bucket/tokens", "codec": "demo"}
 CLUSTER = {"name": "mine", "image": "registry/sedd:1", "bucket": "some-bucket"}
 TARGETS = {
     "tpu_vm": (
@@ -234,15 +234,15 @@ def test_the_manifest_check_finds_mistakes(path, value):
 
 
 def test_awkward_values_arrive_whole():
-    wanted = f"--config.data.path={AWKWARD}"
-    assert wanted in started_on_workers(commands("tpu_vm", data=AWKWARD))
-    *_, sbatch, srun = commands("slurm_train", data=AWKWARD)
-    assert f"--data={AWKWARD}" in sbatch and wanted in srun
-    assert f"--input={AWKWARD}" in commands("slurm_encode", input=AWKWARD)[-1]
+    wanted = f"--tokens={AWKWARD}"
+    assert wanted in started_on_workers(commands("tpu_vm", tokens=AWKWARD))
+    *_, sbatch, srun = commands("slurm_train", tokens=AWKWARD)
+    assert wanted in sbatch and wanted in srun
+    assert f"--audio={AWKWARD}" in commands("slurm_encode", audio=AWKWARD)[-1]
     # Kubernetes replaces $(NAME) and reads $$ as $.
     for target, flag, name in [
-        ("gke_jobset", "data", "config.data.path"),
-        ("gke_encode", "input", "input"),
+        ("gke_jobset", "tokens", "tokens"),
+        ("gke_encode", "audio", "audio"),
     ]:
         found = manifest(target, **{flag: AWKWARD})
         spec = found["spec"]
@@ -279,8 +279,8 @@ REFUSALS = [
     ("gke_jobset", {"num_slices": "0"}, "num_slices"),
     ("gke_jobset", {"image": None}, "--image"),
     ("gke_jobset", {"bucket": None}, "--pvc"),
-    ("gke_jobset", {"data": "/data/tokens"}, "below /bucket"),
-    ("gke_jobset", {"data": "/bucket/../etc"}, "below /bucket"),
+    ("gke_jobset", {"tokens": "/data/tokens"}, "below /bucket"),
+    ("gke_jobset", {"tokens": "/bucket/../etc"}, "below /bucket"),
     ("gke_encode", {"num_shards": None}, "--num_shards"),
     ("slurm_train", {"processes_per_node": "3"}, "4 or 1"),
     ("slurm_train", {"nodes": "two"}, "--nodes"),

@@ -80,7 +80,7 @@ def cloud(tmp_path: Path):
         (tmp_path / "plan").write_text("\n".join(plan) + "\n")
         command = ["bash", "launch/tpu_vm.sh", "--name=mine", "--zone=us-west4-a", "--poll_s=1"]
         command += ["--topology=v4:2x2x2", "--config=configs/music_small.py"]
-        command += ['--data=/bucket/it\'s "mine"; $(touch x)', "--workdir=/bucket/run", *flags]
+        command += ['--tokens=/bucket/it\'s "mine"; $(touch x)', "--workdir=/bucket/run", *flags]
         path = f"{tools}:{os.environ['PATH']}"
         env = {**os.environ, "CLOUD": str(tmp_path), "PATH": path, "REAL_PATH": os.environ["PATH"]}
         env["LC_ALL"] = "C"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sedd_jax.conditions import UNCONDITIONAL, Vocabulary, read_vocabulary, split_categories
+from sedd_jax.conditions import UNCONDITIONAL, Vocabulary, read_vocabulary
 from sedd_jax.errors import UserError
 from tests.sedd_jax.toy import CODEC
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
@@ -37,12 +37,6 @@ def test_vocabulary_is_what_enough_training_tracks_of_the_categories_have(tmp_pa
         read_vocabulary(dataset, "train", ("genre", "key"), 1)
     with pytest.raises(UserError, match="category genre .*min_tracks 3 .*the most frequent has 2$"):
         read_vocabulary(dataset, "train", ("mood/theme", "genre"), 3)
-
-
-def test_a_command_lines_list_of_categories_is_taken_apart():
-    assert split_categories(("genre, mood/theme",)) == ("genre", "mood/theme")
-    assert split_categories(("genre", "key")) == ("genre", "key")
-    assert split_categories(("",)) == ()
 
 
 def test_rows_hold_ids_in_the_order_of_names_and_filler():

@@ -58,5 +58,5 @@ def test_report(workdir):
 
 def test_tokens_of_another_codec_are_refused(workdir, tmp_path):
     other = write_dataset(tmp_path / "other", codec=CODEC | {"weights_sha256": "1" * 64})
-    line = error_line(evaluate(workdir, f"--data_path={other}"))
+    line = error_line(evaluate(workdir, f"--tokens={other}"))
     assert "do not match codec 'toy'" in line and str(other) in line

@@ -17,9 +17,9 @@ def test_weights_become_a_run_once(tmp_path):
     save_file(weights, file)
     (tmp_path / "config.json").write_text(json.dumps(config))
     command = [sys.executable, "-m", "sedd_jax.import_weights", f"--input={tmp_path}"]
-    done = toy.run([*command, f"--output={workdir}"])
+    done = toy.run([*command, f"--workdir={workdir}"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{workdir}: weights of step 0 from {file}\n")
     with Checkpoints(checkpoint_dir(workdir), read_only=True) as checkpoints:
         assert checkpoints.steps == [0]
-    assert str(workdir) in toy.error_line(toy.run([*command, f"--output={workdir}"]))
+    assert str(workdir) in toy.error_line(toy.run([*command, f"--workdir={workdir}"]))

@@ -78,8 +78,8 @@ def test_mistakes_are_one_line(workdir, tmp_path):
         "runpy.run_module('sedd_jax.sample', run_name='__main__')"
     )
     without_torch = [sys.executable, "-c", program, *command(workdir, tmp_path / "new")[3:]]
-    line = error_line(run([*without_torch, "--num_samples=1", f"--wavs={tmp_path}"]))
-    assert "--wavs needs PyTorch" in line and not (tmp_path / "new").exists()
+    line = error_line(run([*without_torch, "--num_samples=1", f"--audio={tmp_path}"]))
+    assert "--audio needs PyTorch" in line and not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     line = error_line(run(command(workdir, tmp_path / "file", "--num_samples=1")))
     assert "cannot write to --output" in line

@@ -52,8 +52,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """The arguments; `args` are sys.argv's by default. Raises UserError."""
-        given = [_with_underscores(arg) for arg in (sys.argv[1:] if args is None else args)]
-        parsed, unknown = self.parse_known_args(given, namespace)
+        parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             raise UserError(self._unknown(unknown[0]))
         for action in self._actions:
@@ -61,6 +60,11 @@ class Parser(argparse.ArgumentParser):
             if "" in (value if isinstance(value, list) else [value]):
                 raise UserError(f"{_name(action)} is empty")
         return parsed
+
+    def parse_known_args(self, args=None, namespace=None):
+        """(the arguments, the words that are none of them)."""
+        given = [_with_underscores(arg) for arg in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse for what it refuses."""

@@ -36,7 +36,7 @@ def test_every_run_is_a_valid_job_set_of_its_own():
             "sedd_jax.train",
             "--distributed",
             f"--config={FILE}",
-            "--config.data.path=/bucket/tokens",
+            "--tokens=/bucket/tokens",
             f"--workdir=/bucket/sweep/optim.learning_rate={rate}",
             "--config.training.num_steps=7",
             f"--config.optim.learning_rate={rate}",

@@ -7,16 +7,15 @@ import time
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from launch.soaking.lives import free_port
 from sedd_jax.errors import UserError
 from sedd_jax.parallel import distributed
-from sedd_jax.parallel.distributed import LOST
+from sedd_jax.parallel.distributed import LOST, Membership
 from tests.programs import Program
 from tests.sedd_jax import gang
 from tests.sedd_jax.toy import error_line, run
+from tokenizer_bridge.token_dataset.command import Parser
 from tokenizer_bridge.token_dataset.records import Record, TokenDatasetWriter
 
 
@@ -31,26 +30,31 @@ def command(task: str, *flags: str, argument=None) -> list[str]:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"coordinator": "a:1"}, "--num_processes, --process_id missing"),
-        ({"num_processes": 2, "process_id": 0}, "--coordinator missing"),
-        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "--process_id=2 of"),
+        ({"coordinator": "a:1"}, "num_processes and process_id missing"),
+        ({"num_processes": 2, "process_id": 0}, "coordinator missing"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "process_id 2 of 2"),
         ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "must be HOST:PORT"),
         (
-            {"coordinator": "a:1", "num_processes": 2, "process_id": 0, "distributed": True},
-            "leave --coordinator out",
+            {"coordinator": "a:1", "num_processes": 2, "process_id": 0, "find": True},
+            "either found or joined by hand",
         ),
     ],
 )
-def test_flags_that_do_not_say_enough_are_refused(values, message, monkeypatch):
-    monkeypatch.setitem(flags.FLAGS.__dict__, "__flags_parsed", True)
-    with flagsaver.flagsaver(**values), pytest.raises(UserError, match=message):
-        with distributed.joined():
-            pass
+def test_a_membership_that_does_not_say_enough_is_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        Membership(**values)
+
+
+def test_by_default_a_process_is_alone():
+    parser = Parser()
+    distributed.add_arguments(parser)
+    assert distributed.membership(parser.parse_args([])) == Membership()
+    assert Membership().is_alone and not Membership(find=True).is_alone
 
 
 def test_no_job_to_find_is_one_line():
     line = error_line(run(command("agree", "--distributed")))
-    assert "--distributed found no job here" in line
+    assert "found no job here" in line
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,220 @@
+"""The keys of a config: what each means and which values it can have.
+
+Everything that is said of a key anywhere follows from this table: what is checked, what stands for
+it in configs saved before it existed, whether a run may be resumed with another value, the types of
+`--config.group.key=value`, `--print_config`, and the JSON schema of config.json. What spans several
+keys is checked in sedd_jax/config.py. Values are in configs/music_small.py.
+"""
+
+import dataclasses
+from typing import Any
+
+from sedd_jax.diffusion.noise import MAX_SIGMA
+from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.network.attention import IMPLEMENTATIONS
+from sedd_jax.network.transformer import REMAT
+
+MAX_INTEGER = 2**32 - 1  # what counters and seeds hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A key.
+
+    type: bool, int, float (an int is fine, too), str, or tuple: of texts.
+    doc: what it is, in one line.
+    low, high: bounds of a number, both included; None: there is none.
+    choices: the values that a text can have; (): any.
+    default_of_older_runs: what stands for it in configs saved before it existed; None: it always
+      existed.
+    resumable: whether a run may be resumed with another value, because that changes how long, how
+      often or on what it runs, but not what it computes.
+    """
+
+    type: type
+    doc: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    default_of_older_runs: Any = None
+    resumable: bool = False
+
+    def fault(self, value: Any) -> str | None:
+        """What is wrong with a value, to be read after the key and `is VALUE`; None: nothing."""
+        # bool is a subclass of int, and an int is a fine float.
+        if type(value) is not self.type and not (self.type is float and type(value) is int):
+            return f"must be {self.type.__name__}"
+        if self.type is tuple and not all(isinstance(part, str) for part in value):
+            return "must be of texts"
+        if self.choices and value not in self.choices:
+            return f"can be {', '.join(self.choices)}"
+        if self.type is float and not abs(value) < float("inf"):
+            return "must be a finite number"
+        if self.type in (int, float):
+            if self.low is not None and value < self.low:
+                return f"must be {self.bounds}"
+            if self.high is not None and value > self.high:
+                return f"must be {self.bounds}"
+        if self.type is int and value > MAX_INTEGER:
+            return "must be below 2**32"
+        return None
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words, "" where there are none."""
+        if self.low is None:
+            return "" if self.high is None else f"at most {self.high}"
+        if self.high is None:
+            return f"at least {self.low}"
+        return f"between {self.low} and {self.high}"
+
+
+KEYS: dict[str, Key] = {
+    "seed": Key(int, "Seed of parameters, data order, noise and dropout.", low=0),
+    # The data set itself is compared on resuming, so its folder may have moved.
+    "data.path": Key(str, "Token dataset to train on.", resumable=True),
+    "graph.type": Key(
+        str,
+        "Where noise takes a token: to the mask, or to any.",
+        choices=("absorbing", "uniform"),
+    ),
+    "noise.type": Key(str, "How noise grows with time.", choices=("loglinear", "geometric")),
+    "noise.sigma_min": Key(float, "Total noise at time 0 of geometric noise.", low=0.0),
+    "noise.sigma_max": Key(
+        float, "Total noise at time 1 of geometric noise.", low=0.0, high=MAX_SIGMA
+    ),
+    "model.num_blocks": Key(int, "Transformer blocks.", low=1),
+    "model.width": Key(int, "Width of the residual stream.", low=2),
+    "model.num_heads": Key(int, "Attention heads; they divide the width evenly.", low=1),
+    "model.cond_dim": Key(int, "Width of the embedded noise level.", low=1),
+    "model.length": Key(int, "Tokens of a training window.", low=1),
+    "model.dropout": Key(float, "Share of activations dropped in training.", low=0.0, high=0.99),
+    "model.scale_by_sigma": Key(
+        bool, "Offset log-scores by the noise level; absorbing graph only."
+    ),
+    "model.compute_dtype": Key(
+        str,
+        "Of block activations; auto: float32 on CPU, bfloat16 on accelerators.",
+        choices=("auto", "float32", "bfloat16"),
+    ),
+    "model.remat": Key(
+        str, "What the backward pass computes anew.", choices=tuple(REMAT), resumable=True
+    ),
+    "model.attention": Key(
+        str, "Implementation of attention.", choices=IMPLEMENTATIONS, resumable=True
+    ),
+    "optim.learning_rate": Key(float, "Adam's learning rate after the warm-up.", low=0.0),
+    "optim.warmup_steps": Key(int, "Steps over which the learning rate rises from 0.", low=0),
+    "optim.b1": Key(float, "Adam's decay of the mean.", low=0.0, high=0.999999),
+    "optim.b2": Key(float, "Adam's decay of the variance.", low=0.0, high=0.999999),
+    "optim.eps": Key(float, "Adam's epsilon.", low=0.0),
+    "optim.weight_decay": Key(float, "Decoupled weight decay.", low=0.0),
+    "optim.clip_norm": Key(float, "Global gradient norm to clip at; 0 or less: no clipping."),
+    "training.batch_size": Key(int, "Rows a step, over all devices and microbatches.", low=1),
+    "training.accumulation": Key(int, "Microbatches a step.", low=1, resumable=True),
+    "training.num_steps": Key(int, "Optimizer updates.", low=1, resumable=True),
+    "training.ema_decay": Key(
+        float, "Decay of the averaged weights, which are sampled from.", low=0.0, high=1.0
+    ),
+    "training.max_consecutive_skips": Key(
+        int, "Steps in a row that are not finite until the run stops.", low=1, resumable=True
+    ),
+    "training.log_every": Key(int, "Steps between two reports.", low=1, resumable=True),
+    "conditioning.categories": Key(
+        tuple,
+        "Categories of tags that the model is told; none: unconditional.",
+        default_of_older_runs=(),
+    ),
+    "conditioning.min_tracks": Key(
+        int, "Tracks of the training split that a tag needs.", low=1, default_of_older_runs=10
+    ),
+    "conditioning.drop_all": Key(
+        float,
+        "Share of rows that training leaves without any tag.",
+        low=0.0,
+        high=1.0,
+        default_of_older_runs=0.1,
+    ),
+    "conditioning.drop_each": Key(
+        float,
+        "Share of the other rows' tags that it leaves out.",
+        low=0.0,
+        high=1.0,
+        default_of_older_runs=0.1,
+    ),
+    "evaluation.every": Key(int, "Steps between two validations; 0: none.", low=0, resumable=True),
+    "evaluation.num_batches": Key(
+        int, "Batches of training.batch_size a validation.", low=1, resumable=True
+    ),
+    "checkpoint.every": Key(int, "Steps between two checkpoints.", low=1, resumable=True),
+    "checkpoint.keep_last": Key(int, "Newest checkpoints that are kept.", low=1, resumable=True),
+    "checkpoint.keep_every": Key(
+        int, "Checkpoints of multiples of this step are kept; 0: none.", low=0, resumable=True
+    ),
+    "checkpoint.retries": Key(
+        int,
+        "Tries to repeat a save that failed until the run gives up.",
+        low=0,
+        default_of_older_runs=6,
+        resumable=True,
+    ),
+    "checkpoint.retry_wait": Key(
+        float,
+        "Seconds to the first such try, twice as many to each further one.",
+        low=0.0,
+        default_of_older_runs=10.0,
+        resumable=True,
+    ),
+    "sampling.sampler": Key(
+        str, "How a step is taken, by default.", choices=SAMPLERS, resumable=True
+    ),
+    "sampling.steps": Key(int, "Steps from noise to data, by default.", low=1, resumable=True),
+    "sampling.batch_size": Key(int, "Samples at a time, by default.", low=1, resumable=True),
+    "metrics.peak_tflops": Key(
+        float,
+        "Dense bf16 TFLOP/s of a device, for MFU; 0: of a device that is known.",
+        low=0.0,
+        default_of_older_runs=0.0,
+        resumable=True,
+    ),
+    "profile.start_step": Key(
+        int,
+        "Step after which a trace begins; -1: only when asked for.",
+        low=-1,
+        default_of_older_runs=-1,
+        resumable=True,
+    ),
+    "profile.num_steps": Key(
+        int, "Steps of a trace.", low=1, default_of_older_runs=5, resumable=True
+    ),
+    "mesh.data": Key(
+        int, "Devices of a slice along the batch; -1: all that are left.", low=-1, resumable=True
+    ),
+    "mesh.fsdp": Key(
+        int, "Devices of a slice that share the train state; -1: as above.", low=-1, resumable=True
+    ),
+    "mesh.tensor": Key(
+        int, "Devices of a slice that split each block; -1: as above.", low=-1, resumable=True
+    ),
+    "mesh.dcn.data": Key(
+        int,
+        "Slices along the batch; -1: all that are left.",
+        low=-1,
+        default_of_older_runs=-1,
+        resumable=True,
+    ),
+    "mesh.dcn.fsdp": Key(
+        int,
+        "Slices that share the train state; -1: as above.",
+        low=-1,
+        default_of_older_runs=1,
+        resumable=True,
+    ),
+    "mesh.dcn.tensor": Key(
+        int,
+        "Slices that split each block; -1: as above.",
+        low=-1,
+        default_of_older_runs=1,
+        resumable=True,
+    ),
+}
