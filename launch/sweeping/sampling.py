@@ -129,7 +129,7 @@ class Sampling:
             if found[key] != value:
                 raise UserError(
                     f"{run.directory} holds samples of config.{key}={found[key]}, not {value}: "
-                    "set it back or use another --workdir"
+                    "set it back or sweep in another directory"
                 )
         return Progress(True, f"{origin['num_samples']:,} samples")
 

@@ -65,12 +65,12 @@ class Training:
         if meta.dataset != _fingerprint(run.config.data.path):
             raise UserError(
                 f"{run.directory} was trained on other tracks than {run.config.data.path} holds: "
-                "give it the same data or use another --workdir"
+                "give it the same data or sweep in another directory"
             )
         if meta.step > num_steps:
             raise UserError(
                 f"{run.directory} was trained to step {meta.step:,}, beyond "
-                f"config.training.num_steps={num_steps}: use another --workdir"
+                f"config.training.num_steps={num_steps}: sweep in another directory"
             )
         return Progress(meta.step == num_steps, f"step {meta.step:,} of {num_steps:,}")
 

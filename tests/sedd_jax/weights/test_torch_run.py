@@ -11,7 +11,6 @@ from sedd_jax.model import load_run
 from sedd_jax.weights import torch_run
 from sedd_jax.weights.torch_weights import load
 from tests.sedd_jax.network.small import reference
-from tokenizer_bridge.token_dataset import errors as records_errors
 
 NAME = "sedd_uniform_geometric.npz"
 
@@ -82,7 +81,7 @@ def test_mistakes_get_one_line_and_leave_no_run(hub_folder, tmp_path):
     with pytest.raises(UserError, match="must split into"):
         write(hub_folder, workdir)
     (hub_folder / "config.json").write_text(text)
-    with pytest.raises(records_errors.UserError, match="no_tokens"):
+    with pytest.raises(UserError, match="no_tokens"):
         write(hub_folder, workdir, tokens=str(tmp_path / "no_tokens"))
     assert not workdir.exists()
 
