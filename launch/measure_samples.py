@@ -21,10 +21,10 @@ import numpy as np
 from absl import flags
 
 from launch.sweeping.sampling import read_meta
-from sedd_jax.errors import UserError, run_door
 from sedd_jax.likelihood import baselines
 from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.sampling.store import SPLIT
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset
 

@@ -20,9 +20,9 @@ from launch.listening import findings
 from launch.listening.pictures import pick, training_curve
 from launch.listening.pieces import Clip, Listener, PieceSet
 from launch.listening.verdict import verdict
-from sedd_jax.errors import UserError, run_door
 from tokenizer_bridge.codec import Codec
 from tokenizer_bridge.pages.template import render
+from tokenizer_bridge.token_dataset.errors import UserError, run_door
 from tokenizer_bridge.token_dataset.files import atomic_file
 from tokenizer_bridge.token_dataset.records import TokenDataset
 

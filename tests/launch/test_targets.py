@@ -101,7 +101,7 @@ def test_tpu_vm_makes_syncs_installs_starts_and_follows():
     assert started_on_workers(printed) == [
         *("bash", "launch/xla_flags.sh", "tpu", ".venv/bin/python", "-m", "sedd_jax.train"),
         *("--distributed", "--config=configs/music_small.py"),
-        *("--config.data.path=/bucket/tokens", "--workdir=/bucket/runs/first"),
+        *("--tokens=/bucket/tokens", "--workdir=/bucket/runs/first"),
     ]
 
 

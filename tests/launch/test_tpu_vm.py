@@ -116,7 +116,7 @@ def test_trains_on_all_workers_with_the_exact_arguments(cloud):
     for worker in range(2):
         seen = (cloud.home / "mine" / f"worker-{worker}" / "arguments").read_text().splitlines()
         assert seen[:3] == ["-m", "sedd_jax.train", "--distributed"]
-        assert '--config.data.path=/bucket/it\'s "mine"; $(touch x)' in seen
+        assert '--tokens=/bucket/it\'s "mine"; $(touch x)' in seen
         assert seen[-1].startswith("LIBTPU_INIT_ARGS=--xla_tpu")
         copy = cloud.home / "mine" / f"worker-{worker}" / "sedd-music"
         sent = {path.name for path in copy.iterdir()}

@@ -76,7 +76,7 @@ def test_overrides_arrive_in_the_config_and_on_the_command_line(tmp_path):
     assert command[4:] == [
         "--config.data.path=TOKENS",
         "--config.optim.learning_rate=0.0003",
-        "--config.model.scale_by_sigma=False",
+        "--config.model.scale_by_sigma=false",
         f"--workdir={run.directory}",
     ]
 
