@@ -1,6 +1,6 @@
 """What can be said of generated tokens without listening to them.
 
-    python -m launch.measure_samples --samples=NEW --workdir=RUN --output=MEASURES.json
+    python -m launch.measure_samples --tokens=NEW --workdir=RUN --output=MEASURES.json
 
 NEW is what `python -m sedd_jax.sample --workdir=RUN` wrote. The same measures are taken of as many
 windows of RUN's validation tracks, if it has so many: good samples are near to them, not below.
@@ -15,45 +15,51 @@ windows of RUN's validation tracks, if it has so many: good samples are near to 
     distinct_codes           how many codes occur at all
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from absl import flags
 
 from launch.sweeping.sampling import read_meta
 from sedd_jax.likelihood import baselines
 from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.sampling.store import SPLIT
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.command import Parser, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN_SPLIT = "train"
 VALIDATION_SPLIT = "validation"
 
-SAMPLES = flags.DEFINE_string("samples", None, "Token dataset of the samples.", required=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "The run that they are from.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.", required=True)
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--tokens", required=True, metavar="NEW", help="Token dataset of the samples.")
+    add("--workdir", required=True, metavar="RUN", help="The run that they are from.")
+    add("--output", required=True, metavar="JSON", help="File to write.")
+    return parser
 
 
-def measure(
-    tokens_NxL: np.ndarray, unigram: baselines.Unigram, bigram: baselines.Bigram
-) -> dict[str, float]:
-    """The measures of tokens alone; tokens_NxL: N windows of L codes."""
-    counts_K = np.bincount(tokens_NxL.ravel(), minlength=len(unigram.probs_K))
-    share_K = counts_K[counts_K > 0] / tokens_NxL.size
-    return {
-        "unigram_bits_per_token": float(unigram.bits(tokens_NxL).mean()),
-        "bigram_bits_per_token": float(bigram.bits(tokens_NxL).mean()),
-        "entropy_bits": float(-(share_K * np.log2(share_K)).sum()),
-        "distinct_codes": int((counts_K > 0).sum()),
-    }
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    report = measure_samples(arguments.tokens, arguments.workdir)
+    write_json_atomically(Path(arguments.output), report)
+    for name, value in report["measures"].items():
+        real = report["real"]
+        compare = f"  (real tracks {real[name]:.5g})" if name in real else ""
+        print(f"{name:<24}{'–' if value is None else f'{value:.5g}'}{compare}")
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    samples = TokenDataset(SAMPLES.value)
-    meta = read_meta(WORKDIR.value, samples.origin["checkpoint_step"])
+def measure_samples(tokens: str, workdir: str) -> dict[str, Any]:
+    """The measures of a token dataset of samples, and those of real tracks where there are any.
+
+    workdir: the run that they are from. Raises UserError.
+    """
+    samples = TokenDataset(tokens)
+    meta = read_meta(workdir, samples.origin["checkpoint_step"])
     data = TokenDataset(meta.config["data"]["path"])
     data.require_codec(samples.codec)
     tracks = [record.tokens for record in data.records(TRAIN_SPLIT)]
@@ -72,12 +78,22 @@ def main(argv: list[str]) -> None:
         real = {}
     else:
         real = measure(windows.spread(len(tokens_NxL)).tokens_WxL, unigram, bigram)
-    report = {"workdir": str(Path(WORKDIR.value).absolute()), "measures": measures, "real": real}
-    write_json_atomically(Path(OUTPUT.value), report)
-    for name, value in measures.items():
-        compare = f"  (real tracks {real[name]:.5g})" if name in real else ""
-        print(f"{name:<24}{'–' if value is None else f'{value:.5g}'}{compare}")
+    return {"workdir": str(Path(workdir).absolute()), "measures": measures, "real": real}
+
+
+def measure(
+    tokens_NxL: np.ndarray, unigram: baselines.Unigram, bigram: baselines.Bigram
+) -> dict[str, float]:
+    """The measures of tokens alone; tokens_NxL: N windows of L codes."""
+    counts_K = np.bincount(tokens_NxL.ravel(), minlength=len(unigram.probs_K))
+    share_K = counts_K[counts_K > 0] / tokens_NxL.size
+    return {
+        "unigram_bits_per_token": float(unigram.bits(tokens_NxL).mean()),
+        "bigram_bits_per_token": float(bigram.bits(tokens_NxL).mean()),
+        "entropy_bits": float(-(share_K * np.log2(share_K)).sum()),
+        "distinct_codes": int((counts_K > 0).sum()),
+    }
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

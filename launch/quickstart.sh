@@ -26,7 +26,7 @@ mkdir -p "$run"
 say() { printf '\n== %s (%d:%02d so far)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 say "1/6 encode $music"
-"$PY" -m tokenizer_bridge.encode --source=folder --input="$music" --codec=demo \
+"$PY" -m tokenizer_bridge.encode --source=folder --audio="$music" --codec=demo \
   --output="$run/tokens" --num_workers="$(nproc)"
 say "2/6 train"
 "$PY" -m sedd_jax.train --config=configs/quickstart.py --tokens="$run/tokens" \
@@ -38,7 +38,7 @@ split=validation # a single track is not split
 say "4/6 sample"
 "$PY" -m sedd_jax.sample --workdir="$run/model" --num_samples=8 --output="$run/new"
 say "5/6 decode"
-"$PY" -m tokenizer_bridge.decode --input="$run/new" --output="$run/wavs"
+"$PY" -m tokenizer_bridge.decode --tokens="$run/new" --output="$run/wavs"
 say "6/6 page"
 # Ends with one sentence: what was reached against unigrams and a bigram.
 "$PY" -m launch.page --workdir="$run/model" --music="$music"

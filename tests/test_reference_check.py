@@ -160,7 +160,7 @@ def test_a_file_that_is_not_of_the_format_is_one_line(make, message, tmp_path, c
     assert message in error
 
 
-def test_the_door():
+def test_the_command():
     command = [sys.executable, "-m", "tests.reference_check"]
     done = subprocess.run([*command, "missing.npz"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "error: missing.npz: no such file\n")

@@ -31,7 +31,7 @@ FLOORS = {
             "encode", "decode", "inspect", "report",
             "train_codec", "evaluate_codec", "convert_checkpoint", "codec", "render_scores",
         },
-        {"source_flags", "reporting", "inspection"},
+        {"source_arguments", "reporting", "inspection"},
         {"fad", "codec_training"},
         {"encoding", "decoding"},
         {"wavtokenizer", "cleaning", "sources"},

@@ -5,26 +5,36 @@
 Without --trust the file is read with PyTorch's weights-only reader, which runs nothing.
 """
 
-from absl import flags
+from collections.abc import Sequence
 
-from tokenizer_bridge.token_dataset.errors import run_door
+from tokenizer_bridge.token_dataset.command import Parser, run_command
 from tokenizer_bridge.wavtokenizer.checkpoints import convert_checkpoint
 
-_INPUT = flags.DEFINE_string("input", None, "Checkpoint (.ckpt) to read.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Safetensors file to write.", required=True)
-_TRUST = flags.DEFINE_bool(
-    "trust", False, "Unpickle the file although that runs any code in it: only for files you trust."
-)
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--input", required=True, metavar="X.ckpt", help="Checkpoint (.ckpt) to read."
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="X.safetensors", help="Safetensors file to write."
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="Unpickle the file although that runs any code in it: only for files you trust.",
+    )
+    return parser
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    weights = convert_checkpoint(_INPUT.value, _OUTPUT.value, trust=_TRUST.value)
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    weights = convert_checkpoint(arguments.input, arguments.output, trust=arguments.trust)
     print(
-        f"{_OUTPUT.value}: {len(weights.tensors)} tensors of the codec "
+        f"{arguments.output}: {len(weights.tensors)} tensors of the codec "
         f"({weights.num_skipped} others left out)"
     )
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

@@ -1,8 +1,8 @@
 """Decodes tokens into audio files: 16-bit PCM, mono, at the codec's rate.
 
-    python -m tokenizer_bridge.decode --input=NEW --output=WAVS
+    python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS
 
---input is a token dataset, whose codec is loaded by the name it records, or a .npy file of codes,
+NEW is a token dataset, whose codec is loaded by the name it records, or a .npy file of codes,
 (L,) or (N, L), for which --codec must be given. A dataset of another codec is refused.
 
 Audio longer than --window_s is decoded in windows that are faded into each other. They are as long
@@ -17,11 +17,10 @@ scale are clipped and counted.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge.audio.read import READABLE
@@ -29,47 +28,78 @@ from tokenizer_bridge.audio.windows import DECODING, Windowing
 from tokenizer_bridge.audio.write import read_comment, write_audio
 from tokenizer_bridge.decoding import decode_pieces, stamp_of
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import safe_file_stems
 from tokenizer_bridge.token_dataset.records import TokenDataset, check_tokens
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
-_INPUT = flags.DEFINE_string("input", None, "Token dataset, or .npy of codes.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of the audio files.", required=True)
-_SPLIT = flags.DEFINE_string("split", None, "Split of the dataset; all of them if not given.")
-_CODEC = flags.DEFINE_string("codec", None, "Name of the codec, if not the dataset's own.")
-_CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
-_FORMAT = flags.DEFINE_enum("format", "wav", ["wav", "flac"], "Format of the audio files.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
-_WINDOW_S = flags.DEFINE_float("window_s", DECODING[0], "Seconds that are decoded at once.")
-_OVERLAP_S = flags.DEFINE_float("overlap_s", DECODING[1], "Seconds that two windows share.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Windows in a batch.", lower_bound=1)
-_DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
+FORMATS = ("wav", "flac")
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--tokens", required=True, metavar="NEW", help="Token dataset, or .npy of codes.")
+    add("--output", required=True, metavar="WAVS", help="Directory of the audio files.")
+    add("--split", help="Split of the dataset; all of them if not given.")
+    add("--codec", help="Name of the codec, if not the dataset's own.")
+    add("--codec_dir", metavar="DIR", help="Folder with a codec's weights and YAML.")
+    add("--format", choices=FORMATS, default="wav", help="Format of the audio files.")
+    add("--overwrite", action="store_true", help="Replace files that exist.")
+    add("--window_s", type=number(), default=DECODING[0], help="Seconds that are decoded at once.")
+    add("--overlap_s", type=number(), default=DECODING[1], help="Seconds that two windows share.")
+    add("--batch_size", type=integer(1), default=16, help="Windows in a batch.")
+    add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
     keep_freed_memory()
-    source = Path(_INPUT.value)
+    decode(**vars(arguments))
+
+
+def decode(
+    tokens: str,
+    output: str,
+    *,
+    split: str | None = None,
+    codec: str | None = None,
+    codec_dir: str | None = None,
+    format: str = "wav",
+    overwrite: bool = False,
+    window_s: float = DECODING[0],
+    overlap_s: float = DECODING[1],
+    batch_size: int = 16,
+    device: str = "cpu",
+) -> None:
+    """Decodes a token dataset or a .npy file into audio files, one of FORMATS, in a directory.
+
+    codec: the dataset's own by default. window_s and overlap_s in seconds. Shows progress and
+    prints what was written. Raises UserError.
+    """
+    source = Path(tokens)
+    pieces: Iterable[tuple[str, np.ndarray]]
     if source.suffix.lower() == ".npy":
-        if _CODEC.value is None:
+        if codec is None:
             raise UserError(f"{source}: a .npy file does not name its codec: give --codec")
-        codec, info = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
+        network, info = load_codec(codec, codec_dir=codec_dir, device=device)
         pieces = read_npy(source, info.codebook_size)
     else:
         dataset = TokenDataset(source)
-        name = _CODEC.value or dataset.codec["name"]
-        codec, info = load_codec(name, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
+        name = codec or dataset.codec["name"]
+        network, info = load_codec(name, codec_dir=codec_dir, device=device)
         dataset.require_codec(vars(info))
-        pieces = Pieces(dataset, [_SPLIT.value] if _SPLIT.value else dataset.splits)
+        pieces = Pieces(dataset, [split] if split else dataset.splits)
     codes_per_s = info.sample_rate / info.hop_length
-    windowing = Windowing.from_seconds(_WINDOW_S.value, _OVERLAP_S.value, codes_per_s)
+    windowing = Windowing.from_seconds(window_s, overlap_s, codes_per_s)
 
-    output = Path(_OUTPUT.value)
-    output.mkdir(parents=True, exist_ok=True)
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
     stems = safe_file_stems([strip_audio_suffix(name) for name, _ in pieces])
-    paths = [output / f"{stem}.{_FORMAT.value}" for stem in stems]
-    if not _OVERWRITE.value:
+    paths = [folder / f"{stem}.{format}" for stem in stems]
+    if not overwrite:
         for path, (_, codes) in zip(paths, pieces, strict=True):
             stamp = stamp_of(codes, info, windowing)
             if path.exists() and read_comment(path) != stamp:
@@ -77,7 +107,7 @@ def main(argv: list[str]) -> None:
                     f"{path} exists and was not decoded from {source} with this codec and these "
                     "windows: choose another --output, or replace it with --overwrite"
                 )
-    wanted = {path for path in paths if _OVERWRITE.value or not path.exists()}
+    wanted = {path for path in paths if overwrite or not path.exists()}
     todo = (
         ((path, stamp_of(codes, info, windowing)), codes)
         for path, (_, codes) in zip(paths, pieces, strict=True)
@@ -85,7 +115,7 @@ def main(argv: list[str]) -> None:
     )
     seconds, num_clipped, started = 0.0, 0, time.monotonic()
     with tqdm(total=len(wanted), unit="file", desc="decode") as bar:
-        decoded = decode_pieces(codec, todo, windowing, _BATCH_SIZE.value)
+        decoded = decode_pieces(network, todo, windowing, batch_size)
         for (path, stamp), audio_T in decoded:
             num_clipped += bool(np.abs(audio_T).max() > 1)
             write_audio(path, audio_T, info.sample_rate, comment=stamp)
@@ -93,7 +123,7 @@ def main(argv: list[str]) -> None:
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f}x real time")
             bar.update()
 
-    print(f"{output}: {len(wanted)} files written, {seconds / 60:.1f} min of audio")
+    print(f"{folder}: {len(wanted)} files written, {seconds / 60:.1f} min of audio")
     if kept := len(paths) - len(wanted):
         print(f"{kept} files existed and were kept (--overwrite replaces them)")
     if num_clipped:
@@ -124,6 +154,11 @@ def read_npy(path: Path, codebook_size: int) -> list[tuple[str, np.ndarray]]:
         raise UserError(f"{path}: an archive of arrays (.npz): save one array with np.save")
     if codes.ndim not in (1, 2) or codes.size == 0:
         raise UserError(f"{path}: codes of shape (L,) or (N, L) are needed, not {codes.shape}")
+    if codes.ndim == 2 and codes.shape[1] == 1:
+        raise UserError(
+            f"{path}: codes of shape {codes.shape} would be {len(codes)} pieces of one code each: "
+            "transpose them for one piece"
+        )
     ids = [path.stem] if codes.ndim == 1 else [f"{path.stem}-{i:05d}" for i in range(len(codes))]
     rows = list(zip(ids, np.atleast_2d(codes), strict=True))
     for name, row in rows:
@@ -141,4 +176,4 @@ def strip_audio_suffix(name: str) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

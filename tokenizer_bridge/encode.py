@@ -1,8 +1,8 @@
 """Encodes audio files into a token dataset.
 
-    python -m tokenizer_bridge.encode --source=folder --input=MUSIC --codec=demo --output=TOKENS
+    python -m tokenizer_bridge.encode --source=folder --audio=MUSIC --codec=demo --output=TOKENS
 
---source says how --input is laid out (tokenizer_bridge/sources): files in folders, MTG-Jamendo or
+--source says how MUSIC is laid out (tokenizer_bridge/sources): files in folders, MTG-Jamendo or
 Nlakh. Killed or interrupted, the same command goes on where it stopped.
 
 Files without usable audio are listed with the reason in OUTPUT/failures.jsonl: missing, unreadable,
@@ -20,14 +20,15 @@ To share the work, give each machine its own --shard=i/n (0 ≤ i < n) and the s
 shared disk; the last to finish writes dataset.json. --num_workers starts several processes here.
 """
 
+import argparse
 import re
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from absl import flags
 from tqdm import tqdm
 
-from tokenizer_bridge import source_flags
 from tokenizer_bridge.audio.windows import ENCODING
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.cleaning.activity import Activity
@@ -42,67 +43,136 @@ from tokenizer_bridge.encoding.job import (
 )
 from tokenizer_bridge.encoding.workers import CodecChoice, run_workers
 from tokenizer_bridge.memory import keep_freed_memory
+from tokenizer_bridge.source_arguments import (
+    add_source_arguments,
+    given_options,
+    load_tracks,
+    source_of,
+)
+from tokenizer_bridge.sources import Track
 from tokenizer_bridge.sources.splits import SPLITS
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.records import TokenDataset
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
-flags.adopt_module_key_flags(source_flags)
-_CODEC = flags.DEFINE_string("codec", "demo", "Name of the codec.")
-_CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of the token dataset.", required=True)
-_SHARD = flags.DEFINE_string("shard", "0/1", "i/n: do only the i-th of n parts, from 0.")
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Processes on this machine.", lower_bound=1)
-_WINDOW_S = flags.DEFINE_float("window_s", ENCODING[0], "Seconds that are encoded at once.")
-_OVERLAP_S = flags.DEFINE_float("overlap_s", ENCODING[1], "Seconds that two windows share.")
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 1, "Windows in a batch: more is faster on a GPU, or with short clips.", 1
+# Argument, field of Activity and help, of what only --drop_silence uses.
+_ACTIVITY = (
+    ("active_on_db", "on_db", "music begins above it; dB relative to the track's level"),
+    ("active_off_db", "off_db", "music ends below it; likewise"),
+    ("min_active_s", "min_active_s", "what is shorter is dropped as well"),
+    ("min_silent_s", "min_silent_s", "what is shorter stays"),
+    ("padding_s", "padding_s", "what stays before and after music"),
 )
-_DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
 
-_DROP_SILENCE = flags.DEFINE_bool("drop_silence", False, "Drop long silence from tracks.")
-_ACTIVITY = [  # in the order of Activity's fields
-    flags.DEFINE_float(name, default, f"With --drop_silence: {text}")
-    for name, default, text in (
-        (
-            "active_on_db",
-            Activity.on_db,
-            "music begins above it; dB relative to the track's level.",
-        ),
-        ("active_off_db", Activity.off_db, "music ends below it; likewise."),
-        ("min_active_s", Activity.min_active_s, "what is shorter is dropped as well."),
-        ("min_silent_s", Activity.min_silent_s, "what is shorter stays."),
-        ("padding_s", Activity.padding_s, "what stays before and after music."),
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--output", required=True, metavar="TOKENS", help="Directory of the token dataset.")
+    add("--codec", default="demo", help="Name of the codec.")
+    add("--codec_dir", metavar="DIR", help="Folder with a codec's weights and YAML.")
+    add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
+    add(
+        "--batch_size",
+        type=integer(1),
+        default=1,
+        help="Windows in a batch: more is faster on a GPU, or with short clips.",
     )
-]
-_NOISE = flags.DEFINE_float("noise_reduction", 0.0, "Share of steady noise to take away, 0 to 1.")
-_LUFS = flags.DEFINE_float("loudness_lufs", None, "Bring tracks to this loudness, such as -23.")
+    add("--window_s", type=number(), default=ENCODING[0], help="Seconds that are encoded at once.")
+    add("--overlap_s", type=number(), default=ENCODING[1], help="Seconds that two windows share.")
+    add("--num_workers", type=integer(1), default=1, help="Processes on this machine.")
+    add(
+        "--shard",
+        type=parse_shard,
+        default="0/1",
+        metavar="I/N",
+        help="Do only the i-th of n parts, from 0.",
+    )
+    add_source_arguments(parser)
+    clean = parser.add_argument_group("cleaning").add_argument
+    clean("--drop_silence", action="store_true", help="Drop long silence from tracks.")
+    for name, field, text in _ACTIVITY:
+        default = getattr(Activity, field)
+        clean(f"--{name}", type=number(), help=f"With --drop_silence: {text} (default: {default}).")
+    clean(
+        "--noise_reduction",
+        type=number(0, 1),
+        default=0.0,
+        metavar="SHARE",
+        help="Share of steady noise to take away, 0 to 1.",
+    )
+    clean(
+        "--loudness_lufs",
+        type=number(),
+        metavar="LUFS",
+        help="Bring tracks to this loudness, such as -23.",
+    )
+    return parser
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
     keep_freed_memory()
-    shard_index, num_shards = parse_shard(_SHARD.value)
-    tracks = source_flags.load_tracks()
-    codec, info = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
+    cleaning = cleaning_asked_for(arguments)
+    encode(
+        load_tracks(arguments),
+        Path(arguments.output),
+        codec=arguments.codec,
+        codec_dir=arguments.codec_dir,
+        device=arguments.device,
+        source=source_of(arguments),
+        source_options=given_options(arguments),
+        cleaning=cleaning,
+        window_s=arguments.window_s,
+        overlap_s=arguments.overlap_s,
+        batch_size=arguments.batch_size,
+        num_workers=arguments.num_workers,
+        shard=arguments.shard,
+    )
+
+
+def encode(
+    tracks: Sequence[Track],
+    output: Path,
+    *,
+    codec: str = "demo",
+    codec_dir: str | None = None,
+    device: str = "cpu",
+    source: str = "folder",
+    source_options: Mapping[str, Any] | None = None,
+    cleaning: Cleaning | None = None,
+    window_s: float = ENCODING[0],
+    overlap_s: float = ENCODING[1],
+    batch_size: int = 1,
+    num_workers: int = 1,
+    shard: tuple[int, int] = (0, 1),
+) -> TokenDataset | None:
+    """Encodes tracks into a token dataset; None where other shards are still at work on it.
+
+    source, source_options: what dataset.json says of where the tracks come from. window_s and
+    overlap_s in seconds. shard: (i, n), the i-th of n parts, from 0. Shows progress and prints what
+    was made. Raises UserError.
+    """
+    network, info = load_codec(codec, codec_dir=codec_dir, device=device)
     job = EncodeJob(
-        output=Path(_OUTPUT.value),
-        source=source_flags.source(),
+        output=output,
+        source=source,
         tracks=tuple(tracks),
         codec=vars(info),
-        window_s=_WINDOW_S.value,
-        overlap_s=_OVERLAP_S.value,
-        source_options=source_flags.given_options(),
-        cleaning=cleaning_asked_for(),
+        window_s=window_s,
+        overlap_s=overlap_s,
+        source_options=source_options or {},
+        cleaning=cleaning,
     )
     if (dataset := prepare_output(job)) is not None:
         print(f"whole already, nothing to do: {describe(job, dataset)}")
-        return
+        return dataset
 
     # Worker j of k of shard i of n is shard i·k + j of n·k.
-    k = _NUM_WORKERS.value
+    (shard_index, num_shards), k = shard, num_workers
     shards = [(shard_index * k + j, num_shards * k) for j in range(k)]
-    num_tracks = sum(len(job.shard(*shard)) for shard in shards)
+    num_tracks = sum(len(job.shard(*part)) for part in shards)
     started, seconds = time.monotonic(), 0.0
     with tqdm(total=num_tracks, unit="file", desc="encode", smoothing=0.1) as bar:
 
@@ -113,37 +183,40 @@ def main(argv: list[str]) -> None:
             bar.set_postfix_str(f"{seconds / 60:.0f} min of audio, {speed:.0f}x real time")
 
         if k == 1:
-            encode_shard(job, codec, *shards[0], _BATCH_SIZE.value, bar.update, on_audio)
+            encode_shard(job, network, *shards[0], batch_size, bar.update, on_audio)
         else:
-            del codec
-            choice = CodecChoice(_CODEC.value, _CODEC_DIR.value, _DEVICE.value)
-            run_workers(job, choice, shards, _BATCH_SIZE.value, bar.update, on_audio)
+            del network
+            choice = CodecChoice(codec, codec_dir, device)
+            run_workers(job, choice, shards, batch_size, bar.update, on_audio)
 
     if (dataset := assemble(job)) is not None:
         print(describe(job, dataset))
     else:
         print(
-            f"shard {_SHARD.value} is done; {num_left(job)} of {len(job.tracks)} files are left "
-            "to the other shards"
+            f"shard {shard_index}/{num_shards} is done; {num_left(job)} of {len(job.tracks)} files "
+            "are left to the other shards"
         )
+    return dataset
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """(i, n) of "i/n". Raises UserError."""
+    """The type of --shard: (i, n) of "i/n"."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not int(match[1]) < int(match[2]):
-        raise UserError(f"--shard={text}: must be i/n with 0 <= i < n")
+        raise argparse.ArgumentTypeError(f"{text!r} must be i/n with 0 <= i < n")
     return int(match[1]), int(match[2])
 
 
-def cleaning_asked_for() -> Cleaning | None:
-    """What the flags ask for; None if nothing. Raises UserError."""
-    if not _DROP_SILENCE.value:
-        for flag in _ACTIVITY:
-            if flag.present:
-                raise UserError(f"--{flag.name}: needs --drop_silence")
-    activity = Activity(*(flag.value for flag in _ACTIVITY)) if _DROP_SILENCE.value else None
-    cleaning = Cleaning(activity, _NOISE.value, _LUFS.value)
+def cleaning_asked_for(arguments: argparse.Namespace) -> Cleaning | None:
+    """What the arguments ask for; None if nothing. Raises UserError."""
+    given = {field: getattr(arguments, name) for name, field, _ in _ACTIVITY}
+    if not arguments.drop_silence:
+        for name, field, _ in _ACTIVITY:
+            if given[field] is not None:
+                raise UserError(f"--{name}: needs --drop_silence")
+    given = {field: value for field, value in given.items() if value is not None}
+    activity = Activity(**given) if arguments.drop_silence else None
+    cleaning = Cleaning(activity, arguments.noise_reduction, arguments.loudness_lufs)
     return None if cleaning.does_nothing else cleaning
 
 
@@ -173,4 +246,4 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

@@ -1,6 +1,6 @@
-"""Measure what a codec keeps of music, on music that it was not trained on.
+"""Measures what a codec keeps of music, on music that it was not trained on.
 
-    python -m tokenizer_bridge.evaluate_codec --codec=demo --input=HELD_OUT_MUSIC
+    python -m tokenizer_bridge.evaluate_codec --codec=demo --audio=HELD_OUT_MUSIC
 
 Beside the codec stand an untrained network of the same sizes, the recordings against other
 recordings (what chance gives), and the recordings against themselves (the ceiling). `bits` are what
@@ -13,51 +13,75 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from absl import flags
 from tqdm import tqdm
 
-from tokenizer_bridge import source_flags
 from tokenizer_bridge.codec_training import code_statistics, metrics
 from tokenizer_bridge.codec_training.corpus import load_int16
+from tokenizer_bridge.source_arguments import add_source_arguments, load_tracks
 from tokenizer_bridge.sources import Track
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.wavtokenizer import registry
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
-FLAGS = flags.FLAGS
 
-flags.adopt_module_key_flags(source_flags)
-flags.DEFINE_string("codec", "demo", "Name of a known codec.")
-flags.DEFINE_string("codec_dir", None, "Folder with a codec's YAML and weights.")
-flags.DEFINE_float("clip_s", 10.0, "Length of a clip.", lower_bound=1.0)
-flags.DEFINE_integer("clips_per_track", 6, "Clips, evenly spread over a track.", lower_bound=1)
-flags.DEFINE_string("output", None, "JSON file for the figures.")
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--codec", default="demo", help="Name of a known codec.")
+    add("--codec_dir", metavar="DIR", help="Folder with a codec's YAML and weights.")
+    add("--clip_s", type=number(1), default=10.0, help="Seconds of a clip.")
+    add("--clips_per_track", type=integer(1), default=6, help="Clips, spread over a track.")
+    add("--output", metavar="JSON", help="File for the figures.")
+    add_source_arguments(parser)
+    return parser
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    if FLAGS.output:
-        Path(FLAGS.output).parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
-    codec, info = registry.load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir)
-    tracks = source_flags.load_tracks()
-    clips = read_clips(tracks, info.sample_rate, FLAGS.clip_s, FLAGS.clips_per_track)
-    untrained = untrained_like(codec, clips)
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    output = Path(arguments.output) if arguments.output else None
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)  # fails now, not at the end
+    figures = evaluate_codec(
+        load_tracks(arguments),
+        codec=arguments.codec,
+        codec_dir=arguments.codec_dir,
+        clip_s=arguments.clip_s,
+        clips_per_track=arguments.clips_per_track,
+    )
+    if output:
+        write_json_atomically(output, figures)
+
+
+def evaluate_codec(
+    tracks: Sequence[Track],
+    *,
+    codec: str = "demo",
+    codec_dir: str | None = None,
+    clip_s: float = 10.0,
+    clips_per_track: int = 6,
+) -> dict:
+    """The figures of a codec on tracks: clips, clip_s, weights and rows. Prints them, too.
+
+    Raises UserError.
+    """
+    network, info = registry.load_codec(codec, codec_dir=codec_dir)
+    clips = read_clips(tracks, info.sample_rate, clip_s, clips_per_track)
+    untrained = untrained_like(network, clips)
     rows = {
-        info.name: measure(clips, *round_trip(codec, clips, info.name), codec),
-        "untrained": measure(clips, *round_trip(untrained, clips, "untrained"), codec),
-        "other clips": measure(clips, clips.roll(1, 0), None, codec),
-        "itself": measure(clips, clips, None, codec),
+        info.name: measure(clips, *round_trip(network, clips, info.name), network),
+        "untrained": measure(clips, *round_trip(untrained, clips, "untrained"), network),
+        "other clips": measure(clips, clips.roll(1, 0), None, network),
+        "itself": measure(clips, clips, None, network),
     }
-    print(f"{len(clips)} clips of {FLAGS.clip_s:g} s")
+    print(f"{len(clips)} clips of {clip_s:g} s")
     names = list(rows[info.name])
     print(f"{'':24}" + "".join(f"{name:>16}" for name in names))
     for title, row in rows.items():
         cells = (f"{row[name]:16.3f}" if name in row else f"{'':16}" for name in names)
         print(f"{title[:24]:24}" + "".join(cells))
-    if FLAGS.output:
-        report = {"clips": len(clips), "clip_s": FLAGS.clip_s, "weights": info.weights_sha256}
-        write_json_atomically(Path(FLAGS.output), report | {"rows": rows})
+    return {"clips": len(clips), "clip_s": clip_s, "weights": info.weights_sha256, "rows": rows}
 
 
 def read_clips(
@@ -78,7 +102,7 @@ def read_clips(
             clips += [samples[i : i + length] for i in starts]
             too_short += [track.id] if count == 0 else []
     if len(clips) < 2:
-        raise UserError(f"--input={FLAGS.input}: needs at least two clips of {clip_s:g} s")
+        raise UserError(f"the music must give at least two clips of {clip_s:g} s")
     if too_short:
         print(f"left out, shorter than {clip_s:g} s: {', '.join(too_short)}")
     return torch.from_numpy(np.stack(clips).astype(np.float32) / 32768)
@@ -132,4 +156,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

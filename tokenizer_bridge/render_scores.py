@@ -1,7 +1,7 @@
 """Renders a corpus of music from scores, with tags: what the demo's codec and model learn from.
 
     python -m tokenizer_bridge.render_scores --output=CORPUS --hours=20
-    python -m tokenizer_bridge.encode --source=folder --input=CORPUS \\
+    python -m tokenizer_bridge.encode --source=folder --audio=CORPUS \\
         --tags=CORPUS/tags.csv --output=TOKENS
 
 The scores are four-part chorales by J. S. Bach and dance tunes of Ryan's Mammoth Collection (1883)
@@ -16,29 +16,53 @@ counts, versions, hashes, and the scores that could not be read. The same seed a
 same files. Killed or interrupted, the same command goes on where it stopped.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge.sources.scores import corpus, reading
 from tokenizer_bridge.sources.scores.synthesizer import SOUND_FONT, Synthesizer
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
-
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the corpus.", required=True)
-_HOURS = flags.DEFINE_float("hours", 20.0, "Hours of music.", lower_bound=0.001)
-_SEED = flags.DEFINE_integer("seed", 0, "Another seed, another corpus.", lower_bound=0)
-_SOUND_FONT = flags.DEFINE_string("sound_font", str(SOUND_FONT), "FluidR3_GM.sf2.")
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Pieces rendered at once.", lower_bound=1)
+from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    synthesizer = Synthesizer(Path(_SOUND_FONT.value))
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--output", required=True, metavar="CORPUS", help="Folder for the corpus.")
+    add("--hours", type=number(0.001), default=20.0, help="Hours of music.")
+    add("--seed", type=integer(0), default=0, help="Another seed, another corpus.")
+    add("--sound_font", default=str(SOUND_FONT), metavar="FILE", help="FluidR3_GM.sf2.")
+    add("--num_workers", type=integer(1), default=1, help="Pieces rendered at once.")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    render_scores(
+        Path(arguments.output),
+        hours=arguments.hours,
+        seed=arguments.seed,
+        sound_font=Path(arguments.sound_font),
+        num_workers=arguments.num_workers,
+    )
+
+
+def render_scores(
+    output: Path,
+    *,
+    hours: float,
+    seed: int = 0,
+    sound_font: Path = SOUND_FONT,
+    num_workers: int = 1,
+) -> None:
+    """Renders a corpus into a folder; shows progress and prints what was made. Raises UserError."""
+    synthesizer = Synthesizer(sound_font)
     job = corpus.CorpusJob(
-        output=Path(_OUTPUT.value),
-        hours=_HOURS.value,
-        seed=_SEED.value,
+        output=output,
+        hours=hours,
+        seed=seed,
         scores=Path(reading.music21_package().__file__).parent / "corpus",
         synthesizer=synthesizer,
     )
@@ -53,7 +77,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{job.scores}: none of its {len(files)} scores can be used")
     results, seconds = [], 0.0
     with tqdm(total=len(pieces), unit="piece", desc="render", smoothing=0.1) as bar:
-        for result in corpus.render(job, pieces, _NUM_WORKERS.value):
+        for result in corpus.render(job, pieces, num_workers):
             results.append(result)
             seconds += result[1] if isinstance(result[1], float) else 0.0
             bar.set_postfix_str(f"{seconds / 3600:.2f} h of audio")
@@ -88,4 +112,4 @@ def describe(job: corpus.CorpusJob, summary: dict) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

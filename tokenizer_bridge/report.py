@@ -1,6 +1,6 @@
 r"""Measures how far generated music is from real music: the paper's table, with its error bars.
 
-    python -m tokenizer_bridge.report --generated=WAVS --reference jamendo=JAMENDO \
+    python -m tokenizer_bridge.report --audio=WAVS --reference jamendo=JAMENDO \
         --reference nlakh=NLAKH --codec=demo --output=REPORT
 
 writes report.md, report.json and report.html (complete in itself) into REPORT. A reference is a
@@ -18,15 +18,15 @@ files out and lists them. Vectors and controls are kept in --cache_dir, so that 
 goes on where an interrupted one stopped.
 """
 
+import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge.cleaning import check_target
-from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding, parts_of
+from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embedding, parts_of
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights, require_weights
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.reporting.arguments import parse_paths, parse_per_name, parse_references
@@ -37,51 +37,89 @@ from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.run import Plan, make_report
 from tokenizer_bridge.reporting.table import measurement_table, paper_table, text, title
 from tokenizer_bridge.reporting.verdict import verdict
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    Switch,
+    comma_list,
+    integer,
+    naming,
+    number,
+    run_command,
+)
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
-_GENERATED = flags.DEFINE_string("generated", None, "Folder of generated audio.", required=True)
-_REFERENCE = flags.DEFINE_multi_string(
-    "reference", None, "NAME=DIR or NAME=SOURCE:DIR of real music; may be repeated.", required=True
-)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of the report.", required=True)
-_EMBEDDINGS = flags.DEFINE_list(
-    "embeddings", ["musicnn"], f"Comma-separated, of {', '.join(EMBEDDINGS)}."
-)
-_WEIGHTS = flags.DEFINE_multi_string(
-    "weights", [], "NAME=FILE with an embedding's weights, if they are not in a cache."
-)
-_CLIP_S = flags.DEFINE_multi_string(
-    "clip_s", [], "Seconds of a clip, or NAME=seconds; 10, for Nlakh 4.9."
-)
-_CLIPS_PER_FILE = flags.DEFINE_multi_string("clips_per_file", [], "Clips, or NAME=clips; 1.")
-_NUM_REFERENCE = flags.DEFINE_multi_string(
-    "num_reference", [], "Take so many of a reference's tracks, or NAME=tracks; 0, all."
-)
-_METADATA = flags.DEFINE_multi_string(
-    "metadata", [], "NAME=TSV of an MTG-Jamendo reference that has several."
-)
-_LOUDNESS = flags.DEFINE_float("loudness", None, "LUFS to bring clips to, as far as peaks allow.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of tracks, halves, subsets and noise.", lower_bound=0)
-_CODEC = flags.DEFINE_string("codec", "demo", "Name of the codec that decoded the music.")
-_CODEC_DIR = flags.DEFINE_string("codec_dir", None, "Folder with a codec's weights and YAML.")
-_CONTROLS = flags.DEFINE_bool("controls", True, "Measure the controls too; they need the codec.")
-_SKIP = flags.DEFINE_bool("skip_unusable", False, "Leave out files that cannot be used.")
-_CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Where vectors are kept; a user's cache.")
-_NUM_WORKERS = flags.DEFINE_integer(
-    "num_workers", None, "Threads that read and embed; as many as cores without.", lower_bound=1
-)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Clips in a batch.", lower_bound=1)
-_DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--audio", required=True, metavar="WAVS", help="Folder of generated audio.")
+    add(
+        "--reference",
+        action="append",
+        required=True,
+        metavar="NAME=MUSIC",
+        help="NAME=DIR or NAME=SOURCE:DIR of real music; may be repeated.",
+    )
+    add("--output", required=True, metavar="REPORT", help="Directory of the report.")
+    add(
+        "--embeddings",
+        type=comma_list,
+        default="musicnn",
+        help=f"Comma-separated, of {', '.join(EMBEDDINGS)}.",
+    )
+    several = {"action": "append", "default": []}
+    add(
+        "--weights",
+        **several,
+        metavar="NAME=FILE",
+        help="An embedding's weights, if they are not in a cache.",
+    )
+    add("--clip_s", **several, help="Seconds of a clip, or NAME=seconds; 10, for Nlakh 4.9.")
+    add("--clips_per_file", **several, help="Clips, or NAME=clips; 1.")
+    add(
+        "--num_reference",
+        **several,
+        help="Take so many of a reference's tracks, or NAME=tracks; 0, all.",
+    )
+    add(
+        "--metadata",
+        **several,
+        metavar="NAME=TSV",
+        help="TSV of an MTG-Jamendo reference that has several.",
+    )
+    add("--loudness", type=number(), help="LUFS to bring clips to, as far as peaks allow.")
+    add("--seed", type=integer(0), default=0, help="Of tracks, halves, subsets and noise.")
+    add("--codec", default="demo", help="Name of the codec that decoded the music.")
+    add("--codec_dir", metavar="DIR", help="Folder with a codec's weights and YAML.")
+    add("--controls", action=Switch, default=True, help="Measure the controls, by the codec.")
+    add("--skip_unusable", action="store_true", help="Leave out files that cannot be used.")
+    add("--cache_dir", metavar="DIR", help="Where vectors are kept; a user's cache.")
+    add(
+        "--num_workers",
+        type=integer(1),
+        help="Threads that read and embed; as many as cores without.",
+    )
+    add("--batch_size", type=integer(1), default=8, help="Clips in a batch.")
+    add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
+    return parser
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
     keep_freed_memory()
-    output = Path(_OUTPUT.value)
+    output = Path(arguments.output)
     make_writable(output)
-    report, shown = make_report(plan(), embeddings(), bar)
+    write_report(plan(arguments), embeddings(arguments), output)
+
+
+def write_report(plan: Plan, embeddings: Sequence[Embedding], output: Path) -> None:
+    """Measures what the plan says, writes the report into a directory and prints its tables.
+
+    Raises UserError.
+    """
+    report, shown = make_report(plan, embeddings, bar)
     html = as_page(report, shown)
     with atomic_file(output / "report.html") as partial:
         partial.write_text(html, encoding="utf-8")
@@ -97,48 +135,56 @@ def main(argv: list[str]) -> None:
     print(f"report written to {output / 'report.html'}")
 
 
-def plan() -> Plan:
-    """What the flags ask for. Raises UserError."""
-    references = parse_references(_REFERENCE.value)
+def plan(arguments: argparse.Namespace) -> Plan:
+    """What the arguments ask for. Raises UserError."""
+    with naming("--reference"):
+        references = parse_references(arguments.reference)
     names = [reference.name for reference in references]
-    check_target("loudness", _LOUDNESS.value)
+    per_name = {
+        "clip_s": ({reference.name: reference.clip_s for reference in references}, 0.1),
+        "clips_per_file": (dict.fromkeys([GENERATED, *names], 1), 1),
+        "num_reference": (dict.fromkeys(names, 0), 0),
+    }
+    values = {}
+    for name, (defaults, least) in per_name.items():
+        with naming(f"--{name}"):
+            values[name] = parse_per_name(getattr(arguments, name), defaults, least)
+    with naming("--metadata"):
+        metadata = parse_paths(arguments.metadata, names)
+    with naming("--loudness"):
+        check_target(arguments.loudness)
     codec = None
-    if _CONTROLS.value:
-        codec = load_codec(_CODEC.value, codec_dir=_CODEC_DIR.value, device=_DEVICE.value)
+    if arguments.controls:
+        codec = load_codec(arguments.codec, codec_dir=arguments.codec_dir, device=arguments.device)
     return Plan(
-        generated=_GENERATED.value,
+        generated=arguments.audio,
         references=references,
-        clip_s=parse_per_name("clip_s", _CLIP_S.value, {r.name: r.clip_s for r in references}, 0.1),
-        clips_per_file=parse_per_name(
-            "clips_per_file", _CLIPS_PER_FILE.value, dict.fromkeys([GENERATED, *names], 1), 1
-        ),
-        num_tracks=parse_per_name(
-            "num_reference", _NUM_REFERENCE.value, dict.fromkeys(names, 0), 0
-        ),
-        metadata=parse_paths("metadata", _METADATA.value, names),
+        clip_s=values["clip_s"],
+        clips_per_file=values["clips_per_file"],
+        num_tracks=values["num_reference"],
+        metadata=metadata,
         codec=codec,
         options=EmbedOptions(
-            cache_dir=Path(_CACHE_DIR.value or cache_folder() / "vectors"),
-            num_workers=_NUM_WORKERS.value,
-            batch_size=_BATCH_SIZE.value,
-            loudness=_LOUDNESS.value,
+            cache_dir=Path(arguments.cache_dir or cache_folder() / "vectors"),
+            num_workers=arguments.num_workers,
+            batch_size=arguments.batch_size,
+            loudness=arguments.loudness,
         ),
-        seed=_SEED.value,
-        skip_unusable=_SKIP.value,
+        seed=arguments.seed,
+        skip_unusable=arguments.skip_unusable,
     )
 
 
-def embeddings() -> list:
-    """The embeddings that the flags name. Raises UserError."""
-    names = list(dict.fromkeys(_EMBEDDINGS.value))
-    if not names:
-        raise UserError("--embeddings is empty")
-    weights = parse_weights(_WEIGHTS.value)
+def embeddings(arguments: argparse.Namespace) -> list[Embedding]:
+    """The embeddings that the arguments name. Raises UserError."""
+    names = list(dict.fromkeys(arguments.embeddings))
+    with naming("--weights"):
+        weights = parse_weights(arguments.weights)
     needed = parts_of(names)
     if unused := sorted(weights.keys() - set(needed)):
         raise UserError(f"--weights={unused[0]}=…: no embedding in --embeddings needs them")
     require_weights(needed, weights)
-    return [load_embedding(name, weights, _DEVICE.value) for name in names]
+    return [load_embedding(name, weights, arguments.device) for name in names]
 
 
 @contextlib.contextmanager
@@ -148,4 +194,4 @@ def bar(title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

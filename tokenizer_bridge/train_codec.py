@@ -1,7 +1,7 @@
-"""Train a WavTokenizer on music.
+"""Trains a WavTokenizer on music.
 
-    python -m tokenizer_bridge.train_codec --input=MUSIC --output=RUN
-    python -m tokenizer_bridge.train_codec --input=MUSIC --output=RUN --device=cuda --minutes=60
+    python -m tokenizer_bridge.train_codec --audio=MUSIC --output=RUN
+    python -m tokenizer_bridge.train_codec --audio=MUSIC --output=RUN --device=cuda --minutes=60
 
 --init_from=demo, or the folder of a codec, goes on from trained weights with their sizes. With
 --minutes the learning rate falls with the time spent in steps, so that settings can be compared at
@@ -15,75 +15,107 @@ Rerunning the same command continues from the last saved state. RUN then holds `
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from absl import flags
 from tqdm import tqdm
 
-from tokenizer_bridge import source_flags
 from tokenizer_bridge.codec_training.corpus import hold_out, load_int16
 from tokenizer_bridge.codec_training.training import CodecTrainer, CodecTrainingConfig, export
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.source_arguments import add_source_arguments, load_tracks
+from tokenizer_bridge.sources import Track
+from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
 from tokenizer_bridge.wavtokenizer import registry
 from tokenizer_bridge.wavtokenizer.checkpoints import load_codec_files
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
-FLAGS = flags.FLAGS
 DEMO_CONFIG = Path(__file__).parent / "assets" / "demo_codec" / "config.yaml"
 
-flags.adopt_module_key_flags(source_flags)
-flags.DEFINE_string("output", None, "Folder for the codec and the state.", required=True)
-flags.DEFINE_string("config", str(DEMO_CONFIG), "YAML with the codec's sizes.")
-flags.DEFINE_string("init_from", None, "Codec to go on from: its name, or its folder.")
-flags.DEFINE_integer("steps", CodecTrainingConfig.steps, "Updates in all.", lower_bound=1)
-flags.DEFINE_float("minutes", None, "Minutes of steps, instead of --steps.", lower_bound=0.0)
-flags.DEFINE_integer("batch_size", CodecTrainingConfig.batch_size, "Crops a step.", lower_bound=1)
-flags.DEFINE_float("crop_s", CodecTrainingConfig.crop_s, "Length of a crop.", lower_bound=0.2)
-flags.DEFINE_float("learning_rate", CodecTrainingConfig.learning_rate, "Peak.", lower_bound=0.0)
-flags.DEFINE_integer(
-    "continuous_steps", CodecTrainingConfig.continuous_steps, "Before codes are used.", 1
-)
-flags.DEFINE_float(
-    "steadiness", CodecTrainingConfig.steadiness, "Weight of steady codes for steady sound.", 0.0
-)
-flags.DEFINE_float("held_out", 0.12, "Share of the tracks kept for validation.", 0.0, 0.9)
-flags.DEFINE_integer("validate_every", 500, "Steps between validations and saves.", lower_bound=1)
-flags.DEFINE_enum("device", "auto", ["auto", "cpu", "cuda"], "Where to train.")
-flags.DEFINE_integer("threads", 0, "PyTorch threads; 0 for all cores.", lower_bound=0)
 
-
-def main(argv: list[str]) -> None:
-    del argv
-    keep_freed_memory()
-    if FLAGS.threads:
-        torch.set_num_threads(FLAGS.threads)
-    if FLAGS.minutes == 0:
-        raise UserError("--minutes=0: train for longer than nothing")
-    initial, config_path = None, Path(FLAGS.config)
-    if FLAGS.init_from:
-        initial, config_path = _initial_codec(FLAGS.init_from)
-        if FLAGS["config"].present and WavTokenizerConfig.from_yaml(FLAGS.config) != initial.config:
-            raise UserError(f"--init_from={FLAGS.init_from} has other sizes than --config")
-    network = WavTokenizerConfig.from_yaml(config_path)
-    config = CodecTrainingConfig(
-        steps=FLAGS.steps,
-        minutes=FLAGS.minutes,
-        continuous_steps=FLAGS.continuous_steps,
-        steadiness=FLAGS.steadiness,
-        batch_size=FLAGS.batch_size,
-        crop_s=FLAGS.crop_s,
-        learning_rate=FLAGS.learning_rate,
-        seed=FLAGS.seed,
+def make_parser() -> Parser:
+    parser, default = Parser(__doc__), CodecTrainingConfig
+    add = parser.add_argument
+    add("--output", required=True, metavar="RUN", help="Folder for the codec and the state.")
+    add("--config", metavar="YAML", help="The codec's sizes; the demo codec's by default.")
+    add("--init_from", metavar="CODEC", help="Codec to go on from: its name, or its folder.")
+    add("--steps", type=integer(1), default=default.steps, help="Updates in all.")
+    add("--minutes", type=number(0), help="Minutes of steps, instead of --steps.")
+    add("--batch_size", type=integer(1), default=default.batch_size, help="Crops a step.")
+    add("--crop_s", type=number(0.2), default=default.crop_s, help="Seconds of a crop.")
+    add("--learning_rate", type=number(0), default=default.learning_rate, help="Its peak.")
+    add(
+        "--continuous_steps",
+        type=integer(1),
+        default=default.continuous_steps,
+        help="Steps before codes are used.",
     )
-    output = Path(FLAGS.output)
-    output.mkdir(parents=True, exist_ok=True)
+    add(
+        "--steadiness",
+        type=number(0),
+        default=default.steadiness,
+        help="Weight of steady codes for steady sound.",
+    )
+    add("--held_out", type=number(0, 0.9), default=0.12, help="Share of tracks to validate on.")
+    add("--validate_every", type=integer(1), default=500, help="Steps between validations, saves.")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="Where to train.")
+    add("--threads", type=integer(0), default=0, help="PyTorch threads; all cores with 0.")
+    add_source_arguments(parser)
+    return parser
 
-    train_tracks, held_tracks = hold_out(source_flags.load_tracks(), FLAGS.held_out)
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    keep_freed_memory()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.minutes == 0:
+        raise UserError("--minutes=0: train for longer than nothing")
+    initial, sizes = None, Path(arguments.config or DEMO_CONFIG)
+    if arguments.init_from:
+        initial, sizes = _initial_codec(arguments.init_from)
+        asked = arguments.config
+        if asked is not None and WavTokenizerConfig.from_yaml(asked) != initial.config:
+            raise UserError(f"--init_from={arguments.init_from} has other sizes than --config")
+    names = ("steps", "minutes", "continuous_steps", "steadiness", "batch_size", "crop_s")
+    names += ("learning_rate", "seed")
+    train_codec(
+        load_tracks(arguments),
+        Path(arguments.output),
+        CodecTrainingConfig(**{name: getattr(arguments, name) for name in names}),
+        sizes=sizes,
+        initial=initial,
+        held_out=arguments.held_out,
+        validate_every=arguments.validate_every,
+        device=_device(arguments.device),
+    )
+
+
+def train_codec(
+    tracks: Sequence[Track],
+    output: Path,
+    config: CodecTrainingConfig,
+    *,
+    sizes: Path = DEMO_CONFIG,
+    initial: WavTokenizer | None = None,
+    held_out: float = 0.12,
+    validate_every: int = 500,
+    device: str | torch.device = "cpu",
+) -> None:
+    """Trains a codec on tracks, or goes on where `output` left off; shows progress.
+
+    sizes: YAML with the network's. initial: a codec of these sizes to go on from. held_out: share
+    of the tracks to validate on. validate_every: steps between two validations, and saves. Raises
+    UserError.
+    """
+    network = WavTokenizerConfig.from_yaml(sizes)
+    output.mkdir(parents=True, exist_ok=True)
+    train_tracks, held_tracks = hold_out(tracks, held_out)
     listing = {
         "train": [track.id for track in train_tracks],
         "held_out": [track.id for track in held_tracks],
@@ -91,16 +123,16 @@ def main(argv: list[str]) -> None:
     state = output / "state.pt"
     if state.exists() and _read_listing(output / "tracks.json") != listing:
         raise UserError(
-            f"{output} was trained on other tracks than {FLAGS.input} holds (its tracks.json): "
-            "use the same music or another --output"
+            f"{output} was trained on other tracks (its tracks.json): use the same music or "
+            "another --output"
         )
     with tqdm([*train_tracks, *held_tracks], desc="reading", unit="track") as bar:
         loaded = [
             load_int16(track, network.sample_rate, min_seconds=2 * config.crop_s) for track in bar
         ]
-    tracks, held = loaded[: len(train_tracks)], loaded[len(train_tracks) :]
+    training, held = loaded[: len(train_tracks)], loaded[len(train_tracks) :]
 
-    trainer = CodecTrainer(network, config, tracks, _device())
+    trainer = CodecTrainer(network, config, training, torch.device(device))
     if state.exists():
         trainer.restore(state)
     elif initial is not None:
@@ -108,12 +140,14 @@ def main(argv: list[str]) -> None:
     # Only now is it known that what lies here may be gone on with.
     write_json_atomically(output / "tracks.json", listing)
     with atomic_file(output / "config.yaml") as partial:
-        shutil.copyfile(config_path, partial)
-    _train(trainer, held, output)
+        shutil.copyfile(sizes, partial)
+    _train(trainer, held, output, validate_every)
     print(f"codec written to {output}; use it with --codec_dir={output}")
 
 
-def _train(trainer: CodecTrainer, held: list[np.ndarray], output: Path) -> None:
+def _train(
+    trainer: CodecTrainer, held: list[np.ndarray], output: Path, validate_every: int
+) -> None:
     total = trainer.config.steps if trainer.config.minutes is None else None
     _drop_log_after(output / "log.jsonl", trainer.step)
     with (
@@ -130,7 +164,7 @@ def _train(trainer: CodecTrainer, held: list[np.ndarray], output: Path) -> None:
             for key, value in terms.items():
                 sums[key] = sums.get(key, 0.0) + value
             progress.update()
-            if trainer.step % FLAGS.validate_every and trainer.done < 1:
+            if trainer.step % validate_every and trainer.done < 1:
                 continue
             count = trainer.step - since
             row = {"step": trainer.step, "seconds": round(time.monotonic() - start, 1)}
@@ -154,12 +188,12 @@ def _initial_codec(name: str) -> tuple[WavTokenizer, Path]:
     return load_codec_files(yaml_path, weights_path)[0], yaml_path
 
 
-def _device() -> torch.device:
-    if FLAGS.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if FLAGS.device == "cuda" and not torch.cuda.is_available():
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device=cuda: PyTorch finds no GPU here")
-    return torch.device(FLAGS.device)
+    return name
 
 
 def _read_listing(path: Path) -> dict | None:
@@ -181,4 +215,4 @@ def _drop_log_after(path: Path, step: int) -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

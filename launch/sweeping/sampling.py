@@ -99,14 +99,14 @@ class Sampling:
 
     def after(self, run: SweepRun) -> list[list[str]]:
         samples = run.directory / SAMPLES
-        measure = ["launch.measure_samples", f"--workdir={run.config.run}", f"--samples={samples}"]
+        measure = ["launch.measure_samples", f"--workdir={run.config.run}", f"--tokens={samples}"]
         commands = [[*measure, f"--output={run.directory / MEASURES_FILE}"]]
         if run.config.reference is not None:
             wavs = run.directory / WAVS
-            compare = ["tokenizer_bridge.report", f"--generated={wavs}", "--nocontrols"]
+            compare = ["tokenizer_bridge.report", f"--audio={wavs}", "--no_controls"]
             compare += [f"--reference=music={run.config.reference}"]
             compare += [f"--clip_s={run.config.clip_s}", f"--output={run.directory / REPORT}"]
-            decode = ["tokenizer_bridge.decode", f"--input={samples}", f"--output={wavs}"]
+            decode = ["tokenizer_bridge.decode", f"--tokens={samples}", f"--output={wavs}"]
             commands += [decode, compare]
         return [[sys.executable, "-m", *command] for command in commands]
 

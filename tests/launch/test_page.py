@@ -76,11 +76,11 @@ def _made(folder):
 
 
 @pytest.fixture
-def page(finished_run, codec_dir, run_door):
+def page(finished_run, codec_dir, run_command):
     """Runs the command on the finished run; its page and what it printed."""
 
     def run(*flags):
-        outcome = run_door(
+        outcome = run_command(
             "launch.page", f"--workdir={finished_run / 'run'}", f"--codec_dir={codec_dir}",
             "--real_s=1", *flags,
         )  # fmt: skip
@@ -134,15 +134,15 @@ def test_without_validation_music_the_trained_on_is_shown(page, finished_run, co
     assert "1.234" not in html and "Better" not in html
 
 
-def test_pieces_alone_need_no_run(finished_run, codec_dir, run_door):
+def test_pieces_alone_need_no_run(finished_run, codec_dir, run_command):
     output = finished_run / "pieces.html"
     flags = (f"--tokens={finished_run / 'new'}", f"--codec_dir={codec_dir}")
-    outcome = run_door("launch.page", *flags, f"--output={output}")
+    outcome = run_command("launch.page", *flags, f"--output={output}")
     assert outcome.code == 0, outcome.err
     html = output.read_text()
     assert html.count("<audio") == 2 and "instrument: flute" in html
     assert not any(f"<h2>{title}" in html for title in ("Training", "Measured", "Real"))
-    outcome = run_door("launch.page", *flags)
+    outcome = run_command("launch.page", *flags)
     assert outcome.code == 1 and outcome.err.startswith("error: --workdir is required, or")
 
 

@@ -44,7 +44,7 @@ def test_any_folder_name_reaches_the_doors_whole(quickstart, tmp_path, name):
     (tmp_path / name).mkdir()
     done = quickstart(name)
     assert done.returncode == 0, done.stderr
-    assert f"|--input={tmp_path / name}|" in done.stdout
+    assert f"|--audio={tmp_path / name}|" in done.stdout
     assert done.stdout.rstrip().endswith(f"{RUN}/model|--music={tmp_path / name}|")
 
 

@@ -1,4 +1,4 @@
-"""A toy codec in a folder, and the doors run as a user runs them."""
+"""A toy codec in a folder, and the commands run as a user runs them."""
 
 import contextlib
 import multiprocessing
@@ -21,7 +21,7 @@ from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a door did."""
+    """What a command did."""
 
     code: int
     out: str
@@ -59,13 +59,13 @@ def songs(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def run_door(tmp_path_factory):
-    """Runs a door in a process of its own: `run_door(module, *arguments)` -> Outcome."""
-    return DoorRunner(tmp_path_factory.mktemp("door"))
+def run_command(tmp_path_factory):
+    """Runs a command in a process of its own: `run_command(module, *arguments)` -> Outcome."""
+    return CommandRunner(tmp_path_factory.mktemp("command"))
 
 
-class DoorRunner:
-    """Forks each door from a server that has imported torch already, which takes seconds."""
+class CommandRunner:
+    """Forks each command from a server that has imported torch already, which takes seconds."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -74,7 +74,7 @@ class DoorRunner:
         self._context.set_forkserver_preload(modules)
 
     def start(self, module: str, *arguments: str, max_file_bytes: int | None = None):
-        """The process of a door that has just been started."""
+        """The process of a command that has just been started."""
         argv = [module, *map(str, arguments)]
         process = self._context.Process(
             target=_run, args=(module, argv, self._folder, max_file_bytes)

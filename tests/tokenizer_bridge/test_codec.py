@@ -22,10 +22,10 @@ def test_it_says_what_it_is(toy):
     assert toy.token_rate == 3_000
 
 
-def test_codes_are_those_of_the_command(toy, codec_dir, songs, tmp_path, run_door):
+def test_codes_are_those_of_the_command(toy, codec_dir, songs, tmp_path, run_command):
     output = tmp_path / "tokens"
-    flags = f"--input={songs} --output={output} --codec=toy --codec_dir={codec_dir}".split()
-    assert run_door("tokenizer_bridge.encode", *flags).code == 0
+    flags = f"--audio={songs} --output={output} --codec=toy --codec_dir={codec_dir}".split()
+    assert run_command("tokenizer_bridge.encode", *flags).code == 0
     dataset = TokenDataset(output)
     for split in dataset.splits:
         for record in dataset.records(split):
@@ -35,13 +35,13 @@ def test_codes_are_those_of_the_command(toy, codec_dir, songs, tmp_path, run_doo
             np.testing.assert_array_equal(toy.encode(samples, rate), codes)
 
 
-def test_audio_is_that_of_the_command(toy, codec_dir, tmp_path, run_door):
+def test_audio_is_that_of_the_command(toy, codec_dir, tmp_path, run_command):
     codes_NxL = np.random.default_rng(0).integers(0, 16, (2, 12_000)).astype(np.uint16)
     with TokenDatasetWriter(tmp_path / "tokens", dataclasses.asdict(toy.info)) as writer:
         for i, codes in enumerate(codes_NxL):
             writer.write("generated", Record(f"{i}", codes, 4.0))
-    flags = f"--input={tmp_path}/tokens --output={tmp_path}/wavs --codec_dir={codec_dir}".split()
-    assert run_door("tokenizer_bridge.decode", *flags).code == 0
+    flags = f"--tokens={tmp_path}/tokens --output={tmp_path}/wavs --codec_dir={codec_dir}".split()
+    assert run_command("tokenizer_bridge.decode", *flags).code == 0
     audio_NxT = toy.decode(codes_NxL)
     assert audio_NxT.shape == (2, 12_000 * HOP) and audio_NxT.dtype == np.float32
     for i in range(2):  # files hold 16 bits

@@ -33,7 +33,7 @@ def tokens(tmp_path, codec_dir):
 
 def flags(source, output, codec_dir, *more):
     return (
-        f"--input={source}", f"--output={output}", f"--codec_dir={codec_dir}", "--window_s=1",
+        f"--tokens={source}", f"--output={output}", f"--codec_dir={codec_dir}", "--window_s=1",
         "--overlap_s=0.2", *more,
     )  # fmt: skip
 
@@ -107,10 +107,10 @@ def test_file_names_are_safe_and_unique():
     assert safe_file_stems(names) == stems
 
 
-def test_the_door(tokens, codec_dir, tmp_path, run_door):
+def test_the_command(tokens, codec_dir, tmp_path, run_command):
     output = tmp_path / "wavs"
     arguments = flags(tokens, output, codec_dir)
-    outcome = run_door(DECODE, *arguments)
+    outcome = run_command(DECODE, *arguments)
     assert outcome.code == 0, outcome.err
     assert "3 files written" in outcome.out and "3/3" in outcome.err
     assert sorted(path.name for path in output.iterdir()) == [
@@ -127,37 +127,39 @@ def test_the_door(tokens, codec_dir, tmp_path, run_door):
 
     (output / "seed0_0.wav").unlink()
     written = (output / "seed0_1.wav").stat().st_mtime_ns
-    outcome = run_door(DECODE, *arguments)
+    outcome = run_command(DECODE, *arguments)
     assert outcome.code == 0 and "1 files written" in outcome.out
     assert "2 files existed and were kept" in outcome.out
     assert (output / "seed0_1.wav").stat().st_mtime_ns == written
 
-    outcome = run_door(DECODE, *flags(tokens, tmp_path / "flacs", codec_dir, "--format=flac"))
+    outcome = run_command(DECODE, *flags(tokens, tmp_path / "flacs", codec_dir, "--format=flac"))
     assert outcome.code == 0 and "3 files written" in outcome.out
     assert soundfile.info(tmp_path / "flacs/seed0_0.flac").format == "FLAC"
 
 
-def test_files_of_something_else_are_not_taken_for_done(tokens, codec_dir, tmp_path, run_door):
+def test_files_of_something_else_are_not_taken_for_done(tokens, codec_dir, tmp_path, run_command):
     output = tmp_path / "wavs"
     arguments = flags(tokens, output, codec_dir)
-    assert run_door(DECODE, *arguments).code == 0
-    assert_one_line_error(run_door(DECODE, *arguments, "--overlap_s=0.1"), "these windows")
+    assert run_command(DECODE, *arguments).code == 0
+    assert_one_line_error(run_command(DECODE, *arguments, "--overlap_s=0.1"), "these windows")
     np.save(tmp_path / "seed0_1.npy", random_codes(3000, 7))
     other = flags(tmp_path / "seed0_1.npy", output, codec_dir, "--codec=toy")
-    assert_one_line_error(run_door(DECODE, *other), "seed0_1.wav exists and was not decoded from")
+    assert_one_line_error(
+        run_command(DECODE, *other), "seed0_1.wav exists and was not decoded from"
+    )
     (output / "seed0_1.wav").write_bytes(b"mine")
-    assert_one_line_error(run_door(DECODE, *arguments), "seed0_1.wav exists and was not decoded")
+    assert_one_line_error(run_command(DECODE, *arguments), "seed0_1.wav exists and was not decoded")
     assert (output / "seed0_1.wav").read_bytes() == b"mine"
-    assert run_door(DECODE, *arguments, "--overwrite").code == 0
+    assert run_command(DECODE, *arguments, "--overwrite").code == 0
     assert soundfile.info(output / "seed0_1.wav").frames == 3000 * HOP
 
 
-def test_npy(codec_dir, tmp_path, run_door):
+def test_npy(codec_dir, tmp_path, run_command):
     np.save(tmp_path / "two.npy", np.stack([random_codes(500, 0), random_codes(500, 1)]))
     np.save(tmp_path / "one.npy", random_codes(500, 0).astype(np.int64))
     for name, files in (("two", ["two-00000.wav", "two-00001.wav"]), ("one", ["one.wav"])):
         arguments = flags(tmp_path / f"{name}.npy", tmp_path / name, codec_dir, "--codec=toy")
-        outcome = run_door(DECODE, *arguments)
+        outcome = run_command(DECODE, *arguments)
         assert outcome.code == 0, outcome.err
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == files
     one, _ = soundfile.read(tmp_path / "one/one.wav")
@@ -166,11 +168,11 @@ def test_npy(codec_dir, tmp_path, run_door):
     np.testing.assert_allclose(one, two, atol=1e-3)
 
 
-def test_npy_that_cannot_be_decoded(codec_dir, tmp_path, run_door):
+def test_npy_that_cannot_be_decoded(codec_dir, tmp_path, run_command):
     path = tmp_path / "x.npy"
 
     def refused(text, *more):
-        outcome = run_door(DECODE, *flags(path, tmp_path / "out", codec_dir, *more))
+        outcome = run_command(DECODE, *flags(path, tmp_path / "out", codec_dir, *more))
         assert_one_line_error(outcome, text)
         assert "x.npy" in outcome.err
 
@@ -191,19 +193,21 @@ def test_npy_that_cannot_be_decoded(codec_dir, tmp_path, run_door):
     refused("an archive of arrays", "--codec=toy")
     np.save(path, np.zeros((2, 0), int))
     refused("are needed, not (2, 0)", "--codec=toy")
+    np.save(path, np.zeros((3, 1), int))
+    refused("(3, 1) would be 3 pieces of one code each", "--codec=toy")
 
 
-def test_datasets_that_cannot_be_decoded(tokens, codec_dir, tmp_path, run_door):
+def test_datasets_that_cannot_be_decoded(tokens, codec_dir, tmp_path, run_command):
     output = tmp_path / "wavs"
-    outcome = run_door(DECODE, *flags(tokens, output, codec_dir, "--split=train"))
+    outcome = run_command(DECODE, *flags(tokens, output, codec_dir, "--split=train"))
     assert_one_line_error(outcome, "no split 'train', only generated")
-    outcome = run_door(DECODE, *flags(tmp_path / "nowhere", output, codec_dir))
+    outcome = run_command(DECODE, *flags(tmp_path / "nowhere", output, codec_dir))
     assert_one_line_error(outcome, "is not a directory")
 
     meta = json.loads((tokens / "dataset.json").read_text())
     narrow = meta | {"codec": meta["codec"] | {"weights_sha256": "ab" * 32}}
     (tokens / "dataset.json").write_text(json.dumps(narrow))
-    outcome = run_door(DECODE, *flags(tokens, output, codec_dir))
+    outcome = run_command(DECODE, *flags(tokens, output, codec_dir))
     assert_one_line_error(outcome, "do not match codec 'toy' (weights_sha256")
     (tokens / "dataset.json").write_text(json.dumps(meta))
 
@@ -216,20 +220,20 @@ def test_datasets_that_cannot_be_decoded(tokens, codec_dir, tmp_path, run_door):
             list(TokenDataset(tokens).records("generated"))
         except UserError:
             break
-    outcome = run_door(DECODE, *flags(tokens, output, codec_dir))
+    outcome = run_command(DECODE, *flags(tokens, output, codec_dir))
     assert_one_line_error(outcome, f"{shard.name}: record ")
     shard.write_bytes(whole[:-100])
-    outcome = run_door(DECODE, *flags(tokens, output, codec_dir))
+    outcome = run_command(DECODE, *flags(tokens, output, codec_dir))
     assert_one_line_error(outcome, "was cut short or changed")
     assert list(output.glob("*.wav")) == []
 
 
-def test_a_disk_that_fills(tokens, codec_dir, tmp_path, run_door):
+def test_a_disk_that_fills(tokens, codec_dir, tmp_path, run_command):
     """Room for the short pieces (48 kB each), none for the long one (112 kB)."""
     output = tmp_path / "wavs"
     arguments = flags(tokens, output, codec_dir)
-    outcome = run_door(DECODE, *arguments, max_file_bytes=60_000)
+    outcome = run_command(DECODE, *arguments, max_file_bytes=60_000)
     assert_one_line_error(outcome, "nothing more can be written")
     assert sorted(path.name for path in output.iterdir()) == ["seed0_0.wav", "seed0_1.wav"]
-    assert run_door(DECODE, *arguments).code == 0
+    assert run_command(DECODE, *arguments).code == 0
     assert soundfile.info(output / "seed0_2.wav").frames == 7001 * HOP

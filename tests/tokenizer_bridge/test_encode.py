@@ -1,4 +1,4 @@
-"""The door from folders of audio to token datasets: kills, and everything unusable."""
+"""The command from folders of audio to token datasets: kills, and everything unusable."""
 
 import json
 import subprocess
@@ -12,9 +12,9 @@ from tests.tokenizer_bridge.toy_songs import ENCODE, assert_one_line_error, cont
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
-def test_the_door(songs, codec_dir, tmp_path, run_door):
+def test_the_command(songs, codec_dir, tmp_path, run_command):
     arguments = flags(songs, tmp_path / "out", codec_dir)
-    outcome = run_door(ENCODE, *arguments)
+    outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0, outcome.err
     assert "tracks: test 3, train 3, validation 3" in outcome.out
     assert "40,500 tokens" in outcome.out  # 13.5 s at 3,000 a second
@@ -24,16 +24,16 @@ def test_the_door(songs, codec_dir, tmp_path, run_door):
     record = next(TokenDataset(tmp_path / "out").records("train"))
     assert record.artist == record.id.split("/")[0] and record.source == {"file": record.id}
 
-    outcome = run_door(ENCODE, *arguments)
+    outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0 and outcome.out.startswith("whole already, nothing to do")
     assert contents(tmp_path / "out") == before
 
-    outcome = run_door(ENCODE, *arguments, "--window_s=2")
+    outcome = run_command(ENCODE, *arguments, "--window_s=2")
     assert outcome.code == 1
     assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
 
 
-def test_unusable_files_are_listed_and_counted(songs, codec_dir, tmp_path, run_door):
+def test_unusable_files_are_listed_and_counted(songs, codec_dir, tmp_path, run_command):
     bad = songs / "bad"
     bad.mkdir()
     whole = (songs / "artist0/song0.wav").read_bytes()
@@ -49,7 +49,7 @@ def test_unusable_files_are_listed_and_counted(songs, codec_dir, tmp_path, run_d
     soundfile.write(songs / "low.wav", music(1.0, 1)[::3], 8000)
     soundfile.write(songs / "high.wav", np.tile(music(1.0, 2)[:, None], (8, 8)), 192000)
 
-    outcome = run_door(ENCODE, *flags(songs, tmp_path / "out", codec_dir))
+    outcome = run_command(ENCODE, *flags(songs, tmp_path / "out", codec_dir))
     assert outcome.code == 0, outcome.err
     assert "7 of 18 files could not be used" in outcome.out
     lines = (tmp_path / "out/failures.jsonl").read_text().splitlines()
@@ -71,53 +71,53 @@ def test_unusable_files_are_listed_and_counted(songs, codec_dir, tmp_path, run_d
     assert durations["low.wav"] == durations["high.wav"] == 1.0
 
 
-def test_nothing_to_encode(codec_dir, tmp_path, run_door):
+def test_nothing_to_encode(codec_dir, tmp_path, run_command):
     (tmp_path / "in").mkdir()
     arguments = flags(tmp_path / "in", tmp_path / "out", codec_dir)
-    outcome = run_door(ENCODE, *arguments)
+    outcome = run_command(ENCODE, *arguments)
     assert_one_line_error(outcome, "no audio files in it")
     assert not (tmp_path / "out").exists()
 
     (tmp_path / "in/x.mp3").write_text("text")
     for _ in range(2):  # the second run must not take the first for done
-        assert_one_line_error(run_door(ENCODE, *arguments), "none of the 1 files could be used")
+        assert_one_line_error(run_command(ENCODE, *arguments), "none of the 1 files could be used")
         assert list(contents(tmp_path / "out")) == ["failures.jsonl"]
 
 
-def test_flags_that_make_no_sense(songs, codec_dir, tmp_path, run_door):
+def test_flags_that_make_no_sense(songs, codec_dir, tmp_path, run_command):
     for flag, text in (
-        ("--shard=2/2", "--shard=2/2: must be i/n"),
+        ("--shard=2/2", "--shard: '2/2' must be i/n"),
         ("--overlap_s=0.9", "--window_s=1 --overlap_s=0.9"),
-        ("--window_s=nan", "--window_s=nan: a finite number is needed"),
+        ("--window_s=nan", "--window_s: nan: a finite number is needed"),
         ("--output=", "--output is empty"),
         ("--device=teapot", "--device=teapot cannot be used: Expected one of cpu"),
         ("stray", "unexpected argument 'stray'"),
     ):
-        outcome = run_door(ENCODE, *flags(songs, tmp_path / "out", codec_dir), flag)
+        outcome = run_command(ENCODE, *flags(songs, tmp_path / "out", codec_dir), flag)
         assert_one_line_error(outcome, text)
     (tmp_path / "file").write_text("")
-    outcome = run_door(ENCODE, *flags(songs, tmp_path / "file/out", codec_dir))
+    outcome = run_command(ENCODE, *flags(songs, tmp_path / "file/out", codec_dir))
     assert_one_line_error(outcome, "Not a directory")
 
 
-def test_a_disk_that_fills(songs, codec_dir, tmp_path, run_door):
+def test_a_disk_that_fills(songs, codec_dir, tmp_path, run_command):
     """First while tokens are logged, then while the dataset is written; then there is room."""
     arguments = flags(songs, tmp_path / "out", codec_dir)
     for max_file_bytes in (20_000, 60_000):
-        outcome = run_door(ENCODE, *arguments, max_file_bytes=max_file_bytes)
+        outcome = run_command(ENCODE, *arguments, max_file_bytes=max_file_bytes)
         if max_file_bytes == 20_000:
             assert_one_line_error(outcome, "nothing more can be written")
-    assert run_door(ENCODE, *arguments).code == 0
-    run_door(ENCODE, *flags(songs, tmp_path / "roomy", codec_dir))
+    assert run_command(ENCODE, *arguments).code == 0
+    run_command(ENCODE, *flags(songs, tmp_path / "roomy", codec_dir))
     assert contents(tmp_path / "out") == contents(tmp_path / "roomy")
 
 
-def test_worker_processes(songs, codec_dir, tmp_path, run_door):
+def test_worker_processes(songs, codec_dir, tmp_path, run_command):
     command = [sys.executable, "-m", ENCODE]
     two = flags(songs, tmp_path / "two", codec_dir, "--num_workers=2")
     finished = subprocess.run([*command, *two], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert run_door(ENCODE, *flags(songs, tmp_path / "one", codec_dir)).code == 0
+    assert run_command(ENCODE, *flags(songs, tmp_path / "one", codec_dir)).code == 0
     assert contents(tmp_path / "one").keys() == contents(tmp_path / "two").keys()
     one, two = (
         {record.id: record.tokens for split in dataset.splits for record in dataset.records(split)}
@@ -129,15 +129,15 @@ def test_worker_processes(songs, codec_dir, tmp_path, run_door):
         assert np.mean(one[name] != two[name]) < 0.001
 
 
-def test_killed_and_resumed(songs, codec_dir, tmp_path, run_door):
+def test_killed_and_resumed(songs, codec_dir, tmp_path, run_command):
     """SIGKILL as soon as the log has grown, until a run gets through."""
-    outcome = run_door(ENCODE, *flags(songs, tmp_path / "whole", codec_dir))
+    outcome = run_command(ENCODE, *flags(songs, tmp_path / "whole", codec_dir))
     assert outcome.code == 0, outcome.err
     killed = 0
     while not (tmp_path / "killed/dataset.json").exists():
         log = tmp_path / "killed/unfinished/00000-of-00001.log"
         size = log.stat().st_size if log.exists() else 0
-        process = run_door.start(ENCODE, *flags(songs, tmp_path / "killed", codec_dir))
+        process = run_command.start(ENCODE, *flags(songs, tmp_path / "killed", codec_dir))
         deadline = time.monotonic() + 300
         while process.is_alive() and killed < 3 and time.monotonic() < deadline:
             if log.exists() and log.stat().st_size > size:

@@ -1,4 +1,4 @@
-"""The door: text, page and JSON of a dataset; what it refuses."""
+"""The command: text, page and JSON of a dataset; what it refuses."""
 
 import json
 import re
@@ -24,9 +24,11 @@ def write_dataset(path):
                 writer.write(split, Record(f"{split}/{i}", tokens, 6.7, f"artist {split}", tags))
 
 
-def test_text_page_and_json(tmp_path, run_door):
+def test_text_page_and_json(tmp_path, run_command):
     write_dataset(tmp_path / "tokens")
-    outcome = run_door(INSPECT, tmp_path / "tokens", f"--output={tmp_path / 'out'}")
+    outcome = run_command(
+        INSPECT, f"--tokens={tmp_path / 'tokens'}", f"--output={tmp_path / 'out'}"
+    )
     assert outcome.code == 0, outcome.err
     assert "train: 5 tracks, 0.01 h, 3,500 tokens" in outcome.out
     summary = json.loads((tmp_path / "out/inspect.json").read_text())
@@ -38,19 +40,19 @@ def test_text_page_and_json(tmp_path, run_door):
     assert "<script" not in page and "url(http" not in page
 
 
-def test_without_output_nothing_is_written(tmp_path, run_door):
+def test_without_output_nothing_is_written(tmp_path, run_command):
     write_dataset(tmp_path / "tokens")
     before = sorted(tmp_path.rglob("*"))
-    assert run_door(INSPECT, tmp_path / "tokens").code == 0
+    assert run_command(INSPECT, f"--tokens={tmp_path / 'tokens'}").code == 0
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_mistakes_are_one_line(tmp_path, run_door):
+def test_mistakes_are_one_line(tmp_path, run_command):
     for arguments, text in (
-        ((), "error: TOKENS is missing"),
-        ((tmp_path, "more"), "error: unexpected argument 'more'"),
-        ((tmp_path,), "is not a whole token dataset"),
+        ((), "error: --tokens is required"),
+        ((f"--tokens={tmp_path}", "more"), "error: unexpected argument 'more'"),
+        ((f"--tokens={tmp_path}",), "is not a whole token dataset"),
     ):
-        outcome = run_door(INSPECT, *arguments)
+        outcome = run_command(INSPECT, *arguments)
         assert outcome.code == 1
         assert text in outcome.err and outcome.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The door: a report from folders to files, with the shipped embedding; what it refuses."""
+"""The command: a report from folders to files, with the shipped embedding; what it refuses."""
 
 import ast
 import importlib.util
@@ -29,13 +29,13 @@ def music(tmp_path):
 
 def flags(folder, *more):
     return (
-        f"--generated={folder / 'new'}", f"--reference=mine={folder / 'real'}", "--clip_s=3",
+        f"--audio={folder / 'new'}", f"--reference=mine={folder / 'real'}", "--clip_s=3",
         f"--output={folder / 'report'}", f"--cache_dir={folder / 'cache'}", *more,
     )  # fmt: skip
 
 
-def test_folders_to_report(music, run_door):
-    outcome = run_door(REPORT, *flags(music, "--nocontrols"))
+def test_folders_to_report(music, run_command):
+    outcome = run_command(REPORT, *flags(music, "--no_controls"))
     assert outcome.code == 0, outcome.err
     report = json.loads((music / "report/report.json").read_text())
     (m,) = report["measurements"]
@@ -49,39 +49,39 @@ def test_folders_to_report(music, run_door):
     }  # fmt: skip
 
 
-def test_flags_that_are_wrong_are_one_line(run_door):
+def test_flags_that_are_wrong_are_one_line(run_command):
     for arguments, text in (
-        (("--generated=x",), "--reference and --output are required"),
-        (("--generated=x", "--reference=a=b"), "--output is required"),
-        (("--seed=x",), "flag --seed=x: invalid literal for int() with base 10: 'x'"),
-        (("--sead=1",), "Unknown command line flag 'sead'. Did you mean: seed ?"),
+        (("--audio=x",), "--reference and --output are required"),
+        (("--audio=x", "--reference=a=b"), "--output is required"),
+        (("--seed=x",), "--seed: 'x' is no integer"),
+        (("--sead=1",), "there is no argument --sead; did you mean --seed?"),
     ):
-        outcome = run_door(REPORT, *arguments)
+        outcome = run_command(REPORT, *arguments)
         assert (outcome.code, outcome.err) == (1, f"error: {text}\n")
 
 
-def test_the_example_of_the_help_can_be_copied(run_door):
+def test_the_example_of_the_help_can_be_copied(run_command):
     help = ast.get_docstring(ast.parse(Path(importlib.util.find_spec(REPORT).origin).read_text()))
     assert "--reference jamendo=JAMENDO \\\n" in help
-    outcome = run_door(REPORT, "--help")
+    outcome = run_command(REPORT, "--help")
     assert outcome.code == 0 and "vggish-pca" in outcome.out
 
 
-def test_mistakes_are_one_line_and_leave_no_report(music, run_door):
+def test_mistakes_are_one_line_and_leave_no_report(music, run_command):
     (music / "real/03.flac").write_bytes((music / "real/03.flac").read_bytes()[:3000])
     (music / "none").mkdir()
     for more, text in (
-        (("--nocontrols",), "1 of 32 files cannot be used, the first of mine: "),
+        (("--no_controls",), "1 of 32 files cannot be used, the first of mine: "),
         (("--embeddings=vggisch",), "error: vggisch: no such embedding"),
-        (("--clip_s=other=3",), "no set is called 'other'"),
-        (("--loudness=-1000",), "--loudness=-1000: must be in (-70, 0]"),
-        (("--nocontrols", "--device=moon"), "--device=moon cannot be used: "),
-        (("--nocontrols", "--device=meta"), "--device=meta cannot be used: "),
+        (("--clip_s=other=3",), "--clip_s: other=3: no set is called 'other'"),
+        (("--loudness=-1000",), "--loudness: -1000 LUFS: must be in (-70, 0]"),
+        (("--no_controls", "--device=moon"), "--device=moon cannot be used: "),
+        (("--no_controls", "--device=meta"), "--device=meta cannot be used: "),
         (("--output=/proc/report",), "error: /proc/report: "),
         (("--weights=vggish=x.pth",), "--weights=vggish=…: no embedding"),
         ((f"--codec_dir={music / 'none'}",), "error: "),
     ):
-        outcome = run_door(REPORT, *flags(music, *more))
+        outcome = run_command(REPORT, *flags(music, *more))
         assert outcome.code == 1, more
         errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1 and text in errors[0] and "Traceback" not in outcome.err

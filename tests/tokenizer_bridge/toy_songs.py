@@ -1,4 +1,4 @@
-"""What tests of encoding share: toy music, the door's flags, and what is in a directory."""
+"""What tests of encoding share: toy music, the command's flags, and what is in a directory."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def music(seconds: float, seed: int) -> np.ndarray:
 
 def flags(input_dir, output, codec_dir, *more):
     return (
-        f"--input={input_dir}", f"--output={output}", "--codec=toy", f"--codec_dir={codec_dir}",
+        f"--audio={input_dir}", f"--output={output}", "--codec=toy", f"--codec_dir={codec_dir}",
         "--window_s=1", "--overlap_s=0.2", "--batch_size=1", *more,
     )  # fmt: skip
 

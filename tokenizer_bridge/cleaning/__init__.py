@@ -13,10 +13,10 @@ from tokenizer_bridge.cleaning.activity import Activity
 from tokenizer_bridge.token_dataset.errors import UserError
 
 
-def check_target(flag: str, lufs: float | None) -> None:
+def check_target(lufs: float | None) -> None:
     """Raise UserError for a loudness that BS.1770 does not measure, or that none can reach."""
     if lufs is not None and not -70 < lufs <= 0:
-        raise UserError(f"--{flag}={lufs:g}: must be in (-70, 0]")
+        raise UserError(f"{lufs:g} LUFS: must be in (-70, 0]")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,10 @@ class Cleaning:
 
     def __post_init__(self):
         if not 0 <= self.noise_reduction <= 1:
-            raise UserError(f"--noise_reduction={self.noise_reduction:g}: must be between 0 and 1")
-        check_target("loudness_lufs", self.loudness_lufs)
+            raise UserError(
+                f"a noise reduction of {self.noise_reduction:g}: must be between 0 and 1"
+            )
+        check_target(self.loudness_lufs)
 
     @property
     def does_nothing(self) -> bool:

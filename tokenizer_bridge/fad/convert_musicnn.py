@@ -10,34 +10,49 @@ shipped file was made from a checkpoint whose data file has the SHA-256
 8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.numpy
-from absl import flags
 
 from tokenizer_bridge.fad.musicnn_tensorflow import converted
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.command import Parser, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
 
-_INPUT = flags.DEFINE_string(
-    "input", None, "Prefix of the checkpoint: PREFIX.index is a file.", required=True
-)
-_OUTPUT = flags.DEFINE_string("output", None, "Safetensors file to write.", required=True)
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="PREFIX",
+        help="Prefix of the checkpoint: PREFIX.index is a file.",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="X.safetensors", help="Safetensors file to write."
+    )
+    return parser
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    convert(arguments.input, Path(arguments.output))
+
+
+def convert(prefix: str, output: Path) -> None:
+    """Writes the tensors of a TensorFlow checkpoint as a safetensors file. Raises UserError."""
     try:
         from tensorflow.compat.v1.train import NewCheckpointReader
     except ImportError as error:
         raise UserError(f"TensorFlow is needed, in an environment of its own ({error})") from error
     try:
-        read = NewCheckpointReader(_INPUT.value).get_tensor
+        read = NewCheckpointReader(prefix).get_tensor
     except Exception as error:  # TensorFlow's errors have no common class to import
-        raise UserError(f"--input={_INPUT.value}: no TensorFlow checkpoint ({error})") from error
-    with atomic_file(Path(_OUTPUT.value)) as partial:
+        raise UserError(f"{prefix}: no TensorFlow checkpoint ({error})") from error
+    with atomic_file(output) as partial:
         safetensors.numpy.save_file(converted(read), partial)
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

@@ -1,8 +1,8 @@
-"""Does an embedding order known damage? Controls and damaged music against real music.
+"""Tells whether an embedding orders known damage: damaged music and controls against real music.
 
-    python -m tokenizer_bridge.fad.sanity --reference=MUSIC --embedding=musicnn --output=sanity.json
+    python -m tokenizer_bridge.fad.sanity --audio=MUSIC --embedding=musicnn --output=sanity.json
 
-The reference's files are split into two halves, A and B, as for a report's controls. A itself, A
+The music's files are split into two halves, A and B, as for a report's controls. A itself, A
 through the codec, shuffled tokens, white noise and silence are compared with B, and A under damage
 of rising strength: low-pass, added noise, slower tempo at the same pitch. An embedding that is fit
 to judge music of this kind puts each of these rows in order (silence has no place in one); the last
@@ -14,11 +14,11 @@ distance at 0.9 of the tempo is surely the tempo's than it has over that.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from absl import flags
 from tqdm import tqdm
 
 from tokenizer_bridge import sources
@@ -32,54 +32,91 @@ from tokenizer_bridge.fad.measure import MIN_FILES, ControlSets, Settings, compa
 from tokenizer_bridge.fad.ordering import MEASURES, orderings
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.errors import UserError, run_door
+from tokenizer_bridge.token_dataset.command import Parser, integer, naming, number, run_command
+from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
 from tokenizer_bridge.wavtokenizer.registry import load_codec
-
-FLAGS = flags.FLAGS
-
-flags.DEFINE_string("reference", None, "Folder of music: DIR or SOURCE:DIR.", required=True)
-flags.DEFINE_string("metadata", None, "TSV of an MTG-Jamendo reference, if it is not in DIR.")
-flags.DEFINE_enum("embedding", "musicnn", EMBEDDINGS, "What hears the music.")
-flags.DEFINE_string("codec", "demo", "Name of a known codec.")
-flags.DEFINE_string("codec_dir", None, "Folder with a codec's YAML and weights.")
-flags.DEFINE_float("clip_s", 10.0, "Length of a clip.", lower_bound=1.0)
-flags.DEFINE_integer("clips_per_file", 1, "Clips, evenly spread over a file.", 1, 1000)
-flags.DEFINE_integer("num_tracks", None, "Take so many files only.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of tracks, halves, noise and shuffled tokens.", lower_bound=0)
-flags.DEFINE_multi_string(
-    "weights", [], "NAME=FILE with an embedding's weights, if they are not in a cache."
-)
-flags.DEFINE_string("cache_dir", None, "Where vectors and made audio are kept; a user's cache.")
-flags.DEFINE_string("device", "cpu", "PyTorch device, such as cpu or cuda:0.")
-flags.DEFINE_integer("batch_size", 8, "Clips at a time.", lower_bound=1)
-flags.DEFINE_string("output", None, "JSON file for the figures.", required=True)
 
 CONTROLS = ("real_vs_real", "codec_floor", "shuffled_tokens", "white_noise")
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--audio", required=True, metavar="MUSIC", help="Folder of music: DIR or SOURCE:DIR.")
+    add("--metadata", metavar="TSV", help="Of MTG-Jamendo, if it is not in MUSIC.")
+    add("--embedding", choices=EMBEDDINGS, default="musicnn", help="What hears the music.")
+    add("--codec", default="demo", help="Name of a known codec.")
+    add("--codec_dir", metavar="DIR", help="Folder with a codec's YAML and weights.")
+    add("--clip_s", type=number(1), default=10.0, help="Seconds of a clip.")
+    add("--clips_per_file", type=integer(1, 1000), default=1, help="Clips, spread over a file.")
+    add("--num_tracks", type=integer(1), help="Take so many files only.")
+    add("--seed", type=integer(0), default=0, help="Of tracks, halves, noise, shuffled tokens.")
+    add(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="An embedding's weights, if they are not in a cache.",
+    )
+    add("--cache_dir", metavar="DIR", help="Where vectors and made audio are kept; a user's cache.")
+    add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
+    add("--batch_size", type=integer(1), default=8, help="Clips at a time.")
+    add("--output", required=True, metavar="JSON", help="File for the figures.")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
     keep_freed_memory()
-    cache_dir, output = Path(FLAGS.cache_dir or cache_folder() / "vectors"), Path(FLAGS.output)
+    output = Path(arguments.output)
     if output.is_dir():
         raise UserError(f"--output={output}: is a folder; name a file")
     make_writable(output.parent)
-    embedding = load_embedding(FLAGS.embedding, parse_weights(FLAGS.weights), FLAGS.device)
-    codec, info = load_codec(FLAGS.codec, codec_dir=FLAGS.codec_dir, device=FLAGS.device)
-    clips = plan()
-    halves = split_halves([c.id for c in clips], [c.artist for c in clips], FLAGS.seed)
+    given = vars(arguments)
+    del given["output"]
+    with naming("--weights"):
+        given["weights"] = parse_weights(arguments.weights)
+    figures = measure(**given)
+    write_json_atomically(output, figures)
+    print_figures(figures)
+
+
+def measure(
+    audio: str,
+    *,
+    metadata: str | None = None,
+    embedding: str = "musicnn",
+    codec: str = "demo",
+    codec_dir: str | None = None,
+    clip_s: float = 10.0,
+    clips_per_file: int = 1,
+    num_tracks: int | None = None,
+    seed: int = 0,
+    weights: Mapping[str, str] | None = None,
+    cache_dir: str | None = None,
+    device: str = "cpu",
+    batch_size: int = 8,
+) -> dict[str, Any]:
+    """The figures of an embedding on a folder of music, as --output writes them; shows progress.
+
+    audio: DIR or SOURCE:DIR. clip_s: seconds of a clip. weights: files by name. cache_dir: for
+    vectors and made audio. Raises UserError.
+    """
+    cache = Path(cache_dir or cache_folder() / "vectors")
+    listener = load_embedding(embedding, weights or {}, device)
+    network, info = load_codec(codec, codec_dir=codec_dir, device=device)
+    clips = plan(audio, clip_s, clips_per_file, num_tracks, seed, metadata)
+    halves = split_halves([c.id for c in clips], [c.artist for c in clips], seed)
     if (count := len({clips[i].id for i in halves.a})) < MIN_FILES:
-        raise UserError(
-            f"{FLAGS.reference}: {count} files in each half; distances need at least {MIN_FILES}"
-        )
-    check_length(embedding, FLAGS.clip_s)
+        raise UserError(f"{audio}: {count} files in each half; distances need at least {MIN_FILES}")
+    check_length(listener, clip_s)
     with tqdm(total=len(clips), desc="real music", unit="clip") as bar:
         reference, failures = embed_clips(
-            embedding,
+            listener,
             clips,
-            cache_dir=cache_dir,
-            batch_size=FLAGS.batch_size,
+            cache_dir=cache,
+            batch_size=batch_size,
             on_clip=lambda clip: bar.update(),
         )
     refuse(failures)
@@ -87,53 +124,55 @@ def main(argv: list[str]) -> None:
     with tqdm(total=2 * len(half), desc="through the codec", unit="clip") as bar:
         audio = make_audio(
             half,
-            codec,
+            network,
             info,
-            folder=cache_dir / "controls",
-            seed=FLAGS.seed,
-            batch_size=FLAGS.batch_size,
+            folder=cache / "controls",
+            seed=seed,
+            batch_size=batch_size,
             on_clip=bar.update,
         )
     with tqdm(total=3 * len(half), desc="controls", unit="clip") as bar:
         controls = embed_controls(
-            embedding, reference, halves, audio, batch_size=FLAGS.batch_size, on_clip=bar.update
+            listener, reference, halves, audio, batch_size=batch_size, on_clip=bar.update
         )
-    damaged = embed_damaged(embedding, half, controls.by_name["real_vs_real"], info.sample_rate)
+    damaged = embed_damaged(
+        listener, half, controls.by_name["real_vs_real"], info.sample_rate, batch_size
+    )
     sets = ControlSets(
         controls.other_half, {**controls.by_name, **damaged}, warnings=controls.warnings
     )
-    compared, warnings = compare_controls(sets, seed=FLAGS.seed)
+    compared, warnings = compare_controls(sets, seed=seed)
     steps = {"controls": CONTROLS} | {
         name: ("real_vs_real", *(name_of(name, strength) for strength in family.strengths))
         for name, family in FAMILIES.items()
         if not family.is_baseline
     }
     orders = orderings(compared, steps)
-    settings = Settings(FLAGS.clip_s, FLAGS.clips_per_file, "none", RESAMPLER, FLAGS.seed)
-    figures = {
-        "embedding": dataclasses.asdict(embedding.info),
+    settings = Settings(clip_s, clips_per_file, "none", RESAMPLER, seed)
+    return {
+        "embedding": dataclasses.asdict(listener.info),
         **dataclasses.asdict(settings),
         "codec": dataclasses.asdict(info),
         "compared": compared,
         "orders": orders,
         "warnings": warnings,
     }
-    write_json_atomically(output, figures)
-    print_figures(figures)
 
 
-def plan() -> list[Clip]:
+def plan(
+    audio: str,
+    clip_s: float,
+    clips_per_file: int,
+    num_tracks: int | None,
+    seed: int,
+    metadata: str | None,
+) -> list[Clip]:
     """The clips of all tracks. Raises UserError if one has none."""
-    source, directory = sources.locate(FLAGS.reference)
+    source, directory = sources.locate(audio)
     tracks = sources.load(
-        source,
-        directory,
-        num_tracks=FLAGS.num_tracks,
-        seed=FLAGS.seed,
-        metadata=FLAGS.metadata,
-        tell=print,
+        source, directory, num_tracks=num_tracks, seed=seed, metadata=metadata, tell=print
     )
-    clips, failures = plan_clips(tracks, FLAGS.clip_s, FLAGS.clips_per_file)
+    clips, failures = plan_clips(tracks, clip_s, clips_per_file)
     refuse(failures)
     return clips
 
@@ -152,7 +191,11 @@ def name_of(family: str, strength: float) -> str:
 
 
 def embed_damaged(
-    embedding: Embedding, half: Sequence[Clip], real: EmbeddingSet, sample_rate: int
+    embedding: Embedding,
+    half: Sequence[Clip],
+    real: EmbeddingSet,
+    sample_rate: int,
+    batch_size: int,
 ) -> dict[str, EmbeddingSet]:
     """The clips of `half`, read at the codec's rate, under all damage."""
 
@@ -169,7 +212,7 @@ def embed_damaged(
                 sample_rate,
                 ids=real.clips,
                 artists=real.artists,
-                batch_size=FLAGS.batch_size,
+                batch_size=batch_size,
                 on_clip=bar.update,
             )
             for name, family in FAMILIES.items()
@@ -207,4 +250,4 @@ def print_figures(figures: dict) -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

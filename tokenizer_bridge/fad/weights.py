@@ -90,13 +90,13 @@ class LoadedWeights:
 
 
 def parse_weights(values: Sequence[str]) -> dict[str, str]:
-    """`NAME=FILE` or `NAME=own:FILE` of a flag, by name. Raises UserError."""
+    """`NAME=FILE` or `NAME=own:FILE` each, by name. Raises UserError."""
     given = {}
     for value in values:
         name, _, path = value.partition("=")
         if name not in WEIGHTS or not path.removeprefix(OWN):
             raise UserError(
-                f"--weights={value}: write NAME=FILE, or NAME={OWN}FILE for weights of your own, "
+                f"{value}: write NAME=FILE, or NAME={OWN}FILE for weights of your own, "
                 f"with NAME one of {', '.join(WEIGHTS)}"
             )
         given[name] = path

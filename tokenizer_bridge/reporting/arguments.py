@@ -1,4 +1,4 @@
-"""What the flags of a report say: references by name, and values that may differ between them."""
+"""A report's references by name, and values that may differ between them, from text."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -39,17 +39,15 @@ def parse_references(values: Sequence[str]) -> list[Reference]:
     for value in values:
         name, equals, directory = value.partition("=")
         if not equals or not directory or not re.fullmatch(r"[\w.-]+", name):
-            raise UserError(f"--reference={value}: write NAME=DIR, or NAME=SOURCE:DIR")
+            raise UserError(f"{value}: write NAME=DIR, or NAME=SOURCE:DIR")
         if name in references or name == GENERATED:
-            raise UserError(f"--reference={value}: the name {name!r} is taken, choose another")
+            raise UserError(f"{value}: the name {name!r} is taken, choose another")
         source, directory = sources.locate(directory)
         references[name] = Reference(name, source, directory)
     return list(references.values())
 
 
-def parse_per_name(
-    flag: str, values: Sequence[str], defaults: Mapping[str, T], least: T
-) -> dict[str, T]:
+def parse_per_name(values: Sequence[str], defaults: Mapping[str, T], least: T) -> dict[str, T]:
     """A number for each name in `defaults`: VALUE holds for all of them, NAME=VALUE for one.
 
     Raises UserError for what is no such number, less than `least`, or of an unknown name.
@@ -60,16 +58,14 @@ def parse_per_name(
     for value in values:
         name, equals, text = value.rpartition("=")
         if equals and name not in defaults:
-            raise UserError(
-                f"--{flag}={value}: no set is called {name!r}, only {', '.join(defaults)}"
-            )
+            raise UserError(f"{value}: no set is called {name!r}, only {', '.join(defaults)}")
         try:
             parsed = kind(text)
         except ValueError:
-            raise UserError(f"--{flag}={value}: {word} is needed") from None
+            raise UserError(f"{value}: {word} is needed") from None
         if not least <= parsed <= _MOST:
             raise UserError(
-                f"--{flag}={value[:40]}: {word} of at least {least:g} is needed, below {_MOST:g}"
+                f"{value[:40]}: {word} of at least {least:g} is needed, below {_MOST:g}"
             )
         if equals:
             special[name] = parsed
@@ -78,12 +74,12 @@ def parse_per_name(
     return {**defaults, **general, **special}
 
 
-def parse_paths(flag: str, values: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+def parse_paths(values: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """NAME=PATH each, by name. Raises UserError."""
     paths = {}
     for value in values:
         name, equals, path = value.partition("=")
         if not equals or not path or name not in names:
-            raise UserError(f"--{flag}={value}: write NAME=PATH, NAME one of {', '.join(names)}")
+            raise UserError(f"{value}: write NAME=PATH, NAME one of {', '.join(names)}")
         paths[name] = path
     return paths

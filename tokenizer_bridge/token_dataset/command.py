@@ -19,13 +19,14 @@ that begins with "error:", and exit code 1.
 """
 
 import argparse
+import contextlib
 import difflib
 import io
 import math
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from tokenizer_bridge.token_dataset.errors import UserError, explain
@@ -139,6 +140,15 @@ def comma_list(text: str) -> list[str]:
     if not all(items):
         raise argparse.ArgumentTypeError(f"{text!r} has an empty item")
     return items
+
+
+@contextlib.contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Puts the argument's name before what a UserError that is raised inside says."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{argument}: {error}") from error
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:

@@ -1,15 +1,11 @@
-"""What every door here does with a mistake of the user: one clear line and exit code 1."""
+"""Errors that are explained to the user in one line."""
 
 import errno
-import io
 import math
-import os
 import re
-import signal
 import sys
-from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import flags
 
 # EFBIG is what a file-size limit (`ulimit -f`) gives where a disk would give ENOSPC.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -23,10 +19,6 @@ class Explained(Exception):
 
 class UserError(Explained):
     """A mistake of the user's. Its text says what is wrong, and names the file or the value."""
-
-
-class Terminated(BaseException):
-    """SIGTERM, as an exception, so that what is half written is removed on the way out."""
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -91,92 +83,9 @@ def check_flags() -> None:
             raise UserError(f"--{name}={flag.value}: a finite number is needed")
 
 
-def _raise_at_sigterm() -> None:
-    """Makes the first SIGTERM raise Terminated in this process; a second one kills it as usual."""
-    door = os.getpid()
-
-    def stop(number: int, frame) -> None:
-        del frame
-        signal.signal(number, signal.SIG_DFL)
-        if os.getpid() != door:  # a fork
-            os.kill(os.getpid(), number)
-        else:
-            raise Terminated
-
-    signal.signal(signal.SIGTERM, stop)
-
-
 def refused_flags(error: flags.Error) -> str:
     """What absl says of flags, on one line."""
     required = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
     if required:
         return f"{' and '.join(required)} {'is' if len(required) == 1 else 'are'} required"
     return " ".join(str(error).split())
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        raise UserError(refused_flags(error)) from error
-
-
-def run_door(main: Callable[[list[str]], int | None], positionals: Sequence[str] = ()) -> None:
-    """Run `main` under absl; a UserError is one line on stderr and exit code 1.
-
-    So are a full disk, too little memory and a file or directory that cannot be used. An interrupt
-    (Ctrl-C) exits with 130, SIGTERM with 143, both after what is half written has been removed.
-    positionals: names of the arguments that are no flags; `main` gets exactly so many behind the
-    program's name. Others are refused.
-    """
-
-    for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters; that is no error
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-    def guarded(argv: list[str]) -> int:
-        try:
-            if len(argv) <= len(positionals):
-                raise UserError(
-                    f"{positionals[len(argv) - 1]} is missing: it is given without a flag"
-                )
-            if len(argv) > 1 + len(positionals):
-                unexpected = argv[1 + len(positionals)]
-                raise UserError(
-                    f"unexpected argument {unexpected!r}: flags are written --name=value"
-                )
-            check_flags()
-            _raise_at_sigterm()
-            return main(argv) or 0
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 128 + signal.SIGINT
-        except Terminated:
-            print("terminated", file=sys.stderr)
-            return 128 + signal.SIGTERM
-        except (OSError, RuntimeError, MemoryError) as error:
-            if is_disk_full(error):
-                print(f"error: nothing more can be written: {error}", file=sys.stderr)
-            elif is_out_of_memory(error):
-                first_line = (str(error) or "MemoryError").splitlines()[0]
-                print(f"error: not enough memory: {first_line}", file=sys.stderr)
-            elif getattr(error, "filename", None):
-                print(
-                    f"error: {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr
-                )
-            else:
-                raise
-            return 1
-
-    try:
-        app.run(guarded, flags_parser=_parse_flags)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except SystemExit:
-        if asks_for_help():
-            sys.exit(0)
-        raise

@@ -1,4 +1,4 @@
-"""A track through all of cleaning, and the door that asks for it."""
+"""A track through all of cleaning, and the command that asks for it."""
 
 import json
 
@@ -107,14 +107,14 @@ def test_the_summary_says_what_was_done_and_what_was_not():
     assert Cleaning(noise_reduction=0.5).summary(tracks[1:]) == ["noise reduced in 2 of 2 tracks"]
 
 
-def test_the_door(songs, codec_dir, tmp_path, run_door):
+def test_the_command(songs, codec_dir, tmp_path, run_command):
     soundfile.write(songs / "artist0/silence.wav", np.pad(music(1.0, 9), (72000, 0)), RATE)
     clicks_T = np.zeros(10 * RATE)
     clicks_T[RATE :: 4 * RATE] = 0.5
     soundfile.write(songs / "artist1/clicks.wav", clicks_T, RATE)
     arguments = flags(songs, tmp_path / "out", codec_dir, "--drop_silence")
     both = (*arguments, "--noise_reduction=0.5", "--loudness_lufs=-20")
-    outcome = run_door(ENCODE, *both)
+    outcome = run_command(ENCODE, *both)
     assert outcome.code == 0, outcome.err
     # song0 is 0.3 s long: it has no loudness.
     lines = (tmp_path / "out/failures.jsonl").read_text().splitlines()
@@ -148,7 +148,7 @@ def test_the_door(songs, codec_dir, tmp_path, run_door):
         (*both, "--min_silent_s=3"),
         flags(songs, tmp_path / "out", codec_dir),
     ):
-        assert_one_line_error(run_door(ENCODE, *other), "was made with another cleaning (")
+        assert_one_line_error(run_command(ENCODE, *other), "was made with another cleaning (")
     needs = flags(songs, tmp_path / "other", codec_dir, "--padding_s=1")
-    assert_one_line_error(run_door(ENCODE, *needs), "--padding_s: needs --drop_silence")
+    assert_one_line_error(run_command(ENCODE, *needs), "--padding_s: needs --drop_silence")
     assert contents(tmp_path / "out") == before

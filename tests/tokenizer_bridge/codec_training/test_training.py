@@ -145,18 +145,18 @@ def songs(tmp_path):
     return tmp_path / "songs"
 
 
-def train(run_door, songs, tmp_path, *more):
+def train(run_command, songs, tmp_path, *more):
     if not (tmp_path / "codec.yaml").exists():
         write_yaml(tmp_path / "codec.yaml")
-    return run_door(
-        "tokenizer_bridge.train_codec", f"--input={songs}", f"--output={tmp_path / 'run'}",
+    return run_command(
+        "tokenizer_bridge.train_codec", f"--audio={songs}", f"--output={tmp_path / 'run'}",
         f"--config={tmp_path / 'codec.yaml'}", "--steps=2", "--batch_size=1", "--crop_s=0.4",
         "--validate_every=1", *more,
     )  # fmt: skip
 
 
-def test_a_refused_run_leaves_the_codec_as_it_was(songs, tmp_path, run_door):
-    outcome = train(run_door, songs, tmp_path)
+def test_a_refused_run_leaves_the_codec_as_it_was(songs, tmp_path, run_command):
+    outcome = train(run_command, songs, tmp_path)
     assert outcome.code == 0, outcome.err
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     networks = copy.deepcopy(NETWORKS)
@@ -166,53 +166,53 @@ def test_a_refused_run_leaves_the_codec_as_it_was(songs, tmp_path, run_door):
         (f"--config={tmp_path / 'other.yaml'}", "was trained with num_layers="),
         ("--seed=-1", "seed"),
         ("--learning_rate=-1", "learning_rate"),
-        ("--crop_s=nan", "--crop_s=nan: a finite number"),
+        ("--crop_s=nan", "--crop_s: nan: a finite number"),
         ("--crop_s=3", "\nerror: "),  # on a line of its own, after the progress bar
     ):
-        outcome = train(run_door, songs, tmp_path, flag)
+        outcome = train(run_command, songs, tmp_path, flag)
         assert outcome.code == 1 and text in outcome.err and "Traceback" not in outcome.err
         assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
-def test_a_log_that_a_kill_cut_short_is_gone_on_with(songs, tmp_path, run_door):
-    assert train(run_door, songs, tmp_path).code == 0
+def test_a_log_that_a_kill_cut_short_is_gone_on_with(songs, tmp_path, run_command):
+    assert train(run_command, songs, tmp_path).code == 0
     log = tmp_path / "run/log.jsonl"
     rows = log.read_text().splitlines()
     log.write_text(rows[0] + "\n" + rows[1][:20])
-    outcome = train(run_door, songs, tmp_path, "--steps=3")
+    outcome = train(run_command, songs, tmp_path, "--steps=3")
     assert outcome.code == 0, outcome.err
     assert [json.loads(row)["step"] for row in log.read_text().splitlines()] == [1, 3]
 
 
-def test_init_from_takes_over_a_codec_and_its_sizes(songs, tmp_path, run_door):
-    assert train(run_door, songs, tmp_path).code == 0
+def test_init_from_takes_over_a_codec_and_its_sizes(songs, tmp_path, run_command):
+    assert train(run_command, songs, tmp_path).code == 0
     first = tmp_path / "run"
     networks = copy.deepcopy(NETWORKS)
     networks["backbone"]["init_args"]["num_layers"] += 1
     write_yaml(tmp_path / "other.yaml", networks)
     more = (f"--init_from={first}", f"--output={tmp_path / 'more'}", "--learning_rate=0")
-    outcome = train(run_door, songs, tmp_path, f"--config={tmp_path / 'other.yaml'}", *more)
+    outcome = train(run_command, songs, tmp_path, f"--config={tmp_path / 'other.yaml'}", *more)
     assert outcome.code == 1 and f"--init_from={first} has other sizes" in outcome.err
-    outcome = train(run_door, songs, tmp_path, *more)
+    outcome = train(run_command, songs, tmp_path, *more)
     assert outcome.code == 0, outcome.err
     before, after = (load_file(run / "model.safetensors") for run in (first, tmp_path / "more"))
     torch.testing.assert_close(
         after["backbone.embed.weight"], before["backbone.embed.weight"], atol=1e-3, rtol=1e-3
     )
-    outcome = train(run_door, songs, tmp_path, "--init_from=nothing")
+    outcome = train(run_command, songs, tmp_path, "--init_from=nothing")
     assert outcome.code == 1 and "nothing: no such codec" in outcome.err
 
 
-def test_minutes_end_a_run(songs, tmp_path, run_door):
-    outcome = train(run_door, songs, tmp_path, "--minutes=0.0001")
+def test_minutes_end_a_run(songs, tmp_path, run_command):
+    outcome = train(run_command, songs, tmp_path, "--minutes=0.0001")
     assert outcome.code == 0, outcome.err
     assert (tmp_path / "run/model.safetensors").exists()
-    outcome = train(run_door, songs, tmp_path, "--minutes=0")
+    outcome = train(run_command, songs, tmp_path, "--minutes=0")
     assert outcome.code == 1 and "--minutes=0" in outcome.err and "Traceback" not in outcome.err
 
 
-def test_a_run_that_blows_up_says_so(songs, tmp_path, run_door):
-    outcome = train(run_door, songs, tmp_path, "--learning_rate=1e30")
+def test_a_run_that_blows_up_says_so(songs, tmp_path, run_command):
+    outcome = train(run_command, songs, tmp_path, "--learning_rate=1e30")
     assert outcome.code == 1 and "Traceback" not in outcome.err
     assert "try a lower --learning_rate" in outcome.err
 

@@ -52,8 +52,8 @@ def test_every_published_tensor_finds_its_place():
     assert network.penultimate_norm.bias[3] == theirs["batch_normalization_10/beta"][3]
 
 
-def test_without_tensorflow_it_says_so(run_door, tmp_path):
-    outcome = run_door(
+def test_without_tensorflow_it_says_so(run_command, tmp_path):
+    outcome = run_command(
         "tokenizer_bridge.fad.convert_musicnn", "--input=x/", f"--output={tmp_path / 'x'}"
     )
     assert outcome.code == 1 and not (tmp_path / "x").exists()

@@ -1,12 +1,10 @@
-"""The door that tells whether an embedding orders known damage."""
+"""The command that tells whether an embedding orders known damage."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from absl import flags
-from absl.testing import flagsaver
 
 from tests.tokenizer_bridge.sources.layouts import ROWS, make_jamendo, write_tsv
 from tokenizer_bridge.audio.write import write_audio
@@ -46,10 +44,8 @@ def music(tmp_path_factory):
 
 def run(monkeypatch, codec_dir, **given):
     monkeypatch.setattr(sanity, "load_embedding", lambda *asked: Embedding(INFO, _with_weights()))
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver(codec="toy", codec_dir=str(codec_dir), clip_s=1.0, **given):
-        sanity.main(["sanity"])
+    arguments = {"codec": "toy", "codec_dir": codec_dir, "clip_s": 1.0} | given
+    sanity.main([f"--{name}={value}" for name, value in arguments.items()])
 
 
 def _with_weights():
@@ -63,7 +59,7 @@ def test_an_embedding_that_hears_the_spectrum(music, codec_dir, tmp_path, monkey
     run(
         monkeypatch,
         codec_dir,
-        reference=str(music),
+        audio=str(music),
         cache_dir=str(tmp_path / "cache"),
         output=str(output),
     )
@@ -90,7 +86,7 @@ def test_a_file_that_cannot_be_used_is_named(music, codec_dir, tmp_path, monkeyp
     for path in music.iterdir():
         (folder / path.name).symlink_to(path)
     write_audio(folder / "short.wav", np.full(RATE // 2, 0.1), RATE)
-    given = {"reference": str(folder), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
+    given = {"audio": str(folder), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
     with pytest.raises(UserError, match=r"1 files cannot be used, the first is .*short.wav: too s"):
         run(monkeypatch, codec_dir, **given)
 
@@ -98,14 +94,14 @@ def test_a_file_that_cannot_be_used_is_named(music, codec_dir, tmp_path, monkeyp
 def test_mtg_jamendo_with_its_tsv_elsewhere(codec_dir, tmp_path, monkeypatch):
     """As far as its files, which are half a second each; and a source that is said."""
     jamendo = make_jamendo(tmp_path / "jamendo")
-    given = {"reference": str(jamendo), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
+    given = {"audio": str(jamendo), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
     with pytest.raises(UserError, match="holds 0 TSVs: name the official one with --metadata"):
         run(monkeypatch, codec_dir, **given)
     given |= {"metadata": str(write_tsv(tmp_path / "raw.tsv", ROWS))}
     with pytest.raises(UserError, match="6 files cannot be used, the first is .*mp3: too short"):
         run(monkeypatch, codec_dir, **given)
     with pytest.raises(UserError, match="--metadata: only --source=mtg_jamendo has it, not folder"):
-        run(monkeypatch, codec_dir, **given | {"reference": f"folder:{jamendo}"})
+        run(monkeypatch, codec_dir, **given | {"audio": f"folder:{jamendo}"})
 
 
 def estimate(value, margin):
@@ -135,7 +131,7 @@ def test_verdicts(values, margin, verdict, without_intervals):
 
 
 def test_what_would_fail_at_the_end_is_refused_at_once(music, codec_dir, tmp_path, monkeypatch):
-    given = {"reference": str(music), "cache_dir": str(tmp_path / "cache")}
+    given = {"audio": str(music), "cache_dir": str(tmp_path / "cache")}
     with pytest.raises(UserError, match="--output=.* is a folder"):
         run(monkeypatch, codec_dir, output=str(tmp_path), **given)
     with pytest.raises(UserError, match="15 files in each half; distances need at least 16"):

@@ -1,4 +1,4 @@
-"""Flags of a report: names, sources and values that differ between references."""
+"""Arguments of a report: names, sources and values that differ between references."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_a_references_source_is_detected_or_said(tmp_path):
 
 
 @pytest.mark.parametrize(("values", "text"), [
-    (["jamendo"], "--reference=jamendo: write NAME=DIR"),
+    (["jamendo"], "^jamendo: write NAME=DIR"),
     (["=x"], "write NAME=DIR"),
     (["a b={}"], "write NAME=DIR"),
     (["a={}", "a={}"], "'a' is taken"),
@@ -42,11 +42,11 @@ def test_references_that_are_refused(tmp_path, values, text):
 
 def test_values_for_all_and_for_one():
     defaults = {"generated": 10.0, "jamendo": 10.0, "nlakh": 4.9}
-    assert parse_per_name("clip_s", ["8", "nlakh=5"], defaults, 0.1) == {
+    assert parse_per_name(["8", "nlakh=5"], defaults, 0.1) == {
         "generated": 8.0, "jamendo": 8.0, "nlakh": 5.0,
     }  # fmt: skip
-    assert parse_per_name("clip_s", ["8"], defaults, 0.1)["nlakh"] == 8.0
-    assert parse_per_name("clip_s", ["jamendo=3"], defaults, 0.1) == defaults | {"jamendo": 3.0}
+    assert parse_per_name(["8"], defaults, 0.1)["nlakh"] == 8.0
+    assert parse_per_name(["jamendo=3"], defaults, 0.1) == defaults | {"jamendo": 3.0}
 
 
 def test_clips_of_nlakh_are_shorter_and_hold_five_windows_of_vggish():
@@ -59,14 +59,14 @@ def test_clips_of_nlakh_are_shorter_and_hold_five_windows_of_vggish():
 
 
 def test_paths_by_name():
-    assert parse_paths("metadata", ["a=x=y.tsv"], ["a", "b"]) == {"a": "x=y.tsv"}
+    assert parse_paths(["a=x=y.tsv"], ["a", "b"]) == {"a": "x=y.tsv"}
     for value in ("a.tsv", "a=", "c=x.tsv"):
-        with pytest.raises(UserError, match=f"--metadata={value}: write NAME=PATH, NAME one of a"):
-            parse_paths("metadata", [value], ["a", "b"])
+        with pytest.raises(UserError, match=f"^{value}: write NAME=PATH, NAME one of a"):
+            parse_paths([value], ["a", "b"])
 
 
 @pytest.mark.parametrize(("value", "text"), [
-    ("ten", "--n=ten: a whole number is needed"),
+    ("ten", "^ten: a whole number is needed"),
     ("0.5", "a whole number is needed"),
     ("0", "of at least 1"),
     ("other=3", "no set is called 'other', only a, b"),
@@ -75,6 +75,6 @@ def test_paths_by_name():
 ])  # fmt: skip
 def test_values_that_are_refused(value, text):
     with pytest.raises(UserError, match=text):
-        parse_per_name("n", [value], {"a": 1, "b": 1}, 1)
+        parse_per_name([value], {"a": 1, "b": 1}, 1)
     with pytest.raises(UserError, match="of at least"):
-        parse_per_name("s", ["nan"], {"a": 1.0, "b": 1.0}, 0.1)
+        parse_per_name(["nan"], {"a": 1.0, "b": 1.0}, 0.1)

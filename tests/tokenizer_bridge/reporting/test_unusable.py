@@ -116,7 +116,7 @@ def test_a_file_found_silent_while_embedding_is_refused(make, tmp_path):
 def test_too_few_files_are_refused_before_any_work(make, tmp_path):
     for path in sorted((tmp_path / "real").rglob("*.wav"))[31:]:
         path.unlink()
-    with pytest.raises(UserError, match="real: 31 .* have 13; controls need 16 .*--nocontrols"):
+    with pytest.raises(UserError, match="real: 31 .* have 13; controls need 16 .*--no_controls"):
         make()
     for path in sorted((tmp_path / "new").rglob("*.wav"))[3:]:
         path.unlink()

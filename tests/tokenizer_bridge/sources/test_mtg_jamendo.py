@@ -1,4 +1,4 @@
-"""MTG-Jamendo: official TSVs and both distributions of the audio, through `load` and the door."""
+"""MTG-Jamendo: official TSVs and both distributions of the audio, by `load` and the command."""
 
 import json
 import random
@@ -174,7 +174,7 @@ def test_checksums_are_of_the_files_chosen(audio, tmp_path, tsv):
         jamendo(audio, metadata=tsv, checksums=checksums)
 
 
-def test_the_door(audio, tmp_path, tsv, codec_dir, run_door):
+def test_the_command(audio, tmp_path, tsv, codec_dir, run_command):
     """One file missing, one damaged: listed. Tags, artists and files are in the records."""
     checksums = write_checksums(tmp_path / "sums.txt", audio)
     (audio / row_path(ROWS[2])).unlink()
@@ -186,7 +186,7 @@ def test_the_door(audio, tmp_path, tsv, codec_dir, run_door):
         audio, tmp_path / "out", codec_dir, "--source=mtg_jamendo", f"--metadata={tsv}",
         "--num_tracks=6", "--seed=3", f"--checksums={checksums}",
     )  # fmt: skip
-    outcome = run_door(ENCODE, *arguments)
+    outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0, outcome.err
     assert f"1 of 6 files are missing, the first is {audio}/48/948.mp3" in outcome.out
     assert "2 of 6 files could not be used, the first is track_0000948 (missing, " in outcome.out
@@ -210,26 +210,26 @@ def test_the_door(audio, tmp_path, tsv, codec_dir, run_door):
     assert record.tags == ("genre---classical", "genre---soundtrack", "mood/theme---romantic")
 
     for other in ("--seed=4", "--num_tracks=5", "--bitrate=full"):
-        assert_one_line_error(run_door(ENCODE, *arguments, other), "was made with another ")
+        assert_one_line_error(run_command(ENCODE, *arguments, other), "was made with another ")
 
 
-def test_the_layout_is_not_taken_for_folders_of_artists(audio, tmp_path, codec_dir, run_door):
+def test_the_layout_is_not_taken_for_folders_of_artists(audio, tmp_path, codec_dir, run_command):
     arguments = flags(audio, tmp_path / "out", codec_dir)
-    assert_one_line_error(run_door(ENCODE, *arguments), "say --source=mtg_jamendo")
+    assert_one_line_error(run_command(ENCODE, *arguments), "say --source=mtg_jamendo")
     assert not (tmp_path / "out").exists()
-    assert run_door(ENCODE, *arguments, "--source=folder").code == 0
+    assert run_command(ENCODE, *arguments, "--source=folder").code == 0
 
 
-def test_the_door_keeps_official_splits(audio, tmp_path, codec_dir, run_door):
+def test_the_command_keeps_official_splits(audio, tmp_path, codec_dir, run_command):
     rows = {"train": ROWS[5:], "validation": ROWS[2:5], "test": ROWS[:2]}
     files = [f"{split}={write_tsv(tmp_path / split, some)}" for split, some in rows.items()]
     arguments = flags(audio, tmp_path / "out", codec_dir, "--source=mtg_jamendo")
-    outcome = run_door(ENCODE, *arguments, f"--split_files={','.join(files)}")
+    outcome = run_command(ENCODE, *arguments, f"--split_files={','.join(files)}")
     assert outcome.code == 0, outcome.err
     dataset = TokenDataset(tmp_path / "out")
     assert {split: dataset.num_records(split) for split in dataset.splits} == {
         "train": 1, "validation": 3, "test": 2
     }  # fmt: skip
     for bad in ("", "train", "train=", f"{files[0]},{files[0]}"):
-        outcome = run_door(ENCODE, *arguments, f"--split_files={bad}")
+        outcome = run_command(ENCODE, *arguments, f"--split_files={bad}")
         assert_one_line_error(outcome, "must be SPLIT=TSV, each split once")

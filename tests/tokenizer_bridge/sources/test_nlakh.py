@@ -68,10 +68,10 @@ def test_what_is_not_nlakh_is_refused(tmp_path):
             load("nlakh", directory)
 
 
-def test_the_door_lists_songs_without_a_mixture(tmp_path, codec_dir, run_door):
+def test_the_command_lists_songs_without_a_mixture(tmp_path, codec_dir, run_command):
     root = make_nlakh(tmp_path / "nlakh") / "Nlakh-multi"
     (root / "train/000002/mix.wav").unlink()
-    outcome = run_door(ENCODE, *flags(root, tmp_path / "out", codec_dir, "--source=nlakh"))
+    outcome = run_command(ENCODE, *flags(root, tmp_path / "out", codec_dir, "--source=nlakh"))
     assert outcome.code == 0, outcome.err
     (entry,) = map(json.loads, (tmp_path / "out/failures.jsonl").read_text().splitlines())
     assert entry["id"] == "train/000002/mix.wav" and entry["reason"].startswith("missing")

@@ -122,10 +122,10 @@ def test_a_csv_that_is_not_so(tmp_path, content, complaint):
     assert str(caught.value).startswith(f"{tmp_path / 'tags.csv'}{complaint}")
 
 
-def test_the_door(tmp_path, codec_dir, run_door):
+def test_the_command(tmp_path, codec_dir, run_command):
     make_files(tmp_path / "in", "rock/x.wav", "jazz/y.wav", "jazz/z.wav")
     arguments = flags(tmp_path / "in", tmp_path / "out", codec_dir, "--tags=folders")
-    outcome = run_door(ENCODE, *arguments)
+    outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0, outcome.err
     dataset = TokenDataset(tmp_path / "out")
     records = [record for split in dataset.splits for record in dataset.records(split)]
@@ -142,4 +142,4 @@ def test_the_door(tmp_path, codec_dir, run_door):
         ("--metadata=x.tsv", "--metadata: only --source=mtg_jamendo has it, not folder"),
         ("--num_tracks=9", "--num_tracks=9: the source has only 3 tracks"),
     ):
-        assert_one_line_error(run_door(ENCODE, *arguments, flag), text)
+        assert_one_line_error(run_command(ENCODE, *arguments, flag), text)

@@ -202,7 +202,7 @@ def test_a_file_without_codec_weights_says_so(tmp_path, yaml_path):
         checkpoints.load_codec_files(yaml_path, tmp_path / "missing.ckpt")
 
 
-def test_convert_door(tmp_path):
+def test_the_command_converts(tmp_path):
     torch.save(lightning(make_codec()), tmp_path / "x.ckpt")
     command = [
         sys.executable,
