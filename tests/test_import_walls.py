@@ -23,12 +23,8 @@ class Wall:
             raise ModuleNotFoundError(f"{name} is behind the wall", name=name)
 
 sys.meta_path.insert(0, Wall())
-from absl import flags
-
 for module in modules:
     importlib.import_module(module)
-    for flag in set(flags.FLAGS) - {"help"}:  # each door has flags of its own
-        delattr(flags.FLAGS, flag)
 print(len(modules), "imported")
 """
 

@@ -53,7 +53,11 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """The arguments; `args` are sys.argv's by default. Raises UserError."""
-        parsed, unknown = self.parse_known_args(args, namespace)
+        given = [_with_underscores(arg) for arg in (sys.argv[1:] if args is None else args)]
+        for arg in given:  # before what is missing: a name that is misspelt is missing as well
+            if arg.startswith("--") and arg.partition("=")[0] not in self._option_string_actions:
+                raise UserError(self._unknown(arg))
+        parsed, unknown = self.parse_known_args(given, namespace)
         if unknown:
             raise UserError(self._unknown(unknown[0]))
         for action in self._actions:

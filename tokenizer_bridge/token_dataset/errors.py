@@ -1,11 +1,6 @@
 """Errors that are explained to the user in one line."""
 
 import errno
-import math
-import re
-import sys
-
-from absl import flags
 
 # EFBIG is what a file-size limit (`ulimit -f`) gives where a disk would give ENOSPC.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -62,30 +57,3 @@ def explain(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, OSError) and error.filename:
         return 1, f"{error.filename2 or error.filename}: {error.strerror}"
     return None
-
-
-def asks_for_help() -> bool:
-    """Whether the flags ask what flags there are: absl answers that, and exits with 1."""
-    return bool({"--help", "-help", "--helpshort", "--helpfull", "-?"} & set(sys.argv[1:]))
-
-
-def check_flags() -> None:
-    """Refuse what absl lets pass: text that is empty and numbers that are not finite.
-
-    An empty path would mean the current directory; a NaN is neither below nor above any bound.
-    Raises UserError naming the flag.
-    """
-    for name in flags.FLAGS:
-        flag = flags.FLAGS[name]
-        if flag.present and flag.value == "":
-            raise UserError(f"--{name} is empty")
-        if isinstance(flag.value, float) and not math.isfinite(flag.value):
-            raise UserError(f"--{name}={flag.value}: a finite number is needed")
-
-
-def refused_flags(error: flags.Error) -> str:
-    """What absl says of flags, on one line."""
-    required = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
-    if required:
-        return f"{' and '.join(required)} {'is' if len(required) == 1 else 'are'} required"
-    return " ".join(str(error).split())

@@ -85,8 +85,8 @@ def test_nothing_left_is_a_reason():
 
 def test_options_that_make_no_sense():
     for options, text in (
-        ({"noise_reduction": 1.5}, "--noise_reduction=1.5: must be between 0 and 1"),
-        ({"loudness_lufs": 3.0}, r"--loudness_lufs=3: must be in \(-70, 0\]"),
+        ({"noise_reduction": 1.5}, "noise reduction of 1.5: must be between 0 and 1"),
+        ({"loudness_lufs": 3.0}, r"3 LUFS: must be in \(-70, 0\]"),
     ):
         with pytest.raises(UserError, match=text):
             Cleaning(**options)

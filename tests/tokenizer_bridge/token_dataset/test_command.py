@@ -39,6 +39,7 @@ def test_arguments_have_their_types():
         ("--workdir=", "--workdir is empty"),
         ("--workdir=a b", "unexpected argument 'b'"),
         ("--workdir=a --num_sample=3", "no argument --num_sample; did you mean --num_samples?"),
+        ("--worksir=a", "no argument --worksir; did you mean --workdir?"),
         ("--workdir=a --zzz", "no argument --zzz; --help shows"),
         ("--workdir=a --work=b", "no argument --work"),
         ("--workdir=a --num_samples=x", "--num_samples: 'x' is no integer"),
