@@ -1,17 +1,18 @@
 """A trained model as an object: what `sample` and `evaluate` do, without files and flags.
 
-    model = Model.load("RUN")
+    model = Model.load("demo")  # or the directory of a run
     tokens = model.sample(4, seed=0, steps=64)  # (4, L) uint16
-    model.bits_per_token(tokens)
+    model.bits_per_token(tokens)  # the bound, with its interval
     model.log_score(tokens, sigma=0.5)  # (4, L, V) float32
 
 Letters: N sequences, L length, V vocabulary (the codes, and the mask of an absorbing model).
 """
 
 import functools
+import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,10 +20,15 @@ import numpy as np
 from jax.sharding import Mesh
 
 from sedd_jax.errors import UserError
-from sedd_jax.model import ModelDef, load_run
+from sedd_jax.likelihood import elbo
+from sedd_jax.likelihood.held_out import SplitWindows
+from sedd_jax.model import ModelDef
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.sampling.generate import Sampling, generate, length_warning
+from sedd_jax.sampling.tags import make_guide
 from sedd_jax.state import Params
+from sedd_jax.weights import exported
+from tokenizer_bridge.token_dataset.intervals import Estimate, per_token
 
 
 class Model:
@@ -39,18 +45,18 @@ class Model:
     def load(
         cls, source: str | os.PathLike, *, step: int | None = None, mesh: Mesh | None = None
     ) -> "Model":
-        """The model of a run.
+        """The model of a run, of an exported folder, or the one that comes with the project.
 
         Args:
-          source: the run's directory (`--workdir` of the commands).
+          source: the directory (`--workdir` of the commands), or "demo".
           step: of the checkpoint; the newest readable one by default.
           mesh: devices to use; those of the run's config by default, or, where they do not fit,
             all of them along `data`.
 
         Raises:
-          UserError: there is no such run or checkpoint.
+          UserError: there is no such model or checkpoint.
         """
-        return cls(*load_run(source, step, mesh))
+        return cls(*exported.load(source, step, mesh))
 
     @property
     def codec(self) -> Mapping[str, Any]:
@@ -67,10 +73,17 @@ class Model:
         """The number of codes: every token is below it."""
         return self.definition.graph.num_codes
 
+    @property
+    def tags(self) -> Mapping[str, int]:
+        """The tags that steer it, `category---name`, with their training tracks; {} for none."""
+        return self.definition.vocabulary.tracks
+
     def sample(
         self,
         num_samples: int,
         *,
+        tags: Sequence[str] = (),
+        guidance: float = 1.0,
         seed: int = 0,
         steps: int | None = None,
         sampler: str | None = None,
@@ -83,6 +96,8 @@ class Model:
         They are those of the command `sample` with the same settings.
 
         Args:
+          tags: of all samples, of those in `self.tags`.
+          guidance: how much the tags count: 1 is the conditional model; others take twice the time.
           steps, sampler, batch_size: as in config.sampling by default.
           length: tokens of a sequence; those of training by default. A UserWarning says when it is
             more than those.
@@ -90,7 +105,8 @@ class Model:
             in all.
 
         Raises:
-          UserError: the devices do not divide the length, or scores are not finite.
+          UserError: the model knows no such tag, the devices do not divide the length, or scores
+            are not finite.
           ValueError: a number is out of range, or there is no such sampler.
         """
         defaults = self.definition.config.sampling
@@ -102,11 +118,18 @@ class Model:
         )
         if warning := length_warning(self.definition, sampling.length):
             warnings.warn(warning, stacklevel=2)
+        vocabulary = self.definition.vocabulary
+        if not vocabulary and (tags or guidance != 1):
+            raise UserError("the model knows no tags: it was trained without")
+        guide = None
+        if vocabulary:
+            guide = make_guide(vocabulary, [tags] * num_samples, weight=guidance)
         batches = generate(
             self.definition,
             self.params,
             sampling,
             np.arange(num_samples),
+            guide=guide,
             batch_size=batch_size or defaults.batch_size,
             on_steps=progress or (lambda num_sample_steps: None),
         )
@@ -138,6 +161,46 @@ class Model:
         filled_RxL = np.resize(tokens_NxL, (rows, tokens_NxL.shape[1]))
         scores = self._jit_log_score(self.params, filled_RxL, np.resize(sigma_N, rows))
         return scores[: len(tokens_NxL)]
+
+    def bits_per_token(
+        self,
+        tokens: np.ndarray,
+        *,
+        tags: Sequence[str] = (),
+        num_levels: int = 4,
+        batch_size: int | None = None,
+    ) -> Estimate:
+        """An upper bound on −log₂ p per token of (N, L) or (L,) tokens, by noise levels drawn.
+
+        `mean ± half_width` is the 95% interval over the sequences, taken for independent; with one
+        sequence there is none. The noise of a sequence is keyed by its place alone.
+
+        Args:
+          tags: of all sequences, told to the model.
+          num_levels: noise levels per sequence; it takes one network evaluation more.
+
+        Raises UserError for tokens or tags that the model does not have.
+        """
+        tokens_NxL = self._check(tokens, self.num_codes)
+        num, length = tokens_NxL.shape
+        tags = self.definition.vocabulary.require(tags)
+        windows = SplitWindows(
+            tokens_WxL=tokens_NxL.astype(np.uint16),
+            track_W=np.arange(num),
+            part_W=np.zeros(num, np.int64),
+            counted_W=np.full(num, length),
+            ids=tuple(map(str, range(num))),
+            artists=(None,) * num,
+            tags=(tags,) * num,
+        )
+        bound = elbo.split_bound(
+            self.definition,
+            self.params,
+            windows,
+            num_levels=num_levels,
+            batch_size=batch_size or self.definition.config.sampling.batch_size,
+        )
+        return per_token(bound.nats_W / math.log(2), windows.counted_W, windows.artist_W)
 
     @functools.cached_property
     def _jit_log_score(self):

@@ -20,10 +20,10 @@ from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import baselines, elbo
 from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
-from sedd_jax.model import load_run
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
+from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
@@ -35,12 +35,18 @@ TRAIN_SPLIT = "train"
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--workdir", required=True, metavar="RUN", help="Directory of the trained run."
+        "--workdir",
+        required=True,
+        metavar="RUN",
+        help="Directory of a trained run or of an exported model, or demo.",
     )
     parser.add_argument("--split", default="validation", help="Split to evaluate on.")
     parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
     parser.add_argument(
         "--tokens", metavar="TOKENS", help="Token dataset; the training data by default."
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="Where the JSON file goes; the run's directory by default."
     )
     parser.add_argument("--num_t", type=integer(1), default=4, help="Noise levels per window.")
     parser.add_argument(
@@ -54,6 +60,9 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
+    output = arguments.output or arguments.workdir
+    if not (Path(output).is_dir() or arguments.output):
+        raise UserError(f"--output is needed: {arguments.workdir} is no directory to write into")
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
         report = evaluate(
@@ -66,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         if report is not None:
             print(table(report))
-            print(f"\nwritten to {write(report)}")
+            print(f"\nwritten to {write(report, output)}")
 
 
 def evaluate(
@@ -91,8 +100,11 @@ def evaluate(
     Raises UserError: there is no such checkpoint or split, the data is of another codec, or the
     bound is not finite.
     """
-    run, params, step = load_run(workdir, step)
-    dataset = TokenDataset(tokens or run.config.data.path)
+    run, params, step = exported.load(workdir, step)
+    tokens = tokens or run.config.data.path
+    if not tokens:
+        raise UserError(f"{workdir} does not say where its data lies: name a token dataset")
+    dataset = TokenDataset(tokens)
     dataset.require_codec(run.codec)
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
     windows = cut_windows(dataset, split, length)
@@ -146,9 +158,10 @@ def evaluate(
     }
 
 
-def write(report: dict) -> Path:
-    """Writes the report into its run's directory; returns the file. Raises UserError."""
-    path = Path(report["workdir"]) / f"evaluation_{report['split']}_{report['step']}.json"
+def write(report: dict, directory: str | Path) -> Path:
+    """Writes the report into a directory; returns the file. Raises UserError."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    path = Path(directory) / f"evaluation_{report['split']}_{report['step']}.json"
     try:
         write_json_atomically(path, report)
     except PermissionError as error:

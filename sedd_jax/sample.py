@@ -2,6 +2,9 @@
 
     python -m sedd_jax.sample --workdir=RUN --num_samples=300 --output=NEW [--audio=WAVS]
 
+RUN is the directory of a run or of an exported model; --workdir=demo takes the model that comes
+with the project.
+
 Sample i depends on --seed and i alone: neither on the batch size nor on the devices. A job that was
 stopped goes on where it was when the same command is given again. --audio also decodes the samples
 to WAV files, in a process of its own: python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS.
@@ -29,7 +32,7 @@ from sedd_jax.conditions import Vocabulary, category
 from sedd_jax.diffusion.guidance import SCHEDULES
 from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
-from sedd_jax.model import ModelDef, load_run
+from sedd_jax.model import ModelDef
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import array_from_first, is_first
 from sedd_jax.progress import progress_bar
@@ -38,13 +41,17 @@ from sedd_jax.sampling.guide import Guide
 from sedd_jax.sampling.store import SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Steering
 from sedd_jax.stop import StopRequest
+from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import Parser, comma_list, integer, number, run_command
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--workdir", required=True, metavar="RUN", help="Directory of the trained run."
+        "--workdir",
+        required=True,
+        metavar="RUN",
+        help="Directory of a trained run or of an exported model, or demo.",
     )
     parser.add_argument("--output", metavar="NEW", help="Token dataset to write.")
     parser.add_argument("--num_samples", type=integer(1), metavar="N", help="How many.")
@@ -124,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "tokenizer_bridge.decode where it is"
         )
     if arguments.list_tags:
-        print(tag_table(load_run(arguments.workdir, arguments.step)[0].vocabulary))
+        print(tag_table(exported.load(arguments.workdir, arguments.step)[0].vocabulary))
         return 0
     if not arguments.output or not arguments.num_samples:
         raise UserError("--output and --num_samples are both required")
@@ -194,7 +201,7 @@ def sample(
 
     Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
     """
-    run, params, step = load_run(workdir, step)
+    run, params, step = exported.load(workdir, step)
     defaults = run.config.sampling
     sampling = Sampling(
         sampler=sampler or defaults.sampler,

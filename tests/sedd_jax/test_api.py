@@ -91,3 +91,22 @@ def test_importing_the_packages_starts_nothing():
     program = "import sys, sedd_jax, tokenizer_bridge; print({'jax', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "set()\n", done.stderr
+
+
+def test_the_bound_of_more_likely_sequences_is_lower(workdir):
+    model = Model.load(workdir)
+    own_NxL = model.sample(24, steps=16)
+    noise_NxL = np.random.default_rng(0).integers(0, NUM_CODES, own_NxL.shape)
+    own, noise = model.bits_per_token(own_NxL), model.bits_per_token(noise_NxL)
+    assert own.mean + own.half_width < noise.mean - noise.half_width
+    assert model.bits_per_token(own_NxL[0]).half_width is None
+    with pytest.raises(UserError, match="from 0 to 31"):  # a mask has no likelihood
+        model.bits_per_token(np.full((1, 16), NUM_CODES))
+
+
+def test_tags_of_a_model_without_are_refused(workdir):
+    model = Model.load(workdir)
+    assert model.tags == {}
+    for steering in ({"tags": ["genre---jig"]}, {"guidance": 2.0}):
+        with pytest.raises(UserError, match="knows no tags"):
+            model.sample(1, **steering)

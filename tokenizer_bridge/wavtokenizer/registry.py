@@ -1,4 +1,4 @@
-"""Codecs by name: the embedded demo, the published WavTokenizers, and folders of the user's."""
+"""Codecs by name: the embedded ones, the published WavTokenizers, and folders of the user's."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,8 @@ from tokenizer_bridge.wavtokenizer.checkpoints import load_codec_files
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 ASSETS = Path(__file__).parent.parent / "assets"
-DEMO = "demo"
+DEMO, DEMO_SCORES = "demo", "demo-scores"
+EMBEDDED = {DEMO: ASSETS / "demo_codec", DEMO_SCORES: ASSETS / "demo_scores_codec"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ PUBLISHED = {
         yaml_file="wavtokenizer_75.yaml",
     ),
 }
-KNOWN_CODECS = (DEMO, *PUBLISHED)
+KNOWN_CODECS = (*EMBEDDED, *PUBLISHED)
 
 
 def load_codec(
@@ -111,8 +112,8 @@ def locate(name: str, codec_dir: str | os.PathLike | None) -> tuple[Path, Path, 
         is_original = published is not None and weights.name == published.weights_file
         expected = published.weights_sha256 if is_original else None
         return _yaml_in(Path(codec_dir), name), weights, expected
-    if name == DEMO:
-        folder = ASSETS / "demo_codec"
+    if name in EMBEDDED:
+        folder = EMBEDDED[name]
         return folder / "config.yaml", folder / "model.safetensors", None
     if name in PUBLISHED:
         published = PUBLISHED[name]

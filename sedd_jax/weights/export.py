@@ -1,0 +1,144 @@
+"""Exports a trained model: a small folder to share, to sample from, and to train on from.
+
+    python -m sedd_jax.weights.export --workdir=RUN --output=DIR --data="what it was trained on" \
+        --license=CC-BY-4.0
+
+DIR holds the EMA weights under the names of the published PyTorch network, the config, the codec's
+description, the tags and a model card (sedd_jax/weights/exported.py). Every command takes it where
+a run is asked for: `sample --workdir=DIR`, `train --init_from=DIR`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sedd_jax.conditions import category
+from sedd_jax.model import ModelDef
+from sedd_jax.weights import exported
+from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
+
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__, prog="python -m sedd_jax.weights.export")
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="Directory of the run.")
+    parser.add_argument("--output", required=True, metavar="DIR", help="Folder to write.")
+    parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
+    parser.add_argument(
+        "--dtype", choices=exported.DTYPES, default="float32", help="Type of the stored weights."
+    )
+    parser.add_argument("--data", metavar="TEXT", help="The training data, for the model card.")
+    parser.add_argument("--license", metavar="TEXT", help="The weights' licence, for the card.")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    step = export(**vars(arguments))
+    print(f"{arguments.output}: the model of step {step:,} in {arguments.dtype}")
+
+
+def export(
+    workdir: str,
+    output: str,
+    *,
+    step: int | None = None,
+    dtype: str = "float32",
+    data: str | None = None,
+    license: str | None = None,
+) -> int:
+    """Exports a run's EMA weights into the folder `output`; returns their step.
+
+    Raises UserError when there is no such checkpoint or the folder is not empty.
+    """
+    definition, params, step = exported.load(workdir, step)
+    params = jax.tree.map(np.asarray, params)
+    config = definition.config.copy_and_resolve_references()
+    config.unlock()
+    config.data.path = ""  # of this machine alone
+    model = exported.Exported(config, definition.codec, definition.vocabulary, params, step)
+    measured = newest_evaluation(Path(workdir), step)
+    exported.write(
+        output, model, dtype, model_card(definition, params, step, measured, data, license)
+    )
+    return step
+
+
+def newest_evaluation(workdir: Path, step: int) -> Mapping[str, Any] | None:
+    """What `evaluate` measured of this step, of the split test before validation; None: nothing."""
+    for split in ("test", "validation"):
+        path = workdir / f"evaluation_{split}_{step}.json"
+        if path.exists():
+            return json.loads(path.read_text())
+    return None
+
+
+def model_card(
+    definition: ModelDef,
+    params: Any,
+    step: int,
+    measured: Mapping[str, Any] | None,
+    data: str | None,
+    license: str | None,
+) -> str:
+    """The README.md of an exported folder: Markdown with the header that model hubs read.
+
+    measured: a report of `evaluate`; data, license: as the card shall name them.
+    """
+    config, codec = definition.config, definition.codec
+    count = sum(array.size for array in jax.tree.leaves(params))
+    seconds = config.model.length * codec["hop_length"] / codec["sample_rate"]
+    header = [
+        "---",
+        *([f"license: {license.lower()}"] if license else []),
+        "library_name: sedd-music",
+        "tags: [music, discrete-diffusion, sedd]",
+        "---",
+    ]
+    lines = [
+        "",
+        "# A SEDD-Music model",
+        "",
+        f"A score-entropy discrete diffusion model (Lou, Meng & Ermon 2024, arXiv:2310.16834) of "
+        f"tokens of the codec `{codec['name']}`: {config.graph.type} graph, {config.noise.type} "
+        f"noise, {count:,} parameters, windows of {config.model.length} tokens ({seconds:.1f} s), "
+        f"trained for {step:,} steps.",
+        "",
+        f"- Training data: {data or 'not said'}",
+        f"- Licence of the weights: {license or 'not said'}",
+    ]
+    if measured:
+        bits = measured["bits_per_token"]
+        figures = ", ".join(f"{name} {_figure(bits[name])}" for name in bits)
+        lines.append(
+            f"- Bits per token on {measured['num_tracks']} {measured['split']} tracks, the model's "
+            f"an upper bound: {figures}"
+        )
+    if definition.vocabulary:
+        lines += ["", "## Tags", ""]
+        names: dict[str, list[str]] = {}
+        for tag in definition.vocabulary.tracks:
+            names.setdefault(category(tag), []).append(tag.partition("---")[2])
+        lines += [f"- `{group}`: {', '.join(members)}" for group, members in names.items()]
+    lines += [
+        "",
+        "## Use",
+        "",
+        "    python -m sedd_jax.sample --workdir=THIS_FOLDER --num_samples=8 --output=NEW",
+        "    python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS",
+        "",
+    ]
+    return "\n".join([*header, *lines])
+
+
+def _figure(estimate: Mapping[str, Any]) -> str:
+    interval = estimate.get("interval_95_by_artist")
+    text = f"{estimate['mean']:.3f}"
+    return text if not interval else f"{text} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,162 @@
+"""Exported models: a folder with weights under the published names, and all that they need.
+
+    model.safetensors   the EMA weights, names and shapes of the published PyTorch network
+                        (sedd_jax/weights/torch_weights.py), fp32 or fp16; `condition.*` beside them
+                        where the model knows tags
+    config.json         the run's config
+    codec.json          dataset.json's "codec": whose tokens these are
+    tags.json           the vocabulary of its tags, where it has one
+    README.md           the model card
+
+An unconditional one is what the published program loads; the metadata of the safetensors file
+holds the step.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from sedd_jax import config as config_lib
+from sedd_jax.conditions import Vocabulary
+from sedd_jax.errors import UserError, one_line
+from sedd_jax.model import ModelDef, build, load_run
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.state import Params
+from sedd_jax.weights import torch_files, torch_weights
+
+WEIGHTS, CONFIG, CODEC, TAGS, CARD = (
+    "model.safetensors", "config.json", "codec.json", "tags.json", "README.md",
+)  # fmt: skip
+DEMO = "demo"
+DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo"
+DTYPES = ("float32", "float16")
+TAG_TABLE = "condition.tags.embedding"  # (T, C), rows in the order of the tags' names
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What an exported folder holds; params are NumPy arrays."""
+
+    config: ConfigDict
+    codec: Mapping[str, Any]
+    vocabulary: Vocabulary
+    params: Params
+    step: int
+
+
+def write(directory: str | os.PathLike, model: Exported, dtype: str, card: str) -> None:
+    """Writes a folder, whole or not at all.
+
+    dtype: of the weights, one of DTYPES; card: the text of README.md.
+    Raises UserError when the folder holds something already, or fp16 cannot hold a weight.
+    """
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UserError(f"{directory} exists and is not an empty folder")
+    params = dict(model.params)
+    condition = params.pop("condition", None)
+    arrays = torch_weights.to_state_dict(params)
+    if condition is not None:
+        arrays[TAG_TABLE] = np.asarray(condition["tags"]["embedding"])
+    arrays = {name: _stored(name, array, dtype) for name, array in arrays.items()}
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        metadata = {"format": "pt", "step": str(model.step)}
+        save_file(arrays, partial / WEIGHTS, metadata)
+        (partial / CONFIG).write_text(config_lib.to_json(model.config))
+        (partial / CODEC).write_text(_json(model.codec))
+        if model.vocabulary:
+            (partial / TAGS).write_text(_json(model.vocabulary.to_json()))
+        (partial / CARD).write_text(card, encoding="utf-8")
+        partial.chmod(0o755)
+        for path in partial.iterdir():
+            path.chmod(0o644)
+        if directory.exists():
+            directory.rmdir()
+        partial.rename(directory)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def read(directory: str | os.PathLike) -> Exported:
+    """Reads what `write` wrote. Raises UserError naming the file that is missing or damaged."""
+    directory = Path(directory)
+    config = config_lib.load(directory / CONFIG)
+    codec = _read_json(directory / CODEC)
+    has_tags = (directory / TAGS).exists()
+    vocabulary = Vocabulary.from_json(_read_json(directory / TAGS) if has_tags else {})
+    path = directory / WEIGHTS
+    arrays = dict(torch_files.read(path))
+    table = arrays.pop(TAG_TABLE, None)
+    params = torch_weights.to_params(arrays)
+    if (0 if table is None else len(table)) != len(vocabulary):
+        raise UserError(
+            f"{path} has {0 if table is None else len(table)} tags, {directory / TAGS} "
+            f"{len(vocabulary)}"
+        )
+    if table is not None:
+        params["condition"] = {"tags": {"embedding": table.astype(np.float32)}}
+    with safe_open(path, "numpy") as file:
+        step = (file.metadata() or {}).get("step", "0")
+    return Exported(config, codec, vocabulary, params, int(step))
+
+
+def load(
+    source: str | os.PathLike, step: int | None = None, mesh: Mesh | None = None
+) -> tuple[ModelDef, Params, int]:
+    """(definition, EMA parameters on its mesh, step) of a run, an exported folder or `demo`.
+
+    step: of a run's checkpoint, the newest readable one by default. mesh: see `load_run`.
+    Raises UserError when there is no such model.
+    """
+    if str(source) == DEMO and not Path(source).exists():
+        if not DEMO_FOLDER.is_dir():
+            raise UserError(f"the model {DEMO} is not part of this installation: {DEMO_FOLDER}")
+        source = DEMO_FOLDER
+    if not (Path(source) / WEIGHTS).exists():
+        return load_run(source, step, mesh)
+    model = read(source)
+    if step not in (None, model.step):
+        raise UserError(f"{source} holds step {model.step} alone, not {step}")
+    mesh = mesh or mesh_lib.mesh_or_data_parallel(model.config.mesh)
+    definition = build(model.config, model.codec, mesh, model.vocabulary)
+    shapes = definition.state_shapes().ema_params
+    if jax.tree.map(np.shape, model.params) != jax.tree.map(lambda s: s.shape, shapes):
+        raise UserError(f"{source}: the weights are not those of the model in its {CONFIG}")
+    params = jax.tree.map(lambda a, s: jax.device_put(a, s.sharding), model.params, shapes)
+    return definition, params, model.step
+
+
+def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    stored = np.ascontiguousarray(array, dtype=dtype)
+    if not np.isfinite(stored).all():
+        raise UserError(f"{name} holds values that {dtype} cannot hold")
+    return stored
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), indent=2) + "\n"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {one_line(error, 150)}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return values

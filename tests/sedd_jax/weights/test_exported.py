@@ -1,0 +1,135 @@
+"""Exported models: what goes out comes in again, and what does not fit is refused."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from sedd_jax import Model
+from sedd_jax.conditions import Vocabulary
+from sedd_jax.errors import UserError
+from sedd_jax.weights import export, exported
+from tests.programs import ROOT
+from tests.sedd_jax.toy import environment, write_dataset
+from tests.sedd_jax.toy_run import make_run, write_run
+
+
+def model_of(run, params, vocabulary=None) -> exported.Exported:
+    return exported.Exported(
+        run.config, run.codec, vocabulary or run.vocabulary, jax.tree.map(np.asarray, params), 7
+    )
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exported")
+    write_run(directory / "run", write_dataset(directory / "tokens"))
+    return directory / "run"
+
+
+def with_tags(params):
+    """Parameters and a vocabulary of a model that knows three tags."""
+    vocabulary = Vocabulary({"genre---jig": 5, "genre---reel": 4, "mode---minor": 3}, 2)
+    cond_dim = params["sigma_map"]["out"]["bias"].shape[0]
+    table = np.random.default_rng(0).standard_normal((3, cond_dim), np.float32)
+    return params | {"condition": {"tags": {"embedding": table}}}, vocabulary
+
+
+def test_fp32_comes_back_bit_for_bit(tmp_path):
+    run, params = make_run()
+    exported.write(tmp_path / "out", model_of(run, params), "float32", "a card\n")
+    definition, again, step = exported.load(tmp_path / "out")
+    assert jax.tree.all(jax.tree.map(np.array_equal, params, again)) and step == 7
+    assert definition.config.to_dict() == run.config.to_dict()
+    assert definition.codec == run.codec and not definition.vocabulary
+    assert not (tmp_path / "out" / "tags.json").exists()
+    assert (tmp_path / "out" / "README.md").read_text() == "a card\n"
+
+
+def test_fp16_comes_back_rounded(tmp_path):
+    run, params = make_run()
+    exported.write(tmp_path / "out", model_of(run, params), "float16", "")
+    _, again, _ = exported.load(tmp_path / "out")
+    differences = jax.tree.map(
+        lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), params, again
+    )
+    assert 0 < max(jax.tree.leaves(differences)) < 2**-10
+    assert load_file(tmp_path / "out/model.safetensors")["output_layer.linear.bias"].itemsize == 2
+
+
+def test_tags_go_along(tmp_path):
+    run, params = make_run()
+    params, vocabulary = with_tags(params)
+    exported.write(tmp_path / "out", model_of(run, params, vocabulary), "float32", "")
+    model = exported.read(tmp_path / "out")
+    assert model.vocabulary == vocabulary
+    table = model.params["condition"]["tags"]["embedding"]
+    np.testing.assert_array_equal(table, params["condition"]["tags"]["embedding"])
+    names = json.loads((tmp_path / "out/tags.json").read_text())
+    names["tags"].pop("mode---minor")
+    (tmp_path / "out/tags.json").write_text(json.dumps(names))
+    with pytest.raises(UserError, match="has 3 tags, .*tags.json 2"):
+        exported.read(tmp_path / "out")
+
+
+def test_an_exported_model_samples_like_its_run(workdir, tmp_path):
+    export.main([f"--workdir={workdir}", f"--output={tmp_path}/out"])
+    expected = Model.load(workdir).sample(2, steps=3)
+    np.testing.assert_array_equal(Model.load(tmp_path / "out").sample(2, steps=3), expected)
+
+
+def test_the_command_takes_it_for_a_run(workdir, tmp_path):
+    export.main([f"--workdir={workdir}", f"--output={tmp_path}/out", "--dtype=float16"])
+    command = f"-m sedd_jax.sample --workdir={tmp_path}/out --num_samples=2 --steps=2".split()
+    command.append(f"--output={tmp_path}/new")
+    done = subprocess.run(
+        [sys.executable, *command], env=environment(), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new" / "dataset.json").exists()
+
+
+def test_the_card_says_what_was_measured(workdir, tmp_path):
+    bits = {"mean": 9.5, "interval_95_by_artist": [9.0, 10.0], "num_artists": 3}
+    report = {"split": "test", "num_tracks": 3, "bits_per_token": {"model": bits}}
+    evaluation = workdir / "evaluation_test_0.json"
+    evaluation.write_text(json.dumps(report))
+    try:
+        export.export(workdir, tmp_path / "out", data="tunes", license="CC0-1.0")
+    finally:
+        evaluation.unlink()
+    card = (tmp_path / "out/README.md").read_text()
+    assert card.startswith("---\nlicense: cc0-1.0\n") and "Training data: tunes" in card
+    assert "3 test tracks" in card and "model 9.500 (9.000 to 10.000)" in card
+
+
+def test_nothing_is_overwritten_or_left_behind(workdir, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").touch()
+    with pytest.raises(UserError, match="not an empty folder"):
+        export.export(workdir, tmp_path / "out")
+    run, params = make_run()
+    params = jax.tree.map(lambda x: 1e6 * x, params)
+    with pytest.raises(UserError, match="that float16 cannot hold"):
+        exported.write(tmp_path / "new", model_of(run, params), "float16", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_damaged_is_named(workdir, tmp_path):
+    export.export(workdir, tmp_path / "out")
+    (tmp_path / "out/codec.json").write_text("[1")
+    with pytest.raises(UserError, match="codec.json cannot be read"):
+        exported.load(tmp_path / "out")
+    export.export(workdir, tmp_path / "two")
+    with pytest.raises(UserError, match="holds step 0 alone, not 3"):
+        exported.load(tmp_path / "two", step=3)
+    config = json.loads((tmp_path / "two/config.json").read_text())
+    config["model"]["length"] = 32  # is in no weight
+    config["model"]["num_blocks"] = 2
+    (tmp_path / "two/config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="weights are not those of the model"):
+        exported.load(tmp_path / "two")
