@@ -214,7 +214,7 @@ def sample(settings: Settings) -> dict[str, float]:
     programs = make_programs(run, sampling.sampler, sampling.steps, length)
     key_B = sample_keys(run, 0, np.arange(batch_size))
     x_BxL = programs.start(key_B)
-    sigma_B, _ = run.noise(jax.numpy.ones(batch_size))
+    sigma_B = run.noise(jax.numpy.ones(batch_size)).sigma
     network = jax.jit(run.log_score)
 
     def one_evaluation():

@@ -70,20 +70,20 @@ def bound_terms(
     batch_size = x0_BxL.shape[0]
     if counts_BxL is None:
         counts_BxL = jnp.ones(x0_BxL.shape, bool)
-    last_sigma = noise(jnp.ones(()))[0]
+    last_sigma = noise(jnp.ones(())).sigma
 
     def perturb(key_now_B, t_B):
-        return graph.perturb(key_now_B, x0_BxL, graph.pinned_sigma(noise(t_B)[0], last_sigma))
+        return graph.perturb(key_now_B, x0_BxL, graph.pinned_sigma(noise(t_B).sigma, last_sigma))
 
     def measure_stratum(_, stratum):
         t_key_B = fold_in_rows(key_B, 2 * stratum)
         x_key_B = fold_in_rows(key_B, 2 * stratum + 1)
         t_B = eps + (1 - eps) * (stratum + uniform_rows(t_key_B)) / num_t
         x_BxL = perturb(x_key_B, t_B)
-        loss = dwdse_loss(log_score_fn, graph, noise, x0_BxL, t_B, x_BxL, counts_BxL=counts_BxL)
-        return None, (t_B, (1 - eps) * loss.loss_B)
+        loss_B = dwdse_loss(log_score_fn, graph, noise, x0_BxL, t_B, x_BxL, counts_BxL=counts_BxL)
+        return None, (t_B, (1 - eps) * loss_B)
 
-    _, (t_SxB, integrand_TxB) = jax.lax.scan(measure_stratum, None, jnp.arange(num_t))
+    _, (t_SxB, integrand_SxB) = jax.lax.scan(measure_stratum, None, jnp.arange(num_t))
 
     x_BxL = perturb(fold_in_rows(key_B, 2 * num_t), jnp.full(batch_size, eps))
     log_prob_BxL = denoiser(graph, noise, log_score_fn, x_BxL, eps).log_prob(x0_BxL)
@@ -91,9 +91,9 @@ def bound_terms(
         log_prob_BxL + math.log1p(-REDRAW), math.log(REDRAW / graph.num_codes)
     )
     return Bound(
-        diffusion_B=integrand_TxB.mean(0),
+        diffusion_B=integrand_SxB.mean(0),
         t_BxS=t_SxB.T,
-        integrand_BxS=integrand_TxB.T,
+        integrand_BxS=integrand_SxB.T,
         prior_B=counts_BxL.sum(-1) * graph.prior_kl(last_sigma),
         reconstruction_B=-jnp.where(counts_BxL, log_prob_BxL, 0.0).sum(-1),
     )

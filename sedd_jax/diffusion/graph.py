@@ -15,12 +15,12 @@ B typed keys, so that a row's draw depends on its own key and on nothing else in
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 
 from sedd_jax.diffusion.jump import JumpLaw, fold_in_rows, uniform_rows
+from sedd_jax.diffusion.score_sums import score_sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,25 +58,6 @@ class Absorbing:
     def prior_kl(self, last_sigma: jax.Array) -> jax.Array:
         """KL from a token of the pinned process at its end to the limit: both are masks."""
         return jnp.zeros_like(last_sigma)
-
-    def reverse_rate(self, x_BxL: jax.Array, score_BxLxV: jax.Array) -> jax.Array:
-        """Row x of the reverse rates (eq. 3) over dsigma, (B, L, V); rows sum to zero."""
-        masked_BxLx1 = (x_BxL == self.mask_id)[..., None]
-        return _with_zero_sum(x_BxL, jnp.where(masked_BxLx1, score_BxLxV, 0.0))
-
-    def staggered_score(self, score_BxLxV: jax.Array, dsigma_B: jax.Array) -> jax.Array:
-        """exp(-dsigma Q) s, (B, L, V): the ratio p_{sigma - dsigma}(y) / p_sigma(x) (eq. 19)."""
-        is_mask_1x1xV = (jnp.arange(self.vocab_size) == self.mask_id)[None, None]
-        grown_BxLxV = jnp.exp(dsigma_B)[:, None, None] * score_BxLxV
-        from_codes_BxLx1 = jnp.expm1(dsigma_B)[:, None, None] * score_BxLxV.sum(-1, keepdims=True)
-        return grown_BxLxV - jnp.where(is_mask_1x1xV, from_codes_BxLx1, 0.0)
-
-    def transp_transition(self, x_BxL: jax.Array, dsigma_B: jax.Array) -> jax.Array:
-        """exp(dsigma Q)(x, y), (B, L, V): how likely each y turns into the present token x."""
-        here_BxLxV = jax.nn.one_hot(x_BxL, self.vocab_size)
-        masked_BxLx1 = (x_BxL == self.mask_id)[..., None]
-        stay_Bx1x1 = jnp.exp(-dsigma_B)[:, None, None]
-        return stay_Bx1x1 * here_BxLxV + jnp.where(masked_BxLx1, 1 - stay_Bx1x1, 0.0)
 
     def euler_law(self, x_BxL: jax.Array, score_sum_BxL: jax.Array, dsigma_B: jax.Array) -> JumpLaw:
         """Law of a step at constant rates through the noise dsigma (eq. 17)."""
@@ -159,22 +140,6 @@ class Uniform:
         elsewhere = others * (1 - kept) * jnp.log1p(-kept)
         return (here + elsewhere) / self.vocab_size
 
-    def reverse_rate(self, x_BxL: jax.Array, score_BxLxV: jax.Array) -> jax.Array:
-        """Row x of the reverse rates (eq. 3) over dsigma, (B, L, V); rows sum to zero."""
-        return _with_zero_sum(x_BxL, score_BxLxV / self.vocab_size)
-
-    def staggered_score(self, score_BxLxV: jax.Array, dsigma_B: jax.Array) -> jax.Array:
-        """exp(-dsigma Q) s, (B, L, V): the ratio p_{sigma - dsigma}(y) / p_sigma(x) (eq. 19)."""
-        grown_BxLxV = jnp.exp(dsigma_B)[:, None, None] * score_BxLxV
-        mean_BxLx1 = score_BxLxV.mean(-1, keepdims=True)
-        return grown_BxLxV - jnp.expm1(dsigma_B)[:, None, None] * mean_BxLx1
-
-    def transp_transition(self, x_BxL: jax.Array, dsigma_B: jax.Array) -> jax.Array:
-        """exp(dsigma Q)(x, y), (B, L, V): how likely each y turns into the present token x."""
-        here_BxLxV = jax.nn.one_hot(x_BxL, self.vocab_size)
-        redrawn_Bx1x1 = -jnp.expm1(-dsigma_B)[:, None, None] / self.vocab_size
-        return jnp.exp(-dsigma_B)[:, None, None] * here_BxLxV + redrawn_Bx1x1
-
     def euler_law(self, x_BxL: jax.Array, score_sum_BxL: jax.Array, dsigma_B: jax.Array) -> JumpLaw:
         """Law of a step at constant rates through the noise dsigma (eq. 17)."""
         gain_BxL = jnp.broadcast_to(dsigma_B[:, None] / self.vocab_size, x_BxL.shape)
@@ -187,7 +152,8 @@ class Uniform:
         del x_BxL
         mean_score_BxL = (1 + score_sum_BxL) / self.vocab_size
         gone_Bx1 = -jnp.expm1(-dsigma_B)[:, None]
-        # staggered_score is exp(dsigma) (s - floor); transp_transition is stay_Bx1 at x.
+        # Eq. 19 multiplies exp(-dsigma Q) s, which is exp(dsigma) (s - floor), with
+        # exp(dsigma Q)(x, y), which is stay_Bx1 at y = x.
         floor_BxL = gone_Bx1 * mean_score_BxL
         stay_Bx1 = 1 - gone_Bx1 + gone_Bx1 / self.vocab_size
         return JumpLaw(
@@ -247,71 +213,3 @@ def make_graph(name: str, num_codes: int) -> Graph:
     if name == "uniform":
         return Uniform(num_codes)
     raise ValueError(f'graph.type must be "absorbing" or "uniform", got "{name}"')
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def score_sums(
-    mask_id: int | None,
-    log_score_BxLxV: jax.Array,
-    x_BxL: jax.Array,
-    x0_BxL: jax.Array,
-    exp_weight_BxL: jax.Array,
-    log_weight_BxL: jax.Array | None,
-    x0_weight_BxL: jax.Array,
-) -> jax.Array:
-    """What a score entropy asks of the log-scores s, (B, L): the sum over all other codes y of
-
-        exp_weight exp(s_y) - log_weight s_y, less x0_weight s_{x0}
-
-    "Other" than `mask_id`, or than x where it is None. Has its own gradient because this is where
-    the memory of training goes: exp(s) is computed again in the backward pass instead of being
-    kept, and no scatter undoes the gather, so that log-scores and their gradient are the only
-    (B, L, V) arrays. Differentiable in the log-scores alone: noise and tokens decide the weights.
-    """
-    total_BxL = exp_weight_BxL * _exp_others(mask_id, log_score_BxLxV, x_BxL).sum(-1)
-    if log_weight_BxL is not None:
-        here_BxLxV = _vocabulary(log_score_BxLxV) == x_BxL[..., None]
-        total_BxL -= log_weight_BxL * jnp.where(here_BxLxV, 0.0, log_score_BxLxV).sum(-1)
-    log_score_x0_BxL = jnp.take_along_axis(log_score_BxLxV, x0_BxL[..., None], -1)[..., 0]
-    return total_BxL - x0_weight_BxL * log_score_x0_BxL
-
-
-def _score_sums_forward(mask_id, *arrays):
-    return score_sums(mask_id, *arrays), arrays
-
-
-def _score_sums_backward(mask_id, arrays, gradient_BxL):
-    log_score_BxLxV, x_BxL, x0_BxL, exp_weight_BxL, log_weight_BxL, x0_weight_BxL = arrays
-    exp_gradient_BxLx1 = (gradient_BxL * exp_weight_BxL)[..., None]
-    result_BxLxV = exp_gradient_BxLx1 * _exp_others(mask_id, log_score_BxLxV, x_BxL)
-    if log_weight_BxL is not None:
-        here_BxLxV = _vocabulary(log_score_BxLxV) == x_BxL[..., None]
-        result_BxLxV -= jnp.where(here_BxLxV, 0.0, (gradient_BxL * log_weight_BxL)[..., None])
-    is_x0_BxLxV = _vocabulary(log_score_BxLxV) == x0_BxL[..., None]
-    result_BxLxV -= jnp.where(is_x0_BxLxV, (gradient_BxL * x0_weight_BxL)[..., None], 0.0)
-    return result_BxLxV, *[None] * 5
-
-
-score_sums.defvjp(_score_sums_forward, _score_sums_backward)
-
-
-def _exp_others(mask_id: int | None, log_score_BxLxV: jax.Array, x_BxL: jax.Array) -> jax.Array:
-    """exp(s), zero at `mask_id`, or at x where that is None."""
-    excluded = x_BxL[..., None] if mask_id is None else mask_id
-    # Adding 0 or -inf rather than selecting: with a constant mask XLA's CPU library then fuses
-    # exponential and sum in one pass, three times faster and with no temporary array.
-    return jnp.exp(
-        log_score_BxLxV + jnp.where(_vocabulary(log_score_BxLxV) == excluded, -jnp.inf, 0.0)
-    )
-
-
-def _vocabulary(array_BxLxV: jax.Array) -> jax.Array:
-    """0 … V - 1, shaped (1, 1, V) to compare with tokens."""
-    return jnp.arange(array_BxLxV.shape[-1])[None, None]
-
-
-def _with_zero_sum(x_BxL: jax.Array, rate_BxLxV: jax.Array) -> jax.Array:
-    """The rates with the entry of the current token set so that each row sums to zero."""
-    here_BxLxV = _vocabulary(rate_BxLxV) == x_BxL[..., None]
-    others_BxLxV = jnp.where(here_BxLxV, 0.0, rate_BxLxV)
-    return jnp.where(here_BxLxV, -others_BxLxV.sum(-1, keepdims=True), others_BxLxV)

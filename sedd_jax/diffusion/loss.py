@@ -42,18 +42,8 @@ class ScoreEntropy:
         return graph.score_entropy(output_BxLxV, sigma_B, x_BxL, x0_BxL)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class DwdseLoss:
-    """The loss of a batch and what it is made of; fp32."""
-
-    loss_B: jax.Array  # [B] nats a sequence: summed over positions, weighted by dsigma
-    score_entropy_BxL: jax.Array  # [B, L] before the weight
-    t_B: jax.Array  # [B] the time each sequence was perturbed to
-
-
 def stratified_t(key: jax.Array, batch_size: int, eps: float = 1e-3) -> jax.Array:
-    """t_B in [eps, 1], each uniform, together spread evenly: one in every 1/B of the interval.
+    """Times t_B, each uniform in [eps, 1], together spread evenly: one in every 1/B of it.
 
     One uniform draw shifts a regular grid, which lowers the variance of the batch's loss at no cost
     (Kingma et al. 2021, arXiv 2107.00630, appendix I.1). `batch_size` is that of the global batch.
@@ -71,15 +61,16 @@ def dwdse_loss(
     x_BxL: jax.Array,
     parametrisation: ScoreEntropy = ScoreEntropy(),
     counts_BxL: jax.Array | None = None,
-) -> DwdseLoss:
-    """The loss of clean sequences x0 seen as x ~ p_{t|0}(. | x0) at times t (Algorithm 1).
+) -> jax.Array:
+    """The loss of clean sequences x0 seen as x ~ p_{t|0}(. | x0) at times t (Algorithm 1), (B,).
 
-    Its mean over t and x estimates the integral of eq. 10. counts_BxL: bool, the positions that it
-    is summed over; all by default.
+    In nats a sequence: summed over positions, weighted by dsigma; fp32. Its mean over t and x
+    estimates the integral of eq. 10. counts_BxL: bool, the positions that it is summed over; all by
+    default.
     """
     sigma_B, dsigma_B = noise(t_B)
     output_BxLxV = network_fn(x_BxL, sigma_B)
     entropy_BxL = parametrisation.entropy(graph, output_BxLxV, sigma_B, x_BxL, x0_BxL)
     if counts_BxL is not None:
         entropy_BxL = jnp.where(counts_BxL, entropy_BxL, 0.0)
-    return DwdseLoss(dsigma_B * entropy_BxL.sum(-1), entropy_BxL, t_B)
+    return dsigma_B * entropy_BxL.sum(-1)

@@ -7,6 +7,7 @@ paper's sigma): the forward process at time t is exp(sigma(t) Q) applied to the 
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,13 @@ import jax.numpy as jnp
 # Up to here the ratio 1 / expm1(sigma) is a normal fp32 number. Smaller ones, from sigma = 87.34,
 # are flushed to zero, and the loss, which needs their logarithm, is NaN.
 MAX_SIGMA = float(math.floor(-math.log(jnp.finfo(jnp.float32).tiny)))
+
+
+class NoiseLevel(NamedTuple):
+    """The noise at some times, each of their shape: in all, and its rate."""
+
+    sigma: jax.Array
+    dsigma: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +33,10 @@ class LogLinear:
 
     eps: float = 1e-3
 
-    def __call__(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(sigma, dsigma) at times t in [0, 1], each of t's shape."""
+    def __call__(self, t: jax.Array) -> NoiseLevel:
+        """The noise at times t in [0, 1]."""
         moved = (1 - self.eps) * t
-        return -jnp.log1p(-moved), (1 - self.eps) / (1 - moved)
+        return NoiseLevel(-jnp.log1p(-moved), (1 - self.eps) / (1 - moved))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +56,10 @@ class Geometric:
                 f"got {self.sigma_min} and {self.sigma_max}"
             )
 
-    def __call__(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(sigma, dsigma) at times t in [0, 1], each of t's shape."""
+    def __call__(self, t: jax.Array) -> NoiseLevel:
+        """The noise at times t in [0, 1]."""
         sigma = self.sigma_min ** (1 - t) * self.sigma_max**t
-        return sigma, sigma * math.log(self.sigma_max / self.sigma_min)
+        return NoiseLevel(sigma, sigma * math.log(self.sigma_max / self.sigma_min))
 
 
 Noise = LogLinear | Geometric

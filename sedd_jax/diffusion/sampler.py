@@ -10,11 +10,9 @@ For the absorbing graph with log-linear noise, the defaults, the two are one and
 expm1(sigma(t) - sigma(t - dt)) = dt dsigma(t), which is all that tells them apart (a step unmasks a
 masked token with probability dt / t in both). They differ for geometric noise or the uniform graph.
 
-Time falls from 1 to eps on an even grid. `euler_probs`, `analytic_probs` and `denoise_probs` are a
-step's probabilities as published, for comparison; `step` and `denoise_step` draw from them. Both
-take the log-scores of one model, or of two of which one guides the other: a `Guided`. All
-randomness of a row comes from its own key, so that a sample does not depend on its batch, on the
-mesh, or on how the steps are cut into chunks.
+Time falls from 1 to eps on an even grid. Steps take the log-scores of one model, or of two of which
+one guides the other: a `Guided`. All randomness of a row comes from its own key, so that a sample
+does not depend on its batch, on the mesh, or on how the steps are cut into chunks.
 """
 
 from collections.abc import Callable
@@ -37,29 +35,6 @@ class Drawn(NamedTuple):
 
     x_BxL: jax.Array
     is_defined_B: jax.Array
-
-
-def euler_probs(
-    graph: Graph, score_BxLxV: jax.Array, x_BxL: jax.Array, dsigma_B: jax.Array, dt: jax.Array
-) -> jax.Array:
-    """Identity + dt dsigma reverse rate (eq. 17), (B, L, V); not clamped: may be negative."""
-    rate_BxLxV = (dt * dsigma_B)[:, None, None] * graph.reverse_rate(x_BxL, score_BxLxV)
-    return jax.nn.one_hot(x_BxL, graph.vocab_size) + rate_BxLxV
-
-
-def analytic_probs(
-    graph: Graph, score_BxLxV: jax.Array, x_BxL: jax.Array, dsigma_B: jax.Array
-) -> jax.Array:
-    """Posterior of a step that removes the noise dsigma (eq. 19), (B, L, V), unnormalised."""
-    transition_BxLxV = graph.transp_transition(x_BxL, dsigma_B)
-    return graph.staggered_score(score_BxLxV, dsigma_B) * transition_BxLxV
-
-
-def denoise_probs(
-    graph: Graph, score_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array
-) -> jax.Array:
-    """Posterior of the data (eq. 18), (B, L, codes), unnormalised: no entry for a mask."""
-    return analytic_probs(graph, score_BxLxV, x_BxL, sigma_B)[..., : graph.num_codes]
 
 
 def start(graph: Graph, key_B: jax.Array, length: int) -> jax.Array:
@@ -96,7 +71,7 @@ def reverse_step(
     if sampler == "euler":
         law, removed_B = graph.euler_law, dt * dsigma_B
     elif sampler == "analytic":
-        law, removed_B = graph.tweedie_law, sigma_B - noise(t_B - dt)[0]
+        law, removed_B = graph.tweedie_law, sigma_B - noise(t_B - dt).sigma
     else:
         raise ValueError(f"sampling.sampler must be one of {SAMPLERS}, got {sampler!r}")
     return _make_step(
@@ -158,7 +133,7 @@ def denoiser(
     graph: Graph, noise: Noise, log_score_fn: LogScoreFn | Guided, x_BxL: jax.Array, eps: float
 ) -> ReverseStep:
     """The distribution of the final step from x at t = eps to data."""
-    sigma_B, _ = noise(jnp.full(x_BxL.shape[0], eps))
+    sigma_B = noise(jnp.full(x_BxL.shape[0], eps)).sigma
     return _make_step(
         graph,
         log_score_fn,

@@ -40,7 +40,7 @@ def draw(
     rows_B = jnp.arange(x0_BxL.shape[0])
     row_keys = jax.vmap(jax.random.fold_in, (None, 0))
     t_B = stratified_t(t_key, x0_BxL.shape[0])
-    xt_BxL = run.graph.perturb(row_keys(noise_key, rows_B), x0_BxL, run.noise(t_B)[0])
+    xt_BxL = run.graph.perturb(row_keys(noise_key, rows_B), x0_BxL, run.noise(t_B).sigma)
     if condition is not None:
         # Not a fourth of the split, so that the three are those of an unconditional run.
         condition = drop_conditions(run, row_keys(jax.random.fold_in(key, 3), rows_B), condition)
@@ -66,8 +66,9 @@ def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
             params, x_BxL, sigma_B, dropout_key_B=batch.dropout_key_B, condition=batch.condition
         )
 
-    result = dwdse_loss(log_score_fn, run.graph, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL)
-    return result.loss_B.mean()
+    return dwdse_loss(
+        log_score_fn, run.graph, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL
+    ).mean()
 
 
 def loss_and_grads(run: ModelDef, params: Params, batch: Noised) -> tuple[jax.Array, Params]:

@@ -109,7 +109,7 @@ def test_a_step_clamped_to_zero_leaves_the_bound_finite():
 def test_the_pinned_process_ends_in_the_limit_and_the_free_one_at_a_known_distance():
     noise, last_sigma = LogLinear(), LogLinear()(jnp.ones(()))[0]
     t_B = jnp.array([1e-5, 0.25, 1.0])
-    pinned_B = Absorbing(5).pinned_sigma(noise(t_B)[0], last_sigma)
+    pinned_B = Absorbing(5).pinned_sigma(noise(t_B).sigma, last_sigma)
     np.testing.assert_allclose(-jnp.expm1(-pinned_B), t_B, rtol=1e-5)
     assert Absorbing(5).prior_kl(last_sigma) == 0
 

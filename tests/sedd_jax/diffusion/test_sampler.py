@@ -10,6 +10,7 @@ from sedd_jax.diffusion import sampler
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.jump import ReverseStep, pick
 from sedd_jax.diffusion.noise import Geometric, LogLinear
+from tests import published_sedd
 
 NUM_CODES = 300  # more than one code a block, and a last slice that is not full
 GRAPHS = [Absorbing(NUM_CODES), Uniform(NUM_CODES)]
@@ -43,11 +44,11 @@ def published_and_our_probs(graph, kind, x_BxL, log_score_BxLxV, removed_B):
     """A step's published probabilities, as they are, and those that we draw from; (B, L, codes)."""
     score_BxLxV = jnp.exp(log_score_BxLxV)
     if kind == "euler":
-        published = sampler.euler_probs(graph, score_BxLxV, x_BxL, removed_B, 1.0)
+        published = published_sedd.euler_probs(graph, score_BxLxV, x_BxL, removed_B, 1.0)
     elif kind == "analytic":
-        published = sampler.analytic_probs(graph, score_BxLxV, x_BxL, removed_B)
+        published = published_sedd.analytic_probs(graph, score_BxLxV, x_BxL, removed_B)
     else:
-        published = sampler.denoise_probs(graph, score_BxLxV, x_BxL, removed_B)
+        published = published_sedd.denoise_probs(graph, score_BxLxV, x_BxL, removed_B)
     step = make_step(graph, kind, x_BxL, log_score_BxLxV, removed_B)
     log_prob = jax.vmap(lambda code: step.log_prob(jnp.full_like(x_BxL, code)), out_axes=-1)
     return published, jnp.exp(log_prob(jnp.arange(published.shape[-1])))
