@@ -31,6 +31,7 @@ run again:
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -38,7 +39,7 @@ from ml_collections import ConfigDict
 from sedd_jax import config as config_lib
 from sedd_jax import config_arguments
 from sedd_jax.checkpoints.manager import Checkpoints
-from sedd_jax.checkpoints.save_retries import Saver
+from sedd_jax.checkpoints.save_retries import Saver, SaveStatus
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.errors import UserError
 from sedd_jax.model import checkpoint_dir
@@ -46,7 +47,7 @@ from sedd_jax.monitoring.goodput import Moment
 from sedd_jax.monitoring.recorder import Watch
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import Agreement, is_first, wait_for_all
-from sedd_jax.progress import progress_bar
+from sedd_jax.progress import progress_bar, say
 from sedd_jax.state import TrainState
 from sedd_jax.stop import StopRequest
 from sedd_jax.training.setup import Job, prepare, sole_trainer
@@ -71,7 +72,7 @@ def make_parser() -> Parser:
 
 
 def describe(job: Job, state: TrainState) -> str:
-    """What is about to be trained, for people."""
+    """A few lines for people on what is about to be trained."""
     run, windows = job.run, job.windows
     num_params = sum(x.size for x in jax.tree.leaves(state.params))
     devices = run.mesh.devices
@@ -87,10 +88,11 @@ def describe(job: Job, state: TrainState) -> str:
     )
 
 
-def say(text: str) -> None:
-    """Prints it, once for all processes."""
-    if is_first():
-        print(text, flush=True)
+class Votes(NamedTuple):
+    """What a process brings to the agreement after each step."""
+
+    stop_signal: int  # number of the signal that asked to stop, 0: none has
+    save: SaveStatus
 
 
 def train(config: ConfigDict, workdir: Path) -> int:
@@ -133,12 +135,11 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
             train_step = compile_train_step(run)
             wait_for_all()
         batches = job.batches(step)
-        agreement = Agreement()
-        stopped_by = 0
+        agreement, stop_signal = Agreement(), 0
         with watch, progress_bar(num_steps, "step", done=step) as bar:
-            while step < num_steps and not stopped_by:
+            while step < num_steps and not stop_signal:
                 if said := watch.trace():
-                    bar.write(said)
+                    say(said)
                 with watch.waiting():
                     batch = next(batches)
                 with jax.transfer_guard("disallow"):
@@ -151,22 +152,11 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
                 if is_due(config.training.log_every):
                     watch.report()
                 if validation and is_due(config.evaluation.every):
-                    with watch.not_training("validation"):
-                        measured = validation.measure(state.ema_params)
-                    watch.write(measured.metrics())
-                    bits = measured.bits_per_token.mean
-                    if is_first():  # a bar that is not shown would write all the same
-                        bar.write(f"step {step:,}: validation {bits:.4f} bits per token")
-                if watch.consecutive_skips >= config.training.max_consecutive_skips:
-                    with watch.not_training("checkpoint"):
-                        saver.finish(state, job.meta(step))
-                    raise UserError(
-                        f"stopped at step {step}: loss or gradient was not finite for "
-                        f"{watch.consecutive_skips} steps in a row; the last good parameters are "
-                        f"in {checkpoints.directory / str(step)}"
-                    )
-                stopped_by, *status = agreement.largest(stop.signal_number, *saver.status())
-                if saver.is_time(status, is_due(config.checkpoint.every)) and step < num_steps:
+                    validate(validation, state, watch)
+                stop_if_diverged(job, state, watch, saver)
+                votes = agreement.largest(Votes(stop.signal_number, saver.status()))
+                stop_signal = votes.stop_signal
+                if saver.is_time(votes.save, is_due(config.checkpoint.every)) and step < num_steps:
                     with watch.not_training("checkpoint"):
                         saver.save(state, job.meta(step))
             with watch.not_training("checkpoint"):
@@ -175,9 +165,31 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
                 watch.finish()
     if step < num_steps:
         say(f"stopped at step {step:,}; the same command goes on from there")
-        return 128 + stopped_by
+        return 128 + stop_signal
     say(f"trained to step {step:,}: {workdir}")
     return 0
+
+
+def validate(validation: Validation, state: TrainState, watch: Watch) -> None:
+    """Measures the EMA parameters and records what they reach."""
+    with watch.not_training("validation"):
+        measured = validation.measure(state.ema_params)
+    watch.write(measured.metrics())
+    bits = measured.bits_per_token.mean
+    say(f"step {watch.step:,}: validation {bits:.4f} bits per token")
+
+
+def stop_if_diverged(job: Job, state: TrainState, watch: Watch, saver: Saver) -> None:
+    """Saves and raises UserError when too many steps in a row had no finite loss or gradient."""
+    if watch.consecutive_skips < job.run.config.training.max_consecutive_skips:
+        return
+    with watch.not_training("checkpoint"):
+        saver.finish(state, job.meta(watch.step))
+    raise UserError(
+        f"stopped at step {watch.step}: loss or gradient was not finite for "
+        f"{watch.consecutive_skips} steps in a row; the last good parameters are in "
+        f"{checkpoint_dir(job.workdir) / str(watch.step)}"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

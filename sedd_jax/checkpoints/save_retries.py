@@ -8,7 +8,7 @@ save cannot even start at one of them, and leave the next attempt to the launche
 
 import threading
 import time
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 from absl import logging
@@ -18,6 +18,14 @@ from sedd_jax.checkpoints.meta import Meta
 from sedd_jax.errors import RestartNeeded, UserError
 from sedd_jax.parallel.consensus import any_process
 from sedd_jax.state import TrainState
+
+
+class SaveStatus(NamedTuple):
+    """The state of a process's saves, 1 or 0 each; of a job, the largest over its processes."""
+
+    is_under_way: int
+    has_failed: int  # the last one
+    is_retry_due: int
 
 
 class Saver:
@@ -36,21 +44,20 @@ class Saver:
         self._retry_at = 0.0
         self._status_is_old = False
 
-    def status(self) -> tuple[int, int, int]:
-        """How things are here, 1 or 0 each: a save is under way; the last one has failed; it is
-        time for the next attempt. Reports a failure that has happened since."""
+    def status(self) -> SaveStatus:
+        """The state of this process's saves. A failure that has happened since is reported."""
         under_way = self._waiter is not None and self._waiter.is_alive()
         failed = self._error is not None
         if failed and not self._reported:
             self._report()
-        return int(under_way), int(failed), int(failed and time.monotonic() >= self._retry_at)
+        is_retry_due = failed and time.monotonic() >= self._retry_at
+        return SaveStatus(int(under_way), int(failed), int(is_retry_due))
 
-    def is_time(self, status: Sequence[int], is_due: bool) -> bool:
-        """Whether to save now. status: the largest over the processes; is_due: by the config."""
-        under_way, failed, is_retry_due = status
+    def is_time(self, status: SaveStatus, is_due: bool) -> bool:
+        """True when a save is to start now. status: of the job; is_due: by the config."""
         old, self._status_is_old = self._status_is_old, False  # from before the last attempt
-        if failed and not old:
-            return bool(is_retry_due) and not under_way
+        if status.has_failed and not old:
+            return bool(status.is_retry_due) and not status.is_under_way
         return is_due
 
     def save(self, state: TrainState, meta: Meta) -> None:
@@ -87,7 +94,7 @@ class Saver:
             self._error = error
 
     def _settle(self) -> bool:
-        """Waits for the save under way; whether it went well on all processes."""
+        """Waits for the save under way; True when it went well on all processes."""
         was_under_way = self._waiter is not None
         if self._waiter is not None:
             self._waiter.join()

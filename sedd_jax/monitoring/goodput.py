@@ -72,7 +72,7 @@ class _Line:
 
 @dataclass
 class _History:
-    """What the lines so far add up to, in seconds."""
+    """The sums over the lines so far, in seconds."""
 
     last: _Line | None = None
     alive: float = 0.0  # within lives
@@ -126,18 +126,20 @@ class _History:
 class Goodput:
     """The account of one life, from step `from_step` on, on top of those before.
 
-    workdir: None to keep it in memory only, as all processes but one do. began: when this life
-    began; what has passed since is entered as `start`. now: the clock.
+    began: when this life began; what has passed since is entered as `start`. now: the clock.
+    active: False neither reads nor writes the file, for all processes of a run but one.
     """
 
     def __init__(
         self,
-        workdir: str | Path | None,
+        workdir: str | Path,
         from_step: int,
         began: Moment,
         now: Callable[[], Moment] = Moment.now,
+        *,
+        active: bool = True,
     ):
-        self._path = None if workdir is None else Path(workdir) / GOODPUT_FILE
+        self._path = Path(workdir) / GOODPUT_FILE if active else None
         self._now = now
         self._history = _History()
         ends_whole = True
@@ -166,7 +168,7 @@ class Goodput:
         self._append("", self._line(step, productive, self._now(), finished))
 
     def metrics(self) -> dict[str, float]:
-        """As of the last record: goodput, in [0, 1], and wall_seconds/KIND."""
+        """Goodput, in [0, 1], and wall_seconds/KIND, as of the last record."""
         seconds = self._history.summary()
         goodput = seconds["productive"] / seconds["total"] if seconds["total"] > 0 else 0.0
         return {"goodput": goodput} | {f"wall_seconds/{kind}": s for kind, s in seconds.items()}

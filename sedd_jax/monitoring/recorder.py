@@ -1,4 +1,4 @@
-"""Everything that is measured and written about a run while it trains.
+"""The record of a run while it trains: everything that is measured and written about it.
 
 All processes measure, process 0 writes: metrics.jsonl, tensorboard/, goodput.jsonl, profile/.
 """
@@ -16,6 +16,7 @@ from sedd_jax.monitoring import hardware
 from sedd_jax.monitoring.goodput import Goodput, Moment
 from sedd_jax.monitoring.metrics import Meter, MetricsWriter, train_flops_per_token
 from sedd_jax.monitoring.profiler import ProfilerWindow
+from sedd_jax.parallel.consensus import is_first
 from tokenizer_bridge.token_dataset.errors import is_disk_full
 
 
@@ -23,11 +24,11 @@ class Watch:
     """One life of a run, from `step` on; it began at `began`. A context manager around the loop."""
 
     def __init__(self, run: ModelDef, workdir: Path, step: int, began: Moment):
-        writes = jax.process_index() == 0
+        writes = is_first()
         config = run.config
         self._step = step
         self._writer = MetricsWriter(workdir, step, active=writes)
-        self._goodput = Goodput(workdir if writes else None, step, began)
+        self._goodput = Goodput(workdir, step, began, active=writes)
         self._profiler = ProfilerWindow(
             workdir, config.profile.start_step, config.profile.num_steps, active=writes
         )
@@ -47,8 +48,13 @@ class Watch:
         self._meter.add(metrics)
 
     @property
+    def step(self) -> int:
+        """The number of the latest step."""
+        return self._step
+
+    @property
     def consecutive_skips(self) -> int:
-        """As of the latest step whose metrics have arrived."""
+        """The steps skipped in a row, up to the latest one whose metrics have arrived."""
         return self._meter.consecutive_skips
 
     def summary(self) -> str:
@@ -113,7 +119,7 @@ def _going_on_when_full() -> Iterator[None]:
 
 
 def _peak_flops_per_second(run: ModelDef) -> float | None:
-    """Of all devices of the mesh together; None where a device is neither known nor told."""
+    """The peak of all devices of the mesh together; None where it is neither known nor told."""
     devices = run.mesh.devices
     tflops = run.config.metrics.peak_tflops or hardware.peak_tflops(devices.flat[0].device_kind)
     return None if tflops is None else tflops * 1e12 * devices.size

@@ -1,6 +1,7 @@
-"""What the processes of a job agree on, so that each takes the same turn at the same step."""
+"""Agreement among the processes of a job, so that each takes the same turn at the same step."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -10,9 +11,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 FOREVER_MS = 2**31 - 1  # 24 days
 
+Votes = TypeVar("Votes")
+
 
 def is_first() -> bool:
-    """Whether this is process 0, which prints and writes for all."""
+    """True at process 0, which prints and writes for all."""
     return jax.process_index() == 0
 
 
@@ -37,7 +40,7 @@ def compile_for_all(program: Callable, *args) -> None:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set on any process; all must call it, and wait for each other."""
+    """True where the flag is set on any process; all must call it, and wait for each other."""
     return flag if jax.process_count() == 1 else bool(_gather(flag).any())
 
 
@@ -47,7 +50,7 @@ def from_first(value: int) -> int:
 
 
 def array_from_first(values: np.ndarray) -> np.ndarray:
-    """As `from_first`, of arrays of the same shape."""
+    """The array that process 0 has; all must call it with arrays of one shape, as `from_first`."""
     return values if jax.process_count() == 1 else _gather(values)[0]
 
 
@@ -57,10 +60,10 @@ def _gather(values: int | np.ndarray) -> np.ndarray:
 
 
 class Agreement:
-    """The largest of what the processes say each step, without waiting for each other.
+    """The largest of the processes' votes after each step, without waiting for each other.
 
     Several processes get to know it a step later, as they get to know the step's metrics. All must
-    ask after every step, with the same number of values, each at least 0.
+    ask after every step, with votes of the same structure.
     """
 
     def __init__(self):
@@ -68,17 +71,21 @@ class Agreement:
         mesh = Mesh(devices, ("all",))
         self._each = NamedSharding(mesh, PartitionSpec("all"))
         whole = NamedSharding(mesh, PartitionSpec())
-        self._max = jax.jit(lambda said_DxK: said_DxK.max(axis=0), out_shardings=whole)
-        self._in_flight: jax.Array | None = None  # of the last step (K,)
+        self._max = jax.jit(lambda vote_DxN: vote_DxN.max(axis=0), out_shardings=whole)
+        self._in_flight: jax.Array | None = None  # of the last step (N,)
 
-    def largest(self, *values: int) -> list[int]:
-        """The largest of each value over all processes: as of now for one, of last time for more
-        than one (at first 0)."""
+    def largest(self, votes: Votes) -> Votes:
+        """The largest of each vote over all processes, of D devices together.
+
+        votes: a pytree of N integers ≥ 0. The result is as of now for one process, of last time for
+        more than one, at first 0.
+        """
         if jax.process_count() == 1:
-            return list(values)
-        agreed = [0] * len(values) if self._in_flight is None else np.asarray(self._in_flight)
-        row_1xK = np.array([values], np.int32)
-        shape = (self._each.mesh.size, len(values))
-        said_DxK = jax.make_array_from_callback(shape, self._each, lambda index: row_1xK)
-        self._in_flight = self._max(said_DxK)
-        return [int(value) for value in agreed]
+            return votes
+        leaves, structure = jax.tree.flatten(votes)
+        agreed = [0] * len(leaves) if self._in_flight is None else np.asarray(self._in_flight)
+        vote_1xN = np.array([leaves], np.int32)
+        shape = (self._each.mesh.size, len(leaves))
+        vote_DxN = jax.make_array_from_callback(shape, self._each, lambda index: vote_1xN)
+        self._in_flight = self._max(vote_DxN)
+        return jax.tree.unflatten(structure, [int(vote) for vote in agreed])

@@ -28,7 +28,7 @@ def make_parser() -> Parser:
 def agree(argument: str | None) -> None:
     """Each process says its own number; what they agree on is a call old."""
     agreement, me = Agreement(), jax.process_index()
-    heard = [agreement.largest(step, 10 * me) for step in range(3)]
+    heard = [agreement.largest([step, 10 * me]) for step in range(3)]
     print("heard", heard, any_process(me == 1), from_first(7 + me), flush=True)
 
 

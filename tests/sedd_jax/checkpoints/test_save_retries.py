@@ -3,7 +3,7 @@
 import pytest
 
 from sedd_jax.checkpoints.meta import Meta
-from sedd_jax.checkpoints.save_retries import Saver
+from sedd_jax.checkpoints.save_retries import Saver, SaveStatus
 from sedd_jax.errors import UserError
 
 
@@ -35,7 +35,7 @@ def run(saver: Saver, steps, every=4) -> list[int]:
     """A loop of instant steps; those at which a save was started."""
     tried = []
     for step in steps:
-        while saver.status()[0]:
+        while saver.status().is_under_way:
             pass
         if saver.is_time(saver.status(), step % every == 0):
             saver.save(None, meta(step))
@@ -82,7 +82,7 @@ def test_a_good_save_ends_the_counting():
 
 def test_another_process_that_is_still_saving_is_waited_for():
     saver = Saver(Disk(), retries=1, retry_wait=0.0)
-    assert not saver.is_time((1, 1, 1), is_due=True)
-    assert saver.is_time((0, 1, 1), is_due=False)
-    assert not saver.is_time((0, 1, 0), is_due=True)
-    assert saver.is_time((0, 0, 0), is_due=True)
+    assert not saver.is_time(SaveStatus(1, 1, 1), is_due=True)
+    assert saver.is_time(SaveStatus(0, 1, 1), is_due=False)
+    assert not saver.is_time(SaveStatus(0, 1, 0), is_due=True)
+    assert saver.is_time(SaveStatus(0, 0, 0), is_due=True)

@@ -132,7 +132,10 @@ def test_work_beside_the_steps_is_broken_out_and_no_second_counted_twice(tmp_pat
     assert sum(kinds.values()) == pytest.approx(metrics["wall_seconds/total"])
 
 
-def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert live(None, Machine(0), 0, [4]).metrics()["goodput"] == pytest.approx(40 / 45)
+def test_an_inactive_one_keeps_the_account_and_writes_nothing(tmp_path):
+    machine = Machine(0)
+    goodput = Goodput(tmp_path, 0, machine.now(), machine.now, active=False)
+    machine.passes(45)
+    goodput.record(4, 40.0)
+    assert goodput.metrics()["goodput"] == pytest.approx(40 / 45)
     assert not list(tmp_path.iterdir())
