@@ -208,8 +208,7 @@ def sample(settings: Settings) -> dict[str, float]:
 
     run = build_run(settings)
     sampling, length = run.config.sampling, run.config.model.length
-    shards = mesh_lib.batch_shards(run.mesh)
-    batch_size = -(-sampling.batch_size // shards) * shards
+    batch_size = mesh_lib.divisible(run.mesh, sampling.batch_size)
     params = run.fresh_state().ema_params
     programs = make_programs(run, sampling.sampler, sampling.steps, length)
     key_B = sample_keys(run, 0, np.arange(batch_size))

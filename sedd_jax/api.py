@@ -156,8 +156,7 @@ class Model:
         if not (np.isfinite(sigma_N).all() and (sigma_N > 0).all()):
             raise UserError(f"sigma is {sigma}: a finite number above 0 is needed")
         # The mesh divides the rows: some are repeated to fill it.
-        rows = -(-len(tokens_NxL) // mesh_lib.batch_shards(self.definition.mesh))
-        rows *= mesh_lib.batch_shards(self.definition.mesh)
+        rows = mesh_lib.divisible(self.definition.mesh, len(tokens_NxL))
         filled_RxL = np.resize(tokens_NxL, (rows, tokens_NxL.shape[1]))
         scores = self._jit_log_score(self.params, filled_RxL, np.resize(sigma_N, rows))
         return scores[: len(tokens_NxL)]

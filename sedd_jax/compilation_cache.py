@@ -1,4 +1,4 @@
-"""Where compiled programs are kept, so that the next start of the same program does not compile."""
+"""A place for compiled programs, so that the next start of the same program does not compile."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def use_compilation_cache() -> None:
 
 
 def _problem(directory: Path) -> str | None:
-    """Why nothing can be kept there, None when it can."""
+    """The reason why nothing can be kept there, None when it can."""
     if directory.parts[0] == "~":
         return "this user has no home"
     probe = directory / f".probe-{os.getpid()}"

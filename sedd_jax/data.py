@@ -45,7 +45,7 @@ PREFETCHED_BATCHES = 8
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """What the windows of a split are cut from.
+    """The tracks that the windows of a split are cut from.
 
     length: L. tokens_T: length of every track. long_N: the tracks of at least L tokens, short_N:
     the others, each ascending.
@@ -104,7 +104,7 @@ class Span(NamedTuple):
 
 
 class _Draw(enum.IntEnum):
-    """What a random number is for; each has a stream of its own."""
+    """The purposes of random numbers; each has a stream of its own."""
 
     PHASES = 0
     CYCLE = 1
@@ -113,8 +113,11 @@ class _Draw(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class _Epoch:
-    """phase_P: in 1 … L. first_P: number of a piece's first window. shuffled_W: which window stands
-    at each place. joined_N, joined_ends_N: the short tracks in order and where each ends."""
+    """The plan of an epoch.
+
+    phase_P: in 1 … L. first_P: number of a piece's first window. shuffled_W: which window stands at
+    each place. joined_N, joined_ends_N: the short tracks in order and where each ends.
+    """
 
     phase_P: np.ndarray
     first_P: np.ndarray
@@ -149,7 +152,7 @@ class WindowOrder:
         self._epoch = functools.lru_cache(maxsize=2)(self._draw_epoch)
 
     def spans(self, position: int) -> list[Span]:
-        """What the window at a position ≥ 0 consists of: L tokens of a track, or of several."""
+        """The parts of the window at a position ≥ 0: L tokens of a track, or of several."""
         cycle, in_cycle = divmod(position, self._per_cycle)
         shift_E, ends_E = self._cycle(cycle)
         epoch = int(np.searchsorted(ends_E, in_cycle, side="right"))

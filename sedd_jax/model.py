@@ -1,4 +1,4 @@
-"""From a config to the objects of a run: the one place where they are put together."""
+"""The objects of a run, made from its config: the one place where they are put together."""
 
 import dataclasses
 import enum
@@ -23,7 +23,7 @@ from sedd_jax.state import Params, TrainState, init_state
 
 
 class Stream(enum.IntEnum):
-    """What a run draws random numbers for; no two share a key."""
+    """The purposes for which a run draws random numbers; no two share a key."""
 
     INIT = 0
     TRAIN = 1
@@ -64,7 +64,7 @@ class ModelDef:
         return self.jit_fresh_state()()
 
     def jit_fresh_state(self) -> Callable[[], TrainState]:
-        """What makes a train state, compiled for the mesh when called."""
+        """The program that makes a train state, compiled for the mesh when called."""
         shardings = mesh_lib.tree_shardings(self.mesh, jax.eval_shape(self._init))
         return jax.jit(self._init, out_shardings=shardings)
 

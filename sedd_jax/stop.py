@@ -1,4 +1,4 @@
-"""Noting the wish to stop a run, between two steps."""
+"""The wish to stop a run, noted when it comes and heard between two steps."""
 
 import signal
 

@@ -134,11 +134,10 @@ def _attention(run: ModelDef) -> str:
 def report(run: ModelDef, topology: Topology, *, sample: bool = False) -> Report:
     """Compiles the train step, or with `sample` a chunk of the sampler, and counts."""
     config, network = run.config, run.network
-    shards = mesh_lib.batch_shards(run.mesh)
     length, steps = config.model.length, config.sampling.steps
     chunk = chunk_size(steps)
     if sample:
-        batch = -(-config.sampling.batch_size // shards) * shards
+        batch = mesh_lib.divisible(run.mesh, config.sampling.batch_size)
         program = f"sampler, {chunk} of {steps} steps"
         model_flops = forward_flops_per_token(network) * batch * length * chunk
         tokens = batch * length * chunk / (steps + 1)

@@ -36,6 +36,7 @@ from sedd_jax.errors import UserError, one_line
 from sedd_jax.parallel.consensus import any_process, from_first, is_first
 from sedd_jax.parallel.mesh import path_name
 from sedd_jax.state import Params, TrainState
+from tokenizer_bridge.token_dataset.errors import NO_SPACE_TEXTS
 
 SAVE_TIMEOUT_S = 600  # after which processes no longer wait for one that could not write its part
 UNFINISHED = "*.orbax-checkpoint-tmp"  # a checkpoint's name until it is whole
@@ -58,9 +59,8 @@ def _as_items(state: TrainState) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Why a save or a restore failed, on one short line."""
-    no_space = ("No space left on device", "Disk quota exceeded", "File too large")
-    return next((text for text in no_space if text in str(error)), one_line(error, limit=120))
+    """The reason why a save or a restore failed, on one short line."""
+    return next((text for text in NO_SPACE_TEXTS if text in str(error)), one_line(error, limit=120))
 
 
 def remove_unfinished(directory: Path) -> None:
@@ -163,12 +163,12 @@ class Checkpoints:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no checkpoint that may be whole."""
+        """True when there is no checkpoint that may be whole."""
         return self._newest_but([]) is None
 
     @property
     def has_damaged(self) -> bool:
-        """Whether there is one that was found damaged and moved aside."""
+        """True when there is one that was found damaged and moved aside."""
         return bool(from_first(any(self.directory.glob("damaged-*"))))
 
     def _newest_but(self, damaged: Sequence[int]) -> int | None:
@@ -271,9 +271,9 @@ class Checkpoints:
         }
 
     def _read(self, step: int, item: str, read: Callable[[Path], T]) -> T:
-        """What `read` makes of an item, which no process has when one of them fails.
+        """The result of `read` on an item; no process gets one when one of them fails.
 
-        Past the CheckpointManager, within which the others would wait for the one that failed.
+        It goes past the CheckpointManager, in which the others would wait for the one that failed.
         """
         where = self.directory / str(step) / item
         result, error, in_the_way = None, None, None

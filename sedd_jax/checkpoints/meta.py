@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, and the checksums by which its arrays are known."""
+"""The description that a checkpoint carries, and the checksums by which its arrays are known."""
 
 import dataclasses
 import hashlib

@@ -57,7 +57,7 @@ class ReverseStep:
         return self.law.gain_BxL * self.block_BxLxK.sum(-1)
 
     def is_defined(self) -> jax.Array:
-        """Whether there is a law to draw from, (B, L): weights that are finite and not all zero.
+        """True where there is a law to draw from, (B, L): weights finite and not all zero.
 
         Where the law cannot jump, targets have no weight, whatever their scores are. From weights
         that are not finite, `draw` gives tokens too: nothing in them tells.

@@ -43,7 +43,7 @@ def record_hash(record_id: str) -> int:
 
 @dataclass(frozen=True)
 class SplitBound:
-    """What was measured of W windows, float64.
+    """The measurement of W windows, float64.
 
     nats_W: unbiased estimates of the bound on −log p of the tokens that count, the error that a
     uniform guess shares taken off; plain_nats_W: the same as they came. The rest is what the plain
@@ -76,8 +76,7 @@ def split_bound(
       on_windows: called with the number of windows just measured, W in all.
     """
     num_windows = len(windows)
-    shards = mesh_lib.batch_shards(run.mesh)
-    batch_size = -(-min(batch_size, num_windows) // shards) * shards
+    batch_size = mesh_lib.divisible(run.mesh, min(batch_size, num_windows))
     measure = _make_measure(run, num_levels)
     condition_T = run.vocabulary.condition(windows.tags if tags_T is None else tags_T)
     hash_T = np.array([record_hash(record_id) for record_id in windows.ids], np.uint32)
@@ -163,16 +162,16 @@ def uniform_guess(graph: Graph) -> LogScoreFn:
 
 
 def bits_by_t(bound: SplitBound, counted_W: np.ndarray) -> dict[str, float]:
-    """Where the bound comes from: bits a token in NUM_BINS equal parts of t.
+    """The parts of t that the bound comes from: bits a token in each of NUM_BINS equal ones.
 
     "0.0-0.1" → mean integrand of the tokens measured at a t that lies there; parts with none are
     left out. Weighted by their tokens, the means average to the integral part of the bound.
     """
     bin_WxS = np.minimum(bound.t_WxS * NUM_BINS, NUM_BINS - 1).astype(int)
     bits = np.bincount(bin_WxS.ravel(), bound.integrand_WxS.ravel() / math.log(2), NUM_BINS)
-    tokens_WxS = np.broadcast_to(counted_W[:, None], bin_WxS.shape)
-    tokens = np.bincount(bin_WxS.ravel(), tokens_WxS.ravel(), NUM_BINS)
+    counted_WxS = np.broadcast_to(counted_W[:, None], bin_WxS.shape)
+    counted = np.bincount(bin_WxS.ravel(), counted_WxS.ravel(), NUM_BINS)
     return {
-        f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits[i] / tokens[i])
+        f"{i / NUM_BINS:.1f}-{(i + 1) / NUM_BINS:.1f}": float(bits[i] / counted[i])
         for i in np.unique(bin_WxS)
     }

@@ -74,7 +74,7 @@ class SplitWindows:
         )
 
     def spread(self, num_windows: int) -> "SplitWindows":
-        """At most `num_windows` of the windows: one of each of so many equal parts of the split.
+        """A choice of `num_windows` or fewer: one window from each of so many equal parts.
 
         Which one is drawn, always alike: at even steps, tracks of equal length would all be
         measured at the same place.

@@ -42,7 +42,7 @@ class Moment:
         return cls(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), boot_id)
 
     def since(self, earlier: "Moment") -> float:
-        """Seconds; negative only between machines, or starts of one, whose calendars differ."""
+        """Seconds since then; negative only between machines, or starts, whose calendars differ."""
         if self.boot_id and self.boot_id == earlier.boot_id and self.boot >= earlier.boot:
             return self.boot - earlier.boot
         return self.wall - earlier.wall
@@ -62,7 +62,7 @@ class _Line:
 
     @classmethod
     def parse(cls, text: str) -> "_Line | None":
-        """None for a line cut short by a kill."""
+        """The line that the text holds; None for one cut short by a kill."""
         try:
             values = json.loads(text)
             return cls(**values | {"time": Moment(**values["time"])})
@@ -156,7 +156,7 @@ class Goodput:
 
     @contextlib.contextmanager
     def spent(self, kind: str) -> Iterator[None]:
-        """Enters the duration of a block as `kind`."""
+        """A context whose duration is entered as `kind`."""
         start = time.perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the devices here can do and how much memory is taken."""
+"""The devices here: their peak rates, and the memory that is taken."""
 
 import re
 import resource

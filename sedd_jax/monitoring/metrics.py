@@ -1,4 +1,4 @@
-"""What a run measures and where it is written: metrics.jsonl and TensorBoard event files."""
+"""The figures of a run and the files that they go to: metrics.jsonl and TensorBoard event files."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ import numpy as np
 
 from sedd_jax.monitoring.event_file import EventFile
 from sedd_jax.network.transformer import MLP_RATIO, NetworkConfig
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -52,9 +53,8 @@ def _drop_lines_after(path: Path, start_step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_lines(path) if line["step"] <= start_step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    partial.replace(path)
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
 def read_lines(path: str | Path) -> list[dict[str, float | None]]:
@@ -120,7 +120,7 @@ class Meter:
 
     @property
     def consecutive_skips(self) -> int:
-        """As of the latest step whose metrics have arrived."""
+        """The steps skipped in a row, up to the latest one whose metrics have arrived."""
         return int(self._latest["consecutive_skips"]) if self._latest else 0
 
     def summary(self) -> str:
@@ -191,5 +191,8 @@ def forward_flops_per_token(network: NetworkConfig) -> int:
 
 
 def train_flops_per_token(network: NetworkConfig) -> int:
-    """Of a training step: the backward pass costs two forward passes; recomputation not counted."""
+    """Floating-point operations of a training step, for one token, recomputation not counted.
+
+    The backward pass costs two forward passes.
+    """
     return 3 * forward_flops_per_token(network)

@@ -34,7 +34,7 @@ class ProfilerWindow:
         self._next_look = 0.0
 
     def is_due(self, step: int) -> bool:
-        """Whether a trace is to start or to end now that `step` is done."""
+        """True when a trace is to start or to end now that `step` is done."""
         if not self._active:
             return False
         if self._stop_step is not None:

@@ -39,11 +39,11 @@ class Watch:
         )
 
     def waiting(self) -> contextlib.AbstractContextManager[None]:
-        """Around the reading of the next batch."""
+        """A context for the reading of the next batch."""
         return self._meter.waiting()
 
     def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes what step number `step` returned; waits for the step before it."""
+        """Takes the metrics of step number `step`; waits for those of the step before it."""
         self._step = step
         self._meter.add(metrics)
 
@@ -63,9 +63,9 @@ class Watch:
 
     @contextlib.contextmanager
     def not_training(self, kind: str) -> Iterator[None]:
-        """Around work that is no training: entered as `kind`, and no part of any step's time.
+        """A context for other work than training: no part of any step's time, entered as `kind`.
 
-        What was reached before it is on record when it begins.
+        The step reached before it is on record when it begins.
         """
         with self._meter.paused():
             self._record()
@@ -74,7 +74,7 @@ class Watch:
             self._record()
 
     def trace(self) -> str | None:
-        """Starts or ends a trace when it is time to; returns what to tell the user of it."""
+        """Starts or ends a trace when it is time to; returns a line on it for the user."""
         if not self._profiler.is_due(self._step):
             return None
         with self.not_training("profile"):

@@ -60,7 +60,7 @@ def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh |
 
 
 def best_implementation(platform: str, num_devices: int, dtype, length: int) -> str:
-    """What `auto` stands for."""
+    """The implementation that `auto` stands for."""
     is_half = jnp.dtype(dtype).itemsize == 2
     if platform == "tpu" and is_half and length % LANES == 0:
         return "splash"
@@ -102,7 +102,7 @@ def _splash_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, *, interpret: bool):
 
 
 def _by_head(function, *arrays):
-    """function over (L, K) pieces, one row and head at a time, of arrays (B, L, H, ·)."""
+    """The function applied to one row and head of arrays (B, L, H, ·) after another."""
     batch, _, heads = arrays[0].shape[:3]
     pieces = [x.swapaxes(1, 2).reshape(batch * heads, x.shape[1], *x.shape[3:]) for x in arrays]
     outputs = jax.lax.map(lambda piece: function(*piece), pieces)

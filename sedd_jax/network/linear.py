@@ -17,7 +17,7 @@ def uniform(fan_in: int):
 
 
 def precision(dtype) -> jax.lax.Precision | None:
-    """That of a product of factors of this dtype: all digits of fp32, the default of others.
+    """The precision of a product of factors of this dtype: all digits of fp32, else the default.
 
     By default a GPU rounds fp32 factors to TF32 (10 bits) and a TPU to bf16 (7 bits).
     """
@@ -114,7 +114,7 @@ def _sum_of_outer_products(x, dy):
 
 
 def _transpose_then_matmul(x, dy):
-    """The same for a CPU, (I, O), with the transpose of the narrower one written out.
+    """`_sum_of_outer_products` for a CPU, (I, O), the narrower factor's transpose written out.
 
     XLA's fast CPU kernels do not take a contraction over leading axes: what it falls back on has
     half the speed where a width is a power of two. The barriers keep it from folding the transposes

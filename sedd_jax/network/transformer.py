@@ -144,11 +144,11 @@ class Block(nnx.Module):
         return x_BxLxD + gate2 * dropout(y_BxLxD, keep[1], config.dropout)
 
     def _gather(self, y_BxLxD):
-        """From positions split over `tensor` to all of them, in the compute dtype."""
+        """Gathers all positions, which were split over `tensor`, in the compute dtype."""
         return lay_out(self.config.mesh, y_BxLxD.astype(self.dtype), "block_input", "residual")
 
     def _scatter(self, y_BxLxD):
-        """From partial sums over `tensor` to positions split over it."""
+        """Adds the partial sums over `tensor` and splits their positions over it."""
         return lay_out(self.config.mesh, y_BxLxD, "residual", "block_input")
 
 

@@ -313,7 +313,7 @@ class _Peers:
 
 
 def tells_of_a_loss(error: BaseException) -> bool:
-    """Whether an error means that another process is gone."""
+    """True for an error which means that another process is gone."""
     # Where a dispatch meets the broken connection, JAX raises ValueError; else JaxRuntimeError.
     if isinstance(error, ValueError | RuntimeError) and "Gloo" in str(error):
         return True

@@ -192,12 +192,12 @@ reshard.defvjp(_reshard_forward, _reshard_backward)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows over data × fsdp; every further dimension whole."""
+    """The layout of a batch: rows over data × fsdp, every further dimension whole."""
     return NamedSharding(mesh, P(BATCH_AXES))
 
 
 def microbatch_sharding(mesh: Mesh) -> NamedSharding:
-    """Of (microbatch, row, …): rows over data × fsdp, every device a part of each microbatch."""
+    """The layout of (microbatch, row, …): rows over data × fsdp, each device in each microbatch."""
     return NamedSharding(mesh, P(None, BATCH_AXES))
 
 
@@ -206,8 +206,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_shards(mesh: Mesh) -> int:
-    """Into how many parts the rows of a batch are split."""
+    """The number of parts that the rows of a batch are split into."""
     return int(np.prod([mesh.shape[axis] for axis in BATCH_AXES]))
+
+
+def divisible(mesh: Mesh, num_rows: int) -> int:
+    """The smallest number of rows from `num_rows` on that the mesh divides evenly."""
+    shards = batch_shards(mesh)
+    return -(-num_rows // shards) * shards
 
 
 def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:

@@ -32,7 +32,7 @@ MIN_DISPATCHES = 32
 
 @dataclass(frozen=True)
 class Sampling:
-    """What samples depend on besides the network. steps: from noise to data, without denoising."""
+    """The settings of samples. steps: from noise to data, without denoising."""
 
     sampler: str
     steps: int
@@ -66,7 +66,7 @@ def chunk_size(steps: int, min_dispatches: int = MIN_DISPATCHES) -> int:
 
 
 class Pace:
-    """How long a step of one sample takes, compilation left out."""
+    """The time that a step of one sample takes, compilation left out."""
 
     def __init__(self):
         self._last = time.perf_counter()
@@ -176,8 +176,7 @@ def generate(
     mesh_lib.check_model(run.mesh, run.network.num_heads, sampling.length)
     if not len(indices_N):
         return
-    shards = mesh_lib.batch_shards(run.mesh)
-    batch_size = -(-min(batch_size, len(indices_N)) // shards) * shards
+    batch_size = mesh_lib.divisible(run.mesh, min(batch_size, len(indices_N)))
     chunk = chunk or chunk_size(sampling.steps)
     programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
     sharding = mesh_lib.batch_sharding(run.mesh)

@@ -1,4 +1,4 @@
-"""Where samples go while a long job makes them, and the token dataset that they become.
+"""A place for samples while a long job makes them, and the token dataset that they become.
 
     NEW/sampling.json                  what is being sampled; written first
     NEW/part-00000032-00000064.npy     uint16 (n, L): finished samples of these indices

@@ -30,7 +30,10 @@ TRAIN_SPLIT = "train"
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """data_fingerprint: of the training data; windows: what it offers in an epoch."""
+    """A run that is to be trained, with its data.
+
+    data_fingerprint: of the training data; windows: those that it is cut into.
+    """
 
     run: ModelDef
     workdir: Path

@@ -18,7 +18,10 @@ from tokenizer_bridge.token_dataset.records import TokenDataset
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """bits_per_token: the bound; bits_by_t: its integrand by noise level, "0.0-0.1" → bits."""
+    """The result of a validation.
+
+    bits_per_token: the bound; bits_by_t: its integrand by noise level, "0.0-0.1" → bits.
+    """
 
     bits_per_token: Estimate
     bits_by_t: Mapping[str, float]

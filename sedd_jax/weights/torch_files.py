@@ -36,7 +36,7 @@ _DTYPES = {
 
 
 def read(path: str | Path) -> Any:
-    """What a .safetensors, .npz or torch.save file holds; tensors as arrays or `StoredTensor`.
+    """The content of a .safetensors, .npz or torch.save file; tensors are arrays or `StoredTensor`.
 
     Raises UserError when the file is missing, of another kind, damaged, or would run code.
     """
@@ -56,7 +56,7 @@ def read(path: str | Path) -> Any:
 
 @contextlib.contextmanager
 def _naming(path: Path):
-    """Errors of reading `path` become one line that names it."""
+    """A context in which errors of reading `path` become one line that names it."""
     try:
         yield
     except UserError:

@@ -111,7 +111,7 @@ def _published(array: np.ndarray, path: tuple[str, ...]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """What a file of published weights holds."""
+    """The content of a file of published weights."""
 
     params: dict
     ema_params: dict | None  # None where the file holds one set of weights

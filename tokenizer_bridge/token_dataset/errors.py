@@ -4,6 +4,7 @@ import errno
 
 # EFBIG is what a file-size limit (`ulimit -f`) gives where a disk would give ENOSPC.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 class Explained(Exception):
@@ -23,8 +24,7 @@ def is_disk_full(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno in _NO_SPACE
-    texts = ("No space left on device", "Disk quota exceeded", "File too large")
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_SPACE_TEXTS)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
