@@ -6,7 +6,7 @@ tail that 23 random bits do not resolve. Here a first uniform decides whether to
 pick the target by inverse CDF, first among blocks of codes, then inside one: three random numbers a
 position instead of V, and one pass over the log-scores.
 
-Letters: B batch, L length, V vocabulary; K blocks, J codes in a block (K J >= V).
+Letters: B batch, L length, V vocabulary; G blocks, J codes in a block (G J >= V).
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# Codes k, k + 128, k + 256, … make up block k: sums over blocks are then sums of slices as wide as
+# Codes g, g + 128, g + 256, … make up block g: sums over blocks are then sums of slices as wide as
 # a vector unit, on every backend.
 _NUM_BLOCKS = 128
 
@@ -36,7 +36,7 @@ class ReverseStep:
     x_BxL: jax.Array
     log_score_BxLxV: jax.Array
     law: JumpLaw
-    block_BxLxK: jax.Array  # block sums of max(s - floor, 0)
+    block_BxLxG: jax.Array  # block sums of max(s - floor, 0)
 
     @classmethod
     def make(
@@ -46,15 +46,15 @@ class ReverseStep:
         law_fn: Callable[[jax.Array], JumpLaw],
     ) -> "ReverseStep":
         """The step whose law is law_fn(sum of the scores of all codes but x, (B, L))."""
-        block_BxLxK = block_sums(log_score_BxLxV, x_BxL)
-        law = law_fn(block_BxLxK.sum(-1))
+        block_BxLxG = block_sums(log_score_BxLxV, x_BxL)
+        law = law_fn(block_BxLxG.sum(-1))
         if law.floor_BxL is not None:
-            block_BxLxK = block_sums(log_score_BxLxV, x_BxL, law.floor_BxL)
-        return cls(x_BxL, log_score_BxLxV, law, block_BxLxK)
+            block_BxLxG = block_sums(log_score_BxLxV, x_BxL, law.floor_BxL)
+        return cls(x_BxL, log_score_BxLxV, law, block_BxLxG)
 
     def jump_weight(self) -> jax.Array:
         """Weight of all targets together, (B, L), on the scale of law.stay_BxL."""
-        return self.law.gain_BxL * self.block_BxLxK.sum(-1)
+        return self.law.gain_BxL * self.block_BxLxG.sum(-1)
 
     def is_defined(self) -> jax.Array:
         """True where there is a law to draw from, (B, L): weights finite and not all zero.
@@ -74,7 +74,7 @@ class ReverseStep:
 
         vocab = self.log_score_BxLxV.shape[-1]
         j_1x1xJ = jnp.arange(_block_size(vocab))[None, None]
-        block_BxLx1 = pick(u_Bx3xL[:, 1], self.block_BxLxK)[..., None]
+        block_BxLx1 = pick(u_Bx3xL[:, 1], self.block_BxLxG)[..., None]
         code_BxLxJ, is_new_BxLxJ = _codes(j_1x1xJ, block_BxLx1, vocab)
         weight_BxLxJ = jnp.where(is_new_BxLxJ, self._weights(code_BxLxJ), 0.0)
         j_BxLx1 = pick(u_Bx3xL[:, 2], weight_BxLxJ)[..., None]
@@ -96,22 +96,22 @@ class ReverseStep:
 def block_sums(
     log_score_BxLxV: jax.Array, x_BxL: jax.Array, floor_BxL: jax.Array | None = None
 ) -> jax.Array:
-    """Sums of max(exp(log-score) - floor, 0) over the codes of each block but x, (B, L, K)."""
+    """Sums of max(exp(log-score) - floor, 0) over the codes of each block but x, (B, L, G)."""
     vocab = log_score_BxLxV.shape[-1]
     num_blocks = min(_NUM_BLOCKS, vocab)
 
-    def add_slice(j, total_BxLxK):
-        code_1x1xK, is_new_1x1xK = _codes(j, jnp.arange(num_blocks)[None, None], vocab)
-        slice_BxLxK = jax.lax.dynamic_slice_in_dim(
-            log_score_BxLxV, code_1x1xK[0, 0, 0], num_blocks, axis=2
+    def add_slice(j, total_BxLxG):
+        code_1x1xG, is_new_1x1xG = _codes(j, jnp.arange(num_blocks)[None, None], vocab)
+        slice_BxLxG = jax.lax.dynamic_slice_in_dim(
+            log_score_BxLxV, code_1x1xG[0, 0, 0], num_blocks, axis=2
         )
-        weight_BxLxK = _target_weights(slice_BxLxK, code_1x1xK, x_BxL, floor_BxL)
-        return total_BxLxK + jnp.where(is_new_1x1xK, weight_BxLxK, 0.0)
+        weight_BxLxG = _target_weights(slice_BxLxG, code_1x1xG, x_BxL, floor_BxL)
+        return total_BxLxG + jnp.where(is_new_1x1xG, weight_BxLxG, 0.0)
 
     # A loop over slices: one pass, vectorised, and no temporary of the log-scores' size on any
     # backend, which a sum over a reshaped exponential costs on a CPU.
-    zero_BxLxK = jnp.zeros((*x_BxL.shape, num_blocks))
-    return jax.lax.fori_loop(0, _block_size(vocab), add_slice, zero_BxLxK)
+    zero_BxLxG = jnp.zeros((*x_BxL.shape, num_blocks))
+    return jax.lax.fori_loop(0, _block_size(vocab), add_slice, zero_BxLxG)
 
 
 def uniform_rows(key_B: jax.Array, *shape: int) -> jax.Array:

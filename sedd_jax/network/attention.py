@@ -1,4 +1,7 @@
-"""Bidirectional attention by name. B batch, L length, M length (of keys), H heads, K head width."""
+"""Bidirectional attention by name.
+
+B batch, L length, S length of the keys, H heads, K head width.
+"""
 
 import contextlib
 import functools
@@ -131,17 +134,17 @@ def _matmul(a, b):
     return jnp.matmul(a, b, precision=precision(a.dtype), preferred_element_type=jnp.float32)
 
 
-def _head_forward(q_LxK, k_MxK, v_MxK):
+def _head_forward(q_LxK, k_SxK, v_SxK):
     """Attention of one head, and the logarithm of each query's softmax denominator."""
-    s_LxM = _matmul(q_LxK * q_LxK.shape[-1] ** -0.5, k_MxK.T)
-    top_Lx1 = s_LxM.max(axis=-1, keepdims=True)
-    e_LxM = jnp.exp(s_LxM - top_Lx1)
-    sum_Lx1 = e_LxM.sum(axis=-1, keepdims=True)
-    o_LxK = _matmul(e_LxM.astype(v_MxK.dtype), v_MxK) / sum_Lx1
-    return o_LxK.astype(v_MxK.dtype), (top_Lx1 + jnp.log(sum_Lx1))[:, 0]
+    s_LxS = _matmul(q_LxK * q_LxK.shape[-1] ** -0.5, k_SxK.T)
+    top_Lx1 = s_LxS.max(axis=-1, keepdims=True)
+    e_LxS = jnp.exp(s_LxS - top_Lx1)
+    sum_Lx1 = e_LxS.sum(axis=-1, keepdims=True)
+    o_LxK = _matmul(e_LxS.astype(v_SxK.dtype), v_SxK) / sum_Lx1
+    return o_LxK.astype(v_SxK.dtype), (top_Lx1 + jnp.log(sum_Lx1))[:, 0]
 
 
-def _head_backward(q_LxK, k_MxK, v_MxK, o_LxK, log_sum_L, do_LxK):
+def _head_backward(q_LxK, k_SxK, v_SxK, o_LxK, log_sum_L, do_LxK):
     """Gradients of q, k, v with the probabilities computed anew.
 
     They are laid out keys first: then no product contracts the leading axis of an L×L array,
@@ -149,10 +152,10 @@ def _head_backward(q_LxK, k_MxK, v_MxK, o_LxK, log_sum_L, do_LxK):
     """
     dtype, scale = q_LxK.dtype, q_LxK.shape[-1] ** -0.5
     q_LxK = q_LxK * scale
-    p_MxL = jnp.exp(_matmul(k_MxK, q_LxK.T) - log_sum_L[None, :])
-    dv_MxK = _matmul(p_MxL.astype(dtype), do_LxK)
+    p_SxL = jnp.exp(_matmul(k_SxK, q_LxK.T) - log_sum_L[None, :])
+    dv_SxK = _matmul(p_SxL.astype(dtype), do_LxK)
     inner_L = (o_LxK.astype(jnp.float32) * do_LxK).sum(axis=-1)
-    ds_MxL = (p_MxL * (_matmul(v_MxK, do_LxK.T) - inner_L[None, :])).astype(dtype)
-    dq_KxL = _matmul(k_MxK.T, ds_MxL) * scale
-    dk_MxK = _matmul(ds_MxL, q_LxK)
-    return dq_KxL.T.astype(dtype), dk_MxK.astype(dtype), dv_MxK.astype(dtype)
+    ds_SxL = (p_SxL * (_matmul(v_SxK, do_LxK.T) - inner_L[None, :])).astype(dtype)
+    dq_KxL = _matmul(k_SxK.T, ds_SxL) * scale
+    dk_SxK = _matmul(ds_SxL, q_LxK)
+    return dq_KxL.T.astype(dtype), dk_SxK.astype(dtype), dv_SxK.astype(dtype)
