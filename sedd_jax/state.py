@@ -1,5 +1,7 @@
-"""The train state and the update: AdamW, clipping, warm-up and EMA as the published program has
-them, and the refusal to apply an update that is not finite."""
+"""The train state and its update: AdamW, clipping, warm-up and EMA as the published program has.
+
+An update that is not finite is refused.
+"""
 
 import dataclasses
 from typing import Any

@@ -11,15 +11,19 @@ def _not_of_orbax(record: std_logging.LogRecord) -> bool:
 
 
 def _not_of_its_tasks(record: std_logging.LogRecord) -> bool:
-    """Not asyncio's report of a failed task that nobody awaited, if the task is one of Orbax,
-    or a read or write of TensorStore that it had begun."""
+    """False for asyncio's reports of failed tasks of Orbax that nobody awaited.
+
+    Such a task may also be a read or write of TensorStore that Orbax had begun.
+    """
     message = record.getMessage()
     return "orbax" not in message and "tensorstore" not in message
 
 
 def quiet_orbax() -> None:
-    """Silences pages of traceback about errors that Orbax also raises: its log, and what is left
-    of the other reads or writes when one has failed."""
+    """Silences pages of traceback about errors that Orbax also raises.
+
+    They are its log, and what is left of the other reads or writes when one has failed.
+    """
     logging.get_absl_logger().addFilter(_not_of_orbax)
     std_logging.getLogger("asyncio").addFilter(_not_of_its_tasks)
     usual = sys.unraisablehook

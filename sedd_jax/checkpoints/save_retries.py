@@ -1,4 +1,4 @@
-"""When a run saves its state, and what it does when that fails.
+"""The saves of a run's state, and what happens when one fails.
 
 A failed save is reported at once and another one tried after a while, of the state as it is then;
 training goes on meanwhile. After config.checkpoint.retries of them in a row the run ends with an

@@ -26,8 +26,10 @@ def keep_masks(key_B, block, length: int, width: int, rate: float):
 
 
 def _mix(x):
-    """A bijection of uint32 that flips every output bit with probability near 1/2 when one input
-    bit flips. Constants: C. Wellons, "Prospecting for hash functions" (2018), lowbias32.
+    """A bijection of uint32 that mixes its bits.
+
+    Every output bit flips with probability near 1/2 when one input bit does. The constants
+    are those of C. Wellons, "Prospecting for hash functions" (2018), lowbias32.
     """
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)

@@ -1,5 +1,7 @@
-"""Linear layers: PyTorch's default initialisation, weights gathered where they are used, and a
-weight gradient in fp32 that is fast on CPUs."""
+"""Linear layers with PyTorch's default initialisation and weights gathered where they are used.
+
+The gradient of a weight is in fp32 and fast on CPUs.
+"""
 
 import functools
 import math

@@ -1,1 +1,1 @@
-"""From keys to stored tokens."""
+"""Sampling: from keys to stored tokens."""

@@ -80,9 +80,9 @@ class Pace:
 
     @property
     def seconds_per_step(self) -> float | None:
-        """None before the first dispatch.
+        """The median over dispatches; None before the first.
 
-        The median over dispatches: two of the first batch compile, the first and the last.
+        Two dispatches of the first batch compile: the first and the last.
         """
         return statistics.median_low(self._seconds_per_step) if self._seconds_per_step else None
 

@@ -144,7 +144,7 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        pass  # not on this disk
+        pass  # this disk knows no locks
     return True
 
 

@@ -59,7 +59,7 @@ class Validation:
         self._num_levels = levels_per_window(len(self._windows))
 
     def measure(self, params: Params) -> Measurement:
-        """The bound, and where in t it comes from."""
+        """The bound, and the parts of t that it comes from."""
         bound = elbo.split_bound(
             self._run,
             params,
