@@ -1,4 +1,4 @@
-"""What a model may be told of a track: its tags, as a vocabulary taken from the training data once.
+"""The condition of a track: its tags, of a vocabulary taken from the training data once.
 
 A condition is a pytree whose leaves have a row a sample: {"tags": (B, N) int32}, the ids of a
 sample's tags, filled up with `len(vocabulary)`, which is no tag's. A tag is `category---name`.
@@ -76,7 +76,7 @@ class Vocabulary:
         return {"tags": ids_BxN}
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads; {} for no tags at all."""
+        """The mapping that `from_json` reads; {} for no tags at all."""
         return {"tags": dict(self.tracks), "max_tags": self.max_tags} if self.tracks else {}
 
     @classmethod

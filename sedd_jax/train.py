@@ -89,7 +89,7 @@ def describe(job: Job, state: TrainState) -> str:
 
 
 class Votes(NamedTuple):
-    """What a process brings to the agreement after each step."""
+    """The votes that a process casts after each step."""
 
     stop_signal: int  # number of the signal that asked to stop, 0: none has
     save: SaveStatus

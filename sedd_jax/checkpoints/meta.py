@@ -16,8 +16,10 @@ LAYOUT_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says about itself. dataset: identity of the training data; vocabulary: of
-    the tags, as Vocabulary.to_json has it."""
+    """The description of a checkpoint.
+
+    dataset: identity of the training data; vocabulary: of the tags, as Vocabulary.to_json has it.
+    """
 
     step: int
     config: Mapping[str, Any]

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from sedd_jax.diffusion.graph import Absorbing, Graph
-from sedd_jax.diffusion.jump import JumpLaw, ReverseStep
+from sedd_jax.diffusion.jump import JumpLaw, LawFn, ReverseStep, make_step
 
 # (x_BxL, sigma_B) -> log_score_BxLxV of the conditional model and of the other one.
 PairFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
@@ -31,8 +31,11 @@ SCHEDULES = ("constant", "rising", "falling")
 
 
 def weight_at(schedule: str, weight: jax.Array, t: jax.Array) -> jax.Array:
-    """The weight at time t, []: "constant"; "rising" from 1 at t = 1, where sampling starts, to
-    `weight` at t = 0; "falling" from `weight` to 1. ValueError for another schedule."""
+    """The weight at time t, [].
+
+    It is "constant", or "rising" from 1 at t = 1, where sampling starts, to `weight` at t = 0, or
+    "falling" from `weight` to 1. ValueError for another schedule.
+    """
     if schedule == "constant":
         return jnp.broadcast_to(weight, jnp.shape(t))
     if schedule == "rising":
@@ -44,7 +47,7 @@ def weight_at(schedule: str, weight: jax.Array, t: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Guided:
-    """What a sampler takes in the place of a log-score function. weight_fn: time t → w, both []."""
+    """Two models in the place of a log-score function. weight_fn: time t → w, both []."""
 
     pair_fn: PairFn
     weight_fn: Callable[[jax.Array], jax.Array]
@@ -55,25 +58,29 @@ class Guided:
         x_BxL: jax.Array,
         sigma_B: jax.Array,
         t: jax.Array,
-        law_fn: Callable[[jax.Array], JumpLaw],
+        law_fn: LawFn,
+        removed_B: jax.Array,
         *,
         is_posterior: bool,
     ) -> ReverseStep:
-        """The guided step from x at t. law_fn: the law of an unguided one, given the sum of its
-        scores; is_posterior: whether that is a posterior or one at constant rates."""
+        """The guided step from x at t, where the noise is sigma_B, through the noise removed_B.
+
+        law_fn: the law of an unguided one; is_posterior: whether that is a posterior or one at
+        constant rates.
+        """
         conditional_BxLxV, other_BxLxV = self.pair_fn(x_BxL, sigma_B)
         weight = self.weight_fn(t)
         if isinstance(graph, Absorbing):
             log_score_BxLxV = mix_codes(graph, x_BxL, conditional_BxLxV, other_BxLxV, weight)
-            return ReverseStep.make(x_BxL, log_score_BxLxV, law_fn)
+            return make_step(law_fn, x_BxL, log_score_BxLxV, removed_B)
         if is_posterior:
             steps = (
-                ReverseStep.make(x_BxL, log_score_BxLxV, law_fn)
+                make_step(law_fn, x_BxL, log_score_BxLxV, removed_B)
                 for log_score_BxLxV in (conditional_BxLxV, other_BxLxV)
             )
             return mix_steps(*steps, weight)
         log_score_BxLxV = weight * conditional_BxLxV + (1 - weight) * other_BxLxV
-        return ReverseStep.make(x_BxL, log_score_BxLxV, law_fn)
+        return make_step(law_fn, x_BxL, log_score_BxLxV, removed_B)
 
 
 def mix_codes(
@@ -85,7 +92,7 @@ def mix_codes(
 ) -> jax.Array:
     """Log-scores (B, L, V) of p_c^w p_o^(1-w) over the codes, with the sum of scores kept."""
     code_V = jnp.arange(graph.vocab_size)[None, None]
-    # Added and not selected: exponential and sum are then one pass on a CPU (see graph.py).
+    # Added and not selected: exponential and sum are then one pass on a CPU (see score_sums.py).
     no_mask_V = jnp.where(code_V == graph.mask_id, -jnp.inf, 0.0)
 
     def log_sum(log_score_BxLxV):
@@ -104,7 +111,7 @@ def mix_steps(conditional: ReverseStep, other: ReverseStep, weight: jax.Array) -
     log_q_BxLxV -= log_q_BxLxV.max(axis=-1, keepdims=True)
     log_stay_BxLx1 = jnp.take_along_axis(log_q_BxLxV, conditional.x_BxL[..., None], axis=-1)
     law = JumpLaw(jnp.exp(log_stay_BxLx1[..., 0]), jnp.ones_like(log_stay_BxLx1[..., 0]))
-    return ReverseStep.make(conditional.x_BxL, log_q_BxLxV, lambda score_sum: law)
+    return ReverseStep.make(conditional.x_BxL, log_q_BxLxV, law)
 
 
 def _log_probs(step: ReverseStep) -> jax.Array:

@@ -29,6 +29,11 @@ class JumpLaw(NamedTuple):
     floor_BxL: jax.Array | None = None  # None is zero
 
 
+# A graph's law of a step from x through some noise, given the sum of the scores of all codes but x:
+# (x_BxL, score_sum_BxL, noise_B) -> JumpLaw.
+LawFn = Callable[[jax.Array, jax.Array, jax.Array], JumpLaw]
+
+
 @dataclasses.dataclass(frozen=True)
 class ReverseStep:
     """A step from x under a law: its distribution at every position, ready to be drawn from."""
@@ -43,13 +48,13 @@ class ReverseStep:
         cls,
         x_BxL: jax.Array,
         log_score_BxLxV: jax.Array,
-        law_fn: Callable[[jax.Array], JumpLaw],
+        law: JumpLaw,
+        score_BxLxG: jax.Array | None = None,
     ) -> "ReverseStep":
-        """The step whose law is law_fn(sum of the scores of all codes but x, (B, L))."""
-        block_BxLxG = block_sums(log_score_BxLxV, x_BxL)
-        law = law_fn(block_BxLxG.sum(-1))
-        if law.floor_BxL is not None:
-            block_BxLxG = block_sums(log_score_BxLxV, x_BxL, law.floor_BxL)
+        """The step under a law; score_BxLxG: block sums of the scores, where they are known."""
+        if law.floor_BxL is None and score_BxLxG is not None:
+            return cls(x_BxL, log_score_BxLxV, law, score_BxLxG)
+        block_BxLxG = block_sums(log_score_BxLxV, x_BxL, law.floor_BxL)
         return cls(x_BxL, log_score_BxLxV, law, block_BxLxG)
 
     def jump_weight(self) -> jax.Array:
@@ -91,6 +96,15 @@ class ReverseStep:
         """max(s - floor, 0) of some codes, (B, L, N), zero for x."""
         log_score_BxLxN = jnp.take_along_axis(self.log_score_BxLxV, code_BxLxN, axis=-1)
         return _target_weights(log_score_BxLxN, code_BxLxN, self.x_BxL, self.law.floor_BxL)
+
+
+def make_step(
+    law_fn: LawFn, x_BxL: jax.Array, log_score_BxLxV: jax.Array, noise_B: jax.Array
+) -> ReverseStep:
+    """The step from x through the noise, by one of a graph's laws."""
+    score_BxLxG = block_sums(log_score_BxLxV, x_BxL)
+    law = law_fn(x_BxL, score_BxLxG.sum(-1), noise_B)
+    return ReverseStep.make(x_BxL, log_score_BxLxV, law, score_BxLxG)
 
 
 def block_sums(

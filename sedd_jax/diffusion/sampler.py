@@ -15,7 +15,6 @@ one guides the other: a `Guided`. All randomness of a row comes from its own key
 does not depend on its batch, on the mesh, or on how the steps are cut into chunks.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,7 +22,7 @@ import jax.numpy as jnp
 
 from sedd_jax.diffusion.graph import Graph
 from sedd_jax.diffusion.guidance import Guided
-from sedd_jax.diffusion.jump import JumpLaw, ReverseStep, fold_in_rows
+from sedd_jax.diffusion.jump import LawFn, ReverseStep, fold_in_rows, make_step
 from sedd_jax.diffusion.loss import LogScoreFn
 from sedd_jax.diffusion.noise import Noise
 
@@ -69,19 +68,14 @@ def reverse_step(
     t_B = jnp.full(x_BxL.shape[0], t)
     sigma_B, dsigma_B = noise(t_B)
     if sampler == "euler":
-        law, removed_B = graph.euler_law, dt * dsigma_B
+        law_fn, removed_B = graph.euler_law, dt * dsigma_B
     elif sampler == "analytic":
-        law, removed_B = graph.tweedie_law, sigma_B - noise(t_B - dt).sigma
+        law_fn, removed_B = graph.tweedie_law, sigma_B - noise(t_B - dt).sigma
     else:
         raise ValueError(f"sampling.sampler must be one of {SAMPLERS}, got {sampler!r}")
+    is_posterior = sampler == "analytic"
     return _make_step(
-        graph,
-        log_score_fn,
-        x_BxL,
-        sigma_B,
-        t,
-        lambda score_sum: law(x_BxL, score_sum, removed_B),
-        is_posterior=sampler == "analytic",
+        graph, log_score_fn, x_BxL, sigma_B, t, law_fn, removed_B, is_posterior=is_posterior
     )
 
 
@@ -134,15 +128,8 @@ def denoiser(
 ) -> ReverseStep:
     """The distribution of the final step from x at t = eps to data."""
     sigma_B = noise(jnp.full(x_BxL.shape[0], eps)).sigma
-    return _make_step(
-        graph,
-        log_score_fn,
-        x_BxL,
-        sigma_B,
-        eps,
-        lambda score_sum: graph.denoise_law(x_BxL, score_sum, sigma_B),
-        is_posterior=True,
-    )
+    law_fn = graph.denoise_law
+    return _make_step(graph, log_score_fn, x_BxL, sigma_B, eps, law_fn, sigma_B, is_posterior=True)
 
 
 def _make_step(
@@ -151,15 +138,16 @@ def _make_step(
     x_BxL: jax.Array,
     sigma_B: jax.Array,
     t: jax.Array,
-    law_fn: Callable[[jax.Array], JumpLaw],
+    law_fn: LawFn,
+    removed_B: jax.Array,
     *,
     is_posterior: bool,
 ) -> ReverseStep:
     if isinstance(log_score_fn, Guided):
         return log_score_fn.reverse_step(
-            graph, x_BxL, sigma_B, t, law_fn, is_posterior=is_posterior
+            graph, x_BxL, sigma_B, t, law_fn, removed_B, is_posterior=is_posterior
         )
-    return ReverseStep.make(x_BxL, log_score_fn(x_BxL, sigma_B), law_fn)
+    return make_step(law_fn, x_BxL, log_score_fn(x_BxL, sigma_B), removed_B)
 
 
 def _draw(reverse_step: ReverseStep, key_B: jax.Array) -> Drawn:

@@ -94,8 +94,10 @@ def fingerprint(params: Params) -> str:
 
 @dataclass(frozen=True)
 class Programs:
-    """The compiled parts of sampling a batch; key_B holds the keys of its samples, guide is their
-    `Guide` or None."""
+    """The compiled parts of sampling a batch.
+
+    key_B holds the keys of its samples, guide is their `Guide` or None.
+    """
 
     start: Callable  # (key_B) → x_BxL at t = 1
     # Both return sampler.Drawn; is_defined_B is whole on every device.

@@ -1,4 +1,4 @@
-"""What samples are to be like, and the scores that follow from it."""
+"""Guides of samples: the conditions that they are to meet, and the scores that follow from them."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ class Guide:
     schedule: str = dataclasses.field(default="constant", metadata={"static": True})
 
     def rows(self, index_B: np.ndarray, place: Callable[[np.ndarray], jax.Array]) -> "Guide":
-        """That of some of the samples, put where their batch is."""
+        """The guide of some of the samples, put where their batch is."""
         condition, other = jax.tree.map(
             lambda values_N: place(values_N[index_B]), (self.condition, self.other)
         )
@@ -39,7 +39,7 @@ class Guide:
 
 
 def make_log_score_fn(run: ModelDef, params: Params, guide: Guide | None) -> LogScoreFn | Guided:
-    """What a sampler asks for scores: the network, told what the guide of its rows says."""
+    """The function that a sampler asks for scores: the network, told the guide of its rows."""
     if guide is None:
         return functools.partial(run.log_score, params)
     if guide.other is None:

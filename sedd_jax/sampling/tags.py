@@ -80,8 +80,10 @@ UNSTEERED = Steering()
 
 
 def read_table(path: str | Path, num_samples: int) -> Tags:
-    """The tags of each sample from a text file: a line a sample, commas between tags, a tag that
-    has one in quotes, an empty line for no tags.
+    """The tags of each sample from a text file.
+
+    It has a line for each sample, with commas between tags; a tag that has a comma itself stands in
+    quotes, and a line is empty for no tags.
 
     Raises UserError when it cannot be read or has another number of lines.
     """
@@ -98,8 +100,10 @@ def read_table(path: str | Path, num_samples: int) -> Tags:
 
 
 def draw_tags(dataset: TokenDataset, vocabulary: Vocabulary, num_samples: int, seed: int) -> Tags:
-    """The known tags of tracks drawn at random, of the split train or else the first: those of
-    sample i depend on (seed, i) and the data alone."""
+    """The known tags of tracks drawn at random, of the split train or else the first.
+
+    Those of sample i depend on (seed, i) and the data alone.
+    """
     split = TRAIN_SPLIT if TRAIN_SPLIT in dataset.splits else dataset.splits[0]
     num_tracks = dataset.num_records(split)
     tracks = [
@@ -116,7 +120,7 @@ def make_guide(
     weight: float = 1.0,
     schedule: str = "constant",
 ) -> Guide:
-    """What samples with these tags need; avoid: tags that the model of the other branch is told.
+    """The guide of samples with these tags; avoid: tags that the other model is told.
 
     Raises UserError for an unknown tag.
     """

@@ -102,7 +102,7 @@ class Job:
             yield jax.tree.map(place, local if isinstance(local, tuple) else (local,))
 
     def meta(self, step: int) -> Meta:
-        """What a checkpoint of this step says about itself."""
+        """The description of a checkpoint of this step."""
         return Meta(
             step,
             self.run.config.to_dict(),

@@ -34,8 +34,10 @@ class Noised(NamedTuple):
 def draw(
     run: ModelDef, key: jax.Array, x0_BxL: jax.Array, condition: Condition | None = None
 ) -> Noised:
-    """Times stratified over the batch, and noise and dropout keys by row: what a row gets depends
-    on neither the microbatch it rides in nor the device."""
+    """A batch noised, with times stratified over it, and with noise and dropout keys by row.
+
+    So what a row gets depends on neither the microbatch that it rides in nor the device.
+    """
     t_key, noise_key, dropout_key = jax.random.split(key, 3)
     rows_B = jnp.arange(x0_BxL.shape[0])
     row_keys = jax.vmap(jax.random.fold_in, (None, 0))
@@ -48,9 +50,12 @@ def draw(
 
 
 def drop_conditions(run: ModelDef, key_B: jax.Array, condition: Condition) -> Condition:
-    """The condition without the tags that training leaves out by chance: all of a row's with
-    probability config.conditioning.drop_all, which teaches the unconditional model, and each by
-    itself with drop_each, which teaches fewer tags than a track has."""
+    """The condition without the tags that training leaves out by chance.
+
+    All of a row's tags go with probability config.conditioning.drop_all, which teaches the
+    unconditional model, and each by itself with drop_each, which teaches fewer tags than a track
+    has.
+    """
     conditioning, tags_BxN = run.config.conditioning, condition["tags"]
     u_Bx1N = uniform_rows(key_B, 1 + tags_BxN.shape[1])
     dropped_BxN = u_Bx1N[:, 1:] < conditioning.drop_each
@@ -106,8 +111,10 @@ def train_step(
 
 
 def batch_shapes(run: ModelDef) -> tuple[Any, ...]:
-    """What a step takes beside the state, with shardings: tokens (B, L) and, of a conditional run,
-    their condition."""
+    """The shapes of a step's arguments beside the state, with shardings.
+
+    They are those of tokens (B, L) and, in a conditional run, of their condition.
+    """
     batch_size, sharding = run.config.training.batch_size, mesh_lib.batch_sharding(run.mesh)
     shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32, sharding=sharding)
     tokens = shape((batch_size, run.config.model.length))
@@ -117,8 +124,10 @@ def batch_shapes(run: ModelDef) -> tuple[Any, ...]:
 
 
 def jit_train_step(run: ModelDef) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`train_step` of a run, (state, tokens[, condition]) → (state, metrics), compiled for its
-    mesh; the state passed in is donated."""
+    """`train_step` of a run, compiled: (state, tokens[, condition]) → (state, metrics).
+
+    It is compiled for the run's mesh; the state passed in is donated.
+    """
     shapes = run.state_shapes()
     shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
     return jax.jit(

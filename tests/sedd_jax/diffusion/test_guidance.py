@@ -138,7 +138,7 @@ def at_mixed_rates(weight: float) -> np.ndarray:
 
     law_S = np.full(C**L, 1 / C**L)
     noise = LogLinear()
-    sigmas = np.geomspace(float(noise(jnp.ones(()))[0]), 1e-5, 4000)
+    sigmas = np.geomspace(float(noise(jnp.ones(())).sigma), 1e-5, 4000)
     for sigma, after in itertools.pairwise(sigmas):
         h, middle = sigma - after, (sigma + after) / 2
         k1 = flow(law_S, sigma)
@@ -208,7 +208,7 @@ def test_a_posterior_that_one_of_the_two_rules_out():
     def step(weights):
         log_score_V = jnp.log(jnp.asarray(weights))
         law = JumpLaw(jnp.full((1, 1), weights[0]), jnp.ones((1, 1)))
-        return ReverseStep.make(x_1x1, log_score_V[None, None], lambda score_sum: law)
+        return ReverseStep.make(x_1x1, log_score_V[None, None], law)
 
     def probs(conditional, other, weight):
         mixed = mix_steps(step(conditional), step(other), jnp.float32(weight))

@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sedd_jax.diffusion import sampler
 from sedd_jax.diffusion.graph import Absorbing, Uniform
-from sedd_jax.diffusion.jump import ReverseStep, pick
+from sedd_jax.diffusion.jump import ReverseStep, make_step, pick
 from sedd_jax.diffusion.noise import Geometric, LogLinear
 from tests import published_sedd
 
@@ -32,11 +32,9 @@ def tokens(graph) -> jax.Array:
     return graph.perturb(keys(3, 6), x0_BxL, jnp.full(3, 0.7))
 
 
-def make_step(graph, kind, x_BxL, log_score_BxLxV, removed_B) -> ReverseStep:
+def step_of(graph, kind, x_BxL, log_score_BxLxV, removed_B) -> ReverseStep:
     law = {"euler": graph.euler_law, "analytic": graph.tweedie_law, "denoise": graph.denoise_law}
-    return ReverseStep.make(
-        x_BxL, log_score_BxLxV, lambda score_sum: law[kind](x_BxL, score_sum, removed_B)
-    )
+    return make_step(law[kind], x_BxL, log_score_BxLxV, removed_B)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -49,7 +47,7 @@ def published_and_our_probs(graph, kind, x_BxL, log_score_BxLxV, removed_B):
         published = published_sedd.analytic_probs(graph, score_BxLxV, x_BxL, removed_B)
     else:
         published = published_sedd.denoise_probs(graph, score_BxLxV, x_BxL, removed_B)
-    step = make_step(graph, kind, x_BxL, log_score_BxLxV, removed_B)
+    step = step_of(graph, kind, x_BxL, log_score_BxLxV, removed_B)
     log_prob = jax.vmap(lambda code: step.log_prob(jnp.full_like(x_BxL, code)), out_axes=-1)
     return published, jnp.exp(log_prob(jnp.arange(published.shape[-1])))
 
@@ -85,7 +83,7 @@ def test_draws_follow_the_law(graph, kind):
     arguments = graph, kind, x_1x2, log_score_1x2xV, jnp.full(1, 0.01)
     probs = np.asarray(published_and_our_probs(*arguments)[1])[0]
     num = 2**17
-    draws = np.asarray(draw_many(make_step(*arguments), jax.random.key(0), num)).reshape(num, 2)
+    draws = np.asarray(draw_many(step_of(*arguments), jax.random.key(0), num)).reshape(num, 2)
     for p, drawn in zip(probs, draws.T, strict=True):
         share = np.bincount(drawn, minlength=len(p)) / num
         assert not np.any(share[p == 0])
@@ -97,7 +95,7 @@ def test_the_tail_is_drawn_as_often_as_is_due_and_evenly():
     graph, num = Absorbing(4096), 2**23
     x_1x1 = jnp.full((1, 1), graph.mask_id)
     log_score_V = jnp.full(graph.vocab_size, -17.0).at[7].set(0.0)
-    step = make_step(graph, "denoise", x_1x1, log_score_V[None, None], jnp.full(1, 0.1))
+    step = step_of(graph, "denoise", x_1x1, log_score_V[None, None], jnp.full(1, 0.1))
     draws = np.asarray(draw_many(step, jax.random.key(0), num))
     tail = draws[draws != 7]
     due = num * 4095 / (np.exp(17) + 4095)
@@ -252,7 +250,7 @@ def test_rows_drawn_from_weights_that_are_not_finite_are_told(graph, name, value
             graph, noise, log_score_fn(broken_at), keys(3), x_BxL, steps=steps
         ).is_defined_B
 
-    second, last = noise(jnp.array([eps + 0.75 * (1 - eps), eps]))[0]
+    second, last = noise(jnp.array([eps + 0.75 * (1 - eps), eps])).sigma
     np.testing.assert_array_equal(chunk(second), [True, False, True])
     np.testing.assert_array_equal(denoise(last), [True, False, True])
     assert chunk(-1.0).all() and denoise(-1.0).all()
@@ -262,9 +260,9 @@ def test_scores_of_what_cannot_jump_do_not_matter():
     graph = Absorbing(NUM_CODES)
     x_1x2 = jnp.array([[3, graph.mask_id]])
     log_score_1x2xV = log_scores(graph, x_1x2).at[0, 0].set(jnp.inf)
-    step = make_step(graph, "denoise", x_1x2, log_score_1x2xV, jnp.full(1, 0.1))
+    step = step_of(graph, "denoise", x_1x2, log_score_1x2xV, jnp.full(1, 0.1))
     np.testing.assert_array_equal(step.is_defined(), [[True, True]])
-    none = make_step(graph, "denoise", x_1x2, jnp.full_like(log_score_1x2xV, -200), jnp.full(1, 1))
+    none = step_of(graph, "denoise", x_1x2, jnp.full_like(log_score_1x2xV, -200), jnp.full(1, 1))
     np.testing.assert_array_equal(none.is_defined(), [[True, False]])  # nothing has any weight
 
 
