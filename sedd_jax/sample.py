@@ -35,10 +35,10 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import array_from_first, is_first
-from sedd_jax.progress import progress_bar
+from sedd_jax.progress import progress_bar, say
 from sedd_jax.sampling.generate import Pace, Sampling, fingerprint, generate, length_warning
 from sedd_jax.sampling.guide import Guide
-from sedd_jax.sampling.store import SampleStore
+from sedd_jax.sampling.store import NoStore, SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Steering
 from sedd_jax.stop import StopRequest
 from sedd_jax.weights import exported
@@ -246,20 +246,22 @@ def make_samples(
     batch_size: int,
     stop: StopRequest,
 ) -> None:
-    """Makes and stores what the store still misses, with a progress bar; no store: for another
-    process that has one. Raises KeyboardInterrupt between two dispatches when it is to stop."""
+    """Makes and stores the samples that process 0's store still misses, with a progress bar.
+
+    store: None at the other processes. Raises KeyboardInterrupt between two dispatches when it is
+    to stop.
+    """
+    keeper = store or NoStore()
     is_missing_N = np.zeros(num_samples, bool)
-    if store and store.is_whole:
-        print(f"{store.path} already holds these samples")
-    elif store:
-        is_missing_N[store.missing()] = True
+    is_missing_N[keeper.missing()] = True
     missing_N = np.nonzero(array_from_first(is_missing_N))[0]
-    if store and store.is_whole:
-        return
-    pace = Pace()
     done = num_samples - len(missing_N)
-    if 0 < done < num_samples and store:
-        print(f"going on after {done} finished samples")
+    if keeper.is_whole:
+        say(f"{keeper.path} already holds these samples")
+        return
+    if 0 < done < num_samples:
+        say(f"going on after {done} finished samples")
+    pace = Pace()
     with progress_bar(
         num_samples * sampling.evaluations,
         "sample-step",
@@ -276,11 +278,9 @@ def make_samples(
         for indices_b, tokens_bxL in generate(
             run, params, sampling, missing_N, batch_size=batch_size, guide=guide, on_steps=on_steps
         ):
-            if store:
-                store.save(indices_b, tokens_bxL)
-    if store:
-        seconds = pace.seconds_per_step
-        store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
+            keeper.save(indices_b, tokens_bxL)
+    seconds = pace.seconds_per_step
+    keeper.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
 
 
 def decode(tokens: Path, audio: str, codec_dir: str | None) -> int:

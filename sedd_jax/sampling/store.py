@@ -90,7 +90,7 @@ class SampleStore:
 
     def missing(self) -> np.ndarray:
         """Ascending indices of the samples still to be made, int64."""
-        missing_N = np.ones(self.num_samples, bool)
+        missing_N = np.full(self.num_samples, not self.is_whole)
         for start, stop in self._parts():
             missing_N[start:stop] = False
         return np.nonzero(missing_N)[0]
@@ -152,6 +152,22 @@ class SampleStore:
         if tokens.shape != (stop - start, self.settings["length"]) or tokens.dtype != np.uint16:
             raise UserError(f"{path} is damaged: delete it and run the command again")
         return tokens
+
+
+class NoStore:
+    """A store for the processes beside process 0: it misses nothing and keeps nothing."""
+
+    is_whole = False
+
+    def missing(self) -> np.ndarray:
+        """No indices (0,)."""
+        return np.zeros(0, np.int64)
+
+    def save(self, indices_b: np.ndarray, tokens_bxL: np.ndarray) -> None:
+        """Does nothing: process 0 keeps these samples."""
+
+    def finish(self, **measured: float | None) -> None:
+        """Does nothing: process 0 writes the data set."""
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def test_parts_become_a_dataset_in_order(tmp_path):
     (tmp_path / "new" / ".part-00000000-00000001.npy.7.partial").write_bytes(b"killed here")
     assert not store.is_whole and not (tmp_path / "new" / "dataset.json").exists()
     store.finish(seconds_per_sample=0.5)
+    for whole in (store, open_store(tmp_path / "new")):
+        assert whole.is_whole and not len(whole.missing())
     dataset = TokenDataset(tmp_path / "new")
     dataset.verify()
     records = list(dataset.records("generated"))
