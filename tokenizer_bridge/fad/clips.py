@@ -24,6 +24,31 @@ class Clip:
     start_s: float
     clip_s: float
 
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return str(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A clip that is in memory: (T,) float32, silent or not."""
+
+    id: str
+    artist: str | None
+    audio_T: np.ndarray
+    sample_rate: int  # Hz
+
+    @property
+    def clip_s(self) -> float:
+        """Its length in seconds."""
+        return len(self.audio_T) / self.sample_rate
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"clip {self.id}"
+
 
 @dataclass(frozen=True)
 class TooShort(Failure):

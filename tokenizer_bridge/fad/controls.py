@@ -31,8 +31,16 @@ from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.decoding import decode_batch
 from tokenizer_bridge.encoding.tracks import encode_batch
 from tokenizer_bridge.fad.cache import entry_key
-from tokenizer_bridge.fad.clips import Clip, read_clip
-from tokenizer_bridge.fad.embed import EmbeddingSet, embed_audio
+from tokenizer_bridge.fad.clips import Clip, Sound, read_clip
+from tokenizer_bridge.fad.embed import (
+    DEFAULT_OPTIONS,
+    EmbeddingSet,
+    EmbedOptions,
+    collect,
+    embed,
+    like_clips_of,
+    told,
+)
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import ControlSets
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -186,33 +194,26 @@ def embed_controls(
     reference: EmbeddingSet,
     halves: Halves,
     audio: ControlAudio,
-    *,
-    loudness: float | None = None,
-    num_workers: int | None = None,
-    batch_size: int = 8,
+    options: EmbedOptions = DEFAULT_OPTIONS,
     on_clip: Callable[[], None] = lambda: None,
 ) -> ControlSets:
     """All controls under one embedding.
 
     reference: the embedded clips that `halves` was made of, all of them. audio: made of half A.
-    loudness, as for the reference: made clips are brought to it, silence stays silent. on_clip:
-    told for each made clip. num_workers, batch_size: as for `embed_audio`.
+    options: as for the reference; made clips are brought to its loudness, silence stays silent.
+    on_clip: told for each made clip.
     """
     real = reference.select(halves.a)
-    of_a = {"ids": real.clips, "artists": real.artists}
-    options = {"num_workers": num_workers, "batch_size": batch_size, "loudness": loudness}
-    made = {
-        name: embed_audio(
-            embedding, audio.clips(name), audio.sample_rate, on_clip=on_clip, **of_a, **options
-        )
-        for name in audio.paths
-    }
+
+    made = {}
+    for name in audio.paths:
+        sounds = like_clips_of(real, audio.clips(name), audio.sample_rate)
+        made[name], _ = collect(embedding.info, told(embed(embedding, sounds, options), on_clip))
     zeros_T = np.zeros_like(next(audio.clips("white_noise")))
-    silence = embed_audio(embedding, [zeros_T], audio.sample_rate, **options)
+    silent = Sound("silence", None, zeros_T, audio.sample_rate)
     # One silent clip is like the other; files they are all the same.
-    silence = dataclasses.replace(
-        silence.select([0] * len(real.clips)), clips=real.clips, artists=real.artists
-    )
+    silence, _ = collect(embedding.info, [*embed(embedding, [silent], options)] * len(real.clips))
+    silence = dataclasses.replace(silence, clips=real.clips, artists=real.artists)
     by_name = {"real_vs_real": real, **made, "silence": silence}
     return ControlSets(reference.select(halves.b), by_name, halves.by, halves.warnings)
 

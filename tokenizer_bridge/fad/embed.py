@@ -3,12 +3,15 @@
 N vectors, W windows a clip, D values a vector, T samples.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +21,13 @@ from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.cleaning.loudness import Level
 from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.fad.cache import VectorCache, entry_key
-from tokenizer_bridge.fad.clips import Clip, prepare, read_levelled
+from tokenizer_bridge.fad.clips import Clip, Sound, prepare, read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.sources import Failure
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import known_sha256
+
+Item = TypeVar("Item")
 
 _VERSION = 3  # of all that makes vectors of audio here: a new one leaves older entries unused
 
@@ -41,7 +46,17 @@ class EmbeddingSet:
     clips: tuple[str, ...]
     artists: tuple[str | None, ...]
 
-    def select(self, clip_indices: Sequence[int]) -> "EmbeddingSet":
+    @staticmethod
+    def of(info: EmbeddingInfo, embedded: Sequence[Embedded]) -> EmbeddingSet:
+        """The set of these clips, in their order."""
+        return _assemble(
+            info,
+            [one.vectors_WxD for one in embedded],
+            [one.clip.id for one in embedded],
+            [one.clip.artist for one in embedded],
+        )
+
+    def select(self, clip_indices: Sequence[int]) -> EmbeddingSet:
         """The set of these clips alone, in this order."""
         per_clip = self.per_clip()
         return _assemble(
@@ -57,139 +72,140 @@ class EmbeddingSet:
         return np.split(self.vectors_NxD, ends[:-1]) if self.clips else []
 
 
-def embed_clips(
-    embedding: Embedding,
-    clips: Sequence[Clip],
-    *,
-    cache_dir: Path | None = None,
-    num_workers: int | None = None,
-    batch_size: int = 2,
-    loudness: float | None = None,
-    silent_ok: bool = False,
-    on_clip: Callable[[Clip], None] = lambda clip: None,
-    on_level: Callable[[Clip, Level], None] = lambda clip, level: None,
-) -> tuple[EmbeddingSet, list[Failure]]:
-    """Vectors of clips in their order, without those that could not be used; and these.
+@dataclasses.dataclass(frozen=True)
+class EmbedOptions:
+    """How clips become vectors; these depend on `loudness`, and on batch_size by rounding.
 
-    clips: all of one length. cache_dir: None for no cache. num_workers: threads, each of which
-    reads and embeds clips; as many as cores without. batch_size: clips that go through the network
-    at once in each of them; more than a few pay on a GPU only. loudness: LUFS to bring every clip
-    to, as far as its peaks allow; None leaves levels as they are. silent_ok: silent clips have
-    vectors like others. on_clip: told of each clip, in order, when it is done. on_level: told how
-    loud each that could be used is in its file. The vectors depend on batch_size by rounding only,
-    and not on num_workers.
+    cache_dir: None for no cache. num_workers: threads, each of which reads and embeds clips; as
+    many as cores without. batch_size: clips that go through the network at once in each of them;
+    more than a few pay on a GPU only. loudness: LUFS to bring every clip to, as far as its peaks
+    allow; None leaves levels as they are.
+    """
+
+    cache_dir: Path | None = None
+    num_workers: int | None = None
+    batch_size: int = 2
+    loudness: float | None = None
+
+
+DEFAULT_OPTIONS = EmbedOptions()
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """A clip with its (W, D) vectors, and how loud it was before anything was done to it."""
+
+    clip: Clip | Sound
+    vectors_WxD: np.ndarray
+    level: Level
+
+
+def embed(
+    embedding: Embedding,
+    clips: Iterable[Clip | Sound],
+    options: EmbedOptions = DEFAULT_OPTIONS,
+    *,
+    silent_ok: bool = False,
+) -> Iterator[Embedded | Failure]:
+    """Embed clips; yields each in their order, or the failure of one that cannot be used.
+
+    A few clips are held at a time. silent_ok: silent files have vectors like others, as clips in
+    memory always have.
 
     Raises UserError for clips shorter than the embedding's window and for vectors that are not
     finite.
     """
-    info, cache = embedding.info, VectorCache(cache_dir)
-    for clip in clips[:1]:
-        check_length(embedding, clip.clip_s)
+    info, cache = embedding.info, VectorCache(options.cache_dir)
 
-    def look_up_or_read(clip: Clip) -> _Outcome:
+    def look_up_or_read(clip: Clip | Sound) -> Embedded | _Prepared | Failure:
+        check_length(embedding, clip.clip_s)
+        if isinstance(clip, Sound):
+            num_samples = round(clip.clip_s * info.sample_rate)
+            return _Prepared(
+                clip,
+                *prepare(
+                    clip.audio_T, clip.sample_rate, info.sample_rate, num_samples, options.loudness
+                ),
+            )
         try:
-            key = _key(info, clip, known_sha256(clip.path), loudness) if cache_dir else ""
+            key = ""
+            if options.cache_dir:
+                key = _key(info, clip, known_sha256(clip.path), options.loudness)
             if (cached := cache.get(key)) is not None:
-                level = Level(*cached["level"])
-                return _Outcome(clip, vectors_WxD=cached["vectors"], level=level)
-            audio_T, level = read_levelled(clip, info.sample_rate, loudness, silent_ok=silent_ok)
-            # A silent clip is not kept: who does not take silence would find it.
-            return _Outcome(clip, "" if level.is_silent else key, audio_T, level=level)
+                return Embedded(clip, cached["vectors"], Level(*cached["level"]))
+            audio_T, level = read_levelled(
+                clip, info.sample_rate, options.loudness, silent_ok=silent_ok
+            )
         except (AudioError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            return _Outcome(clip, failure=Failure(clip.id, clip.path, reason))
+            return Failure(clip.id, clip.path, reason)
+        # A silent clip is not kept: who does not take silence would find it.
+        return _Prepared(clip, audio_T, level, "" if level.is_silent else key)
 
-    def embed_batch(batch: Sequence[Clip]) -> list[_Outcome]:
-        outcomes = [look_up_or_read(clip) for clip in batch]
-        new = [one for one in outcomes if one.audio_T is not None]
-        vectors_BxWxD = _embed(embedding, [one.audio_T for one in new])
-        for one, vectors_WxD in zip(new, vectors_BxWxD, strict=True):
-            _check_finite(vectors_WxD, f"{one.clip.path}: its {info.name} embedding")
-            one.audio_T, one.vectors_WxD = None, vectors_WxD
+    def embed_batch(batch: Sequence[Clip | Sound]) -> list[tuple[Embedded | Failure, str]]:
+        """Each clip's outcome, and the name under which the cache has yet to keep it, if any."""
+        found = [look_up_or_read(clip) for clip in batch]
+        vectors = iter(_embed(embedding, [x.audio_T for x in found if isinstance(x, _Prepared)]))
+        outcomes: list[tuple[Embedded | Failure, str]] = []
+        for one in found:
+            if isinstance(one, _Prepared):
+                vectors_WxD = next(vectors)
+                _check_finite(vectors_WxD, f"{one.clip.label}: its {info.name} embedding")
+                outcomes.append((Embedded(one.clip, vectors_WxD, one.level), one.key))
+            else:
+                outcomes.append((one, ""))
         return outcomes
 
-    used, failures = [], []
-    for outcomes in _in_threads(embed_batch, _batched(clips, batch_size), num_workers):
-        for one in outcomes:
-            if one.failure is not None:
-                failures.append(one.failure)
-            else:
-                used.append(one)
-                if one.key:
-                    level = np.array(dataclasses.astuple(one.level), np.float64)  # None: NaN
-                    cache.put(one.key, vectors=one.vectors_WxD, level=level)
-                on_level(one.clip, one.level)
-            on_clip(one.clip)
-    vectors = _assemble(
-        info,
-        [one.vectors_WxD for one in used],
-        [one.clip.id for one in used],
-        [one.clip.artist for one in used],
-    )
-    return vectors, failures
+    batches = _batched(clips, options.batch_size)
+    for outcomes in _in_threads(embed_batch, batches, options.num_workers):
+        for one, key in outcomes:
+            if key and isinstance(one, Embedded):
+                level = np.array(dataclasses.astuple(one.level), np.float64)  # None: NaN
+                cache.put(key, vectors=one.vectors_WxD, level=level)
+            yield one
 
 
-def embed_audio(
-    embedding: Embedding,
-    audio: Iterable[np.ndarray],
-    sample_rate: int,
-    *,
-    ids: Sequence[str] | None = None,
-    artists: Sequence[str | None] | None = None,
-    num_workers: int | None = None,
-    batch_size: int = 2,
-    loudness: float | None = None,
-    on_clip: Callable[[], None] = lambda: None,
-) -> EmbeddingSet:
-    """Vectors of clips that are in memory: (T,) float32 each, all of one length, silent or not.
+def collect(
+    info: EmbeddingInfo, outcomes: Iterable[Embedded | Failure]
+) -> tuple[EmbeddingSet, list[Failure]]:
+    """The set of the clips that could be used, in their order, and the failures of the others."""
+    embedded, failures = [], []
+    for one in outcomes:
+        (failures if isinstance(one, Failure) else embedded).append(one)
+    return EmbeddingSet.of(info, embedded), failures
 
-    ids, artists: one for each clip; "0", "1", … and None without. Else as `embed_clips`; a few
-    clips are held at a time.
-    """
-    info = embedding.info
 
-    def embed_batch(batch: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
-        prepared = []
-        for _, audio_T in batch:
-            clip_s = len(audio_T) / sample_rate
-            check_length(embedding, clip_s)
-            num_samples = round(clip_s * info.sample_rate)
-            given_T, _ = prepare(audio_T, sample_rate, info.sample_rate, num_samples, loudness)
-            prepared.append(given_T)
-        vectors_BxWxD = _embed(embedding, prepared)
-        for (i, _), vectors_WxD in zip(batch, vectors_BxWxD, strict=True):
-            _check_finite(vectors_WxD, f"clip {i}: its {info.name} embedding")
-        return vectors_BxWxD
+def like_clips_of(
+    vectors: EmbeddingSet, sounds: Iterable[np.ndarray], sample_rate: int
+) -> Iterator[Sound]:
+    """Sounds, (T,) each, that were made of the clips of a set: they bear their ids and artists."""
+    for id, artist, audio_T in zip(vectors.clips, vectors.artists, sounds, strict=True):
+        yield Sound(id, artist, audio_T, sample_rate)
 
-    per_clip: list[np.ndarray] = []
-    for vectors_BxWxD in _in_threads(
-        embed_batch, _batched(enumerate(audio), batch_size), num_workers
-    ):
-        for vectors_WxD in vectors_BxWxD:
-            per_clip.append(vectors_WxD)
-            on_clip()
-    ids = [str(i) for i in range(len(per_clip))] if ids is None else ids
-    return _assemble(info, per_clip, ids, [None] * len(per_clip) if artists is None else artists)
+
+def told(items: Iterable[Item], on_item: Callable[[], None]) -> Iterator[Item]:
+    """The items; `on_item` is called after each, for a progress bar."""
+    for item in items:
+        on_item()
+        yield item
 
 
 def check_length(embedding: Embedding, clip_s: float) -> None:
-    """Raises UserError if clips are too short to have a vector."""
+    """Raise UserError if clips are too short to have a vector."""
     info = embedding.info
     if round(clip_s * info.sample_rate) < embedding.min_samples:
         least_s = embedding.min_samples / info.sample_rate
         raise UserError(f"clips of {clip_s:g} s: {info.name} needs at least {least_s:.3g} s")
 
 
-@dataclasses.dataclass
-class _Outcome:
-    """What has come of a clip: audio to be embedded, vectors, or a failure."""
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """A clip's audio as the network is given it. key: in the cache; "" for none."""
 
-    clip: Clip
-    key: str = ""  # in the cache, for vectors that are not there yet
-    audio_T: np.ndarray | None = None
-    vectors_WxD: np.ndarray | None = None
-    level: Level | None = None
-    failure: Failure | None = None
+    clip: Clip | Sound
+    audio_T: np.ndarray
+    level: Level
+    key: str = ""
 
 
 def _key(info: EmbeddingInfo, clip: Clip, file_sha256: str, loudness: float | None) -> str:

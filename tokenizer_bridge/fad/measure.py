@@ -1,61 +1,32 @@
 """All distances of one generated set to one reference under one embedding, with their controls.
 
-`measure` returns what the report renders, all of it plain JSON (no NaN, no infinity):
-
-    {
-      "embedding": {"name", "weights_sha256", "dim", "sample_rate" (Hz), "window_s", "hop_s",
-                    "weights"},       # as EmbeddingInfo; window_s, hop_s null: one vector a clip
-      "clip_s": 10.0,                 # seconds
-      "clips_per_file": 1,
-      "loudness": "none",             # or e.g. "-23 LUFS", as the clips were made
-      "resampler": "…",
-      "seed": 0,                      # of subsets, halves, noise and shuffled tokens
-      "confidence": 0.95,             # of every low … high
-      "generated": {"name": "generated", "n_files", "n_clips", "n_vectors",
-                    "n_artists",      # known ones; 0 for generated music
-                    "n_effective",    # independent files that would tell as much, ≤ n_files
-                    "drawn"},         # "artists" with all their files, or "files": what subsets
-                                      # and intervals draw
-      "reference": {"name": "jamendo", … the same},
-      "fad": 3.21,                    # plain, biased upward by finite samples
-      "fad_infinity": {"value", "low", "high"} or null,
-                                      # null: far too few files (a warning says so)
-      "kad": {"value", "low", "high"},
-      "paper_compat": 1e-4 or null,   # CNN14 only: the distance of the flattened vectors
-      "per_file": [{"id": "…", "fad": 12.3}, …],     # generated files, in the set's order
-      "controls": {
-        "real_vs_real":    {"fad", "fad_infinity", "kad", "paper_compat",
-                            "generated": {"name", … as above},
-                            "reference": {"name", … as above}},
-        "codec_floor":     {… the same},
-        "shuffled_tokens": {… the same},
-        "white_noise":     {… the same},
-        "silence":         {… the same},
-      },                              # {}: no controls were asked for
-      "halves": "artists",            # the reference's halves share none; "known artists": none
-                                      # that is known, where some are not; "files": they may share
-                                      # artists; null: no controls
-      "warnings": ["one line each", …]
-    }
-
 A value of FAD∞ and of KAD may be slightly negative: both estimate their quantity without bias,
 which a number that is never negative cannot do at 0.
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
 from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
-from tokenizer_bridge.fad.extrapolation import CONFIDENCE, fad_infinity
+from tokenizer_bridge.fad.extrapolation import CONFIDENCE, Estimate, fad_infinity
 from tokenizer_bridge.fad.frechet import fit_gaussian, frechet_distance
 from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance, within_bound
 from tokenizer_bridge.fad.paper_compat import flattened_distance
-from tokenizer_bridge.fad.units import alone, by_artist, effective_files, equal_units, files_of
+from tokenizer_bridge.fad.units import (
+    Unit,
+    alone,
+    by_artist,
+    effective_files,
+    equal_units,
+    files_of,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 
 # An interval is the spread of random halves of a set. With 16 files in a set it still covered
@@ -104,81 +75,165 @@ class ControlSets:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class SetSize:
+    """The size of a set that is compared, and `name`, which messages call it by."""
+
+    name: str
+    n_files: int
+    n_clips: int
+    n_vectors: int
+    n_artists: int  # known ones; 0 for generated music
+    n_effective: int  # independent files that would tell as much, at most n_files
+    drawn: Literal["artists", "files"]  # by subsets and intervals; artists with all their files
+
+    def __str__(self) -> str:
+        """The number of files, and what they are worth where that is less."""
+        text = f"{self.n_files} files"
+        if self.n_effective == self.n_files:
+            return text
+        return f"{text} ({self.n_artists} known artists) that count as {self.n_effective}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All distances between two sets; intervals have the level `extrapolation.CONFIDENCE`."""
+
+    generated: SetSize
+    reference: SetSize
+    fad: float  # plain, biased upward by finite samples
+    fad_infinity: Estimate | None  # None: far too few files, as a warning says
+    kad: Estimate
+    paper_compat: float | None  # CNN14 only: the distance of the flattened vectors
+
+
+@dataclass(frozen=True)
+class FileDistance:
+    """The FAD of one file's windows to the whole reference."""
+
+    id: str
+    fad: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One generated set against one reference under one embedding.
+
+    per_file: of the generated files, in the set's order. controls: half of the reference, in
+    several guises, against the other half; {} where none were asked for. halves: what these share:
+    no "artists"; no "known artists", where some are not known; no "files", but perhaps artists;
+    None without controls. warnings: one line each.
+    """
+
+    embedding: EmbeddingInfo
+    settings: Settings
+    comparison: Comparison
+    per_file: Sequence[FileDistance]
+    controls: Mapping[str, Comparison]
+    halves: str | None
+    warnings: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """The measurement as it stands in a report: plain JSON, no NaN, no infinity.
+
+        Keys are this class's, with those of `settings` and `comparison` in their place, and
+        "confidence", the level of every interval.
+        """
+        return {
+            "embedding": dataclasses.asdict(self.embedding),
+            **dataclasses.asdict(self.settings),
+            "confidence": CONFIDENCE,
+            **dataclasses.asdict(self.comparison),
+            "per_file": [dataclasses.asdict(file) for file in self.per_file],
+            "controls": {name: dataclasses.asdict(one) for name, one in self.controls.items()},
+            "halves": self.halves,
+            "warnings": list(self.warnings),
+        }
+
+
 def measure(
     generated: EmbeddingSet,
     reference: EmbeddingSet,
     controls: ControlSets | None,
     settings: Settings,
     reference_name: str = "reference",
-) -> dict:
-    """The map described above.
+) -> Measurement:
+    """All distances, those of the controls if there are any, and what one should know of them.
 
     Raises UserError for sets that cannot be compared: another embedding or clip length, fewer than
     MIN_FILES files, vectors that are not finite.
     """
-    warnings: list[str] = []
-    sides = (("generated", generated), (reference_name, reference))
-    named = [MeasuredSet(name, vectors, settings.seed) for name, vectors in sides]
-    _check(*named)
-    _warn_of_few(*named, warnings)
-    comparison = _compare(*named, _kernel_reference(named[1], settings.seed), settings.seed)
+    x = MeasuredSet.of("generated", generated, settings.seed)
+    y = MeasuredSet.of(reference_name, reference, settings.seed)
+    _check(x, y)
+    warnings = _warnings_of_few(x, y)
+    comparison = _compare(x, y, _kernel_reference(y, settings.seed), settings.seed)
     compared = {}
     if controls is not None:
         compared, of_controls = compare_controls(controls, reference_name, settings.seed)
         warnings += of_controls
-    return {
-        "embedding": dataclasses.asdict(reference.info),
-        **dataclasses.asdict(settings),
-        "confidence": CONFIDENCE,
-        **comparison,
-        "per_file": _per_file(named[0], named[1]),
-        "controls": compared,
-        "halves": controls.halves if controls is not None else None,
-        "warnings": warnings,
-    }
+    return Measurement(
+        embedding=reference.info,
+        settings=settings,
+        comparison=comparison,
+        per_file=_per_file(x, y),
+        controls=compared,
+        halves=controls.halves if controls is not None else None,
+        warnings=warnings,
+    )
 
 
+@dataclass(frozen=True, eq=False)
 class MeasuredSet:
-    """A set, what messages call it, and its vectors in float64: by file, and as they are drawn."""
+    """A set, its files' (W, D) float64 vectors by id, and the units that are drawn of them.
 
-    def __init__(self, name: str, vectors: EmbeddingSet, seed: int):
-        self.name, self.set, self.info = name, vectors, vectors.info
+    kernel_units: those that KAD is estimated on.
+    """
+
+    vectors: EmbeddingSet
+    size: SetSize
+    files: Mapping[str, np.ndarray]
+    units: Sequence[Unit]
+    kernel_units: Sequence[Unit]
+    has_few_artists: bool  # too few to be drawn: files are
+
+    @staticmethod
+    def of(name: str, vectors: EmbeddingSet, seed: int) -> "MeasuredSet":
+        """A set under a name; the seed draws `kernel_units` where there are too many."""
         clips: dict[str, list[np.ndarray]] = {}
         for clip_id, vectors_WxD in zip(vectors.clips, vectors.per_clip(), strict=True):
             clips.setdefault(clip_id, []).append(vectors_WxD)
-        self.files = {id: np.concatenate(file, dtype=np.float64) for id, file in clips.items()}
-        self.all_NxD = np.asarray(vectors.vectors_NxD, np.float64)
+        files = {id: np.concatenate(file, dtype=np.float64) for id, file in clips.items()}
         artist_of = dict(zip(vectors.clips, vectors.artists, strict=True))
-        self.num_artists = len(set(artist_of.values()) - {None})
-        files = list(self.files.values())
-        self.units = by_artist(files, [artist_of[id] for id in self.files])
-        self.has_few_artists = (
-            len(self.units) < len(files) and equal_units(self.units) < MIN_ARTISTS
+        units = by_artist(list(files.values()), [artist_of[id] for id in files])
+        has_few_artists = len(units) < len(files) and equal_units(units) < MIN_ARTISTS
+        if has_few_artists:
+            units = alone(list(files.values()))
+        size = SetSize(
+            name=name,
+            n_files=len(files),
+            n_clips=len(vectors.clips),
+            n_vectors=len(vectors.vectors_NxD),
+            n_artists=len(set(artist_of.values()) - {None}),
+            n_effective=effective_files(units),
+            drawn="artists" if len(units) < len(files) else "files",
         )
-        if self.has_few_artists:
-            self.units = alone(files)
-        self.num_effective = effective_files(self.units)
-        self.kernel_units = within_bound(self.units, seed)
+        return MeasuredSet(vectors, size, files, units, within_bound(units, seed), has_few_artists)
 
     @property
-    def counts(self) -> dict:
-        return {
-            "name": self.name,
-            "n_files": len(self.files),
-            "n_clips": len(self.set.clips),
-            "n_vectors": len(self.all_NxD),
-            "n_artists": self.num_artists,
-            "n_effective": self.num_effective,
-            "drawn": "artists" if len(self.units) < len(self.files) else "files",
-        }
+    def name(self) -> str:
+        """What messages call it."""
+        return self.size.name
 
     @property
-    def size_text(self) -> str:
-        """Its number of files, and what they are worth where that is less."""
-        size = f"{len(self.files)} files"
-        if self.num_effective == len(self.files):
-            return size
-        return f"{size} ({self.num_artists} known artists) that count as {self.num_effective}"
+    def info(self) -> EmbeddingInfo:
+        """The embedding."""
+        return self.vectors.info
+
+    @functools.cached_property
+    def all_NxD(self) -> np.ndarray:
+        """All vectors, float64."""
+        return np.asarray(self.vectors.vectors_NxD, np.float64)
 
 
 def _check(x: MeasuredSet, y: MeasuredSet) -> None:
@@ -190,14 +245,14 @@ def _check(x: MeasuredSet, y: MeasuredSet) -> None:
             )
         finite_N = np.isfinite(one.all_NxD).all(1)
         if not finite_N.all():
-            clip = one.set.clips[one.set.clip_of_N[np.argmin(finite_N)]]
+            clip = one.vectors.clips[one.vectors.clip_of_N[np.argmin(finite_N)]]
             raise UserError(f"{one.name}: {clip}: its {one.info.name} vectors are not finite")
     if x.info != y.info:
         raise UserError(
             f"{x.name} and {y.name} were embedded differently ({_identity(x.info)}; "
             f"{_identity(y.info)}): embed both with the same network and weights"
         )
-    windows = {len(clip_WxD) for one in (x, y) for clip_WxD in one.set.per_clip()}
+    windows = {len(clip_WxD) for one in (x, y) for clip_WxD in one.vectors.per_clip()}
     if len(windows) > 1:
         raise UserError(
             f"{x.name} and {y.name}: clips have from {min(windows)} to {max(windows)} vectors: "
@@ -210,21 +265,20 @@ def _identity(info: EmbeddingInfo) -> str:
 
 
 def _files_per_dim(x: MeasuredSet, y: MeasuredSet) -> float:
-    return min(x.num_effective, y.num_effective) / x.info.dim
+    return min(x.size.n_effective, y.size.n_effective) / x.info.dim
 
 
-def _warn_of_few(
-    x: MeasuredSet, y: MeasuredSet, warnings: list[str], are_controls: bool = False
-) -> None:
-    """Say what too few files do; for controls without advice, as they have what there is."""
+def _warnings_of_few(x: MeasuredSet, y: MeasuredSet, are_controls: bool = False) -> list[str]:
+    """What too few files do, a line each; for controls without advice: they have what there is."""
+    warnings = []
     for one in (x, y):
-        if one.num_effective < FEW_FILES:
-            warnings.append(f"{one.name}: {one.size_text}; below {FEW_FILES} intervals are wide")
+        if one.size.n_effective < FEW_FILES:
+            warnings.append(f"{one.name}: {one.size}; below {FEW_FILES} intervals are wide")
         if one.has_few_artists:
             warnings.append(
-                f"{one.name}: too few artists to draw ({one.num_artists} known, of which unequal "
-                f"ones count for less; {MIN_ARTISTS} are needed): intervals come from its files, "
-                "and speak of music by these artists only"
+                f"{one.name}: too few artists to draw ({one.size.n_artists} known, of which "
+                f"unequal ones count for less; {MIN_ARTISTS} are needed): intervals come from its "
+                "files, and speak of music by these artists only"
             )
         if (count := len(files_of(one.kernel_units))) < len(one.files):
             warnings.append(
@@ -233,12 +287,9 @@ def _warn_of_few(
             )
     ratio = _files_per_dim(x, y)
     if ratio >= SAFE_FILES_PER_DIM:
-        return
-    smaller = min(x, y, key=lambda one: one.num_effective)
-    few = (
-        f"{x.name} against {y.name}: {smaller.size_text} for the {x.info.dim} dimensions of "
-        f"{x.info.name}"
-    )
+        return warnings
+    smaller = min(x.size, y.size, key=lambda size: size.n_effective)
+    few = f"{x.name} against {y.name}: {smaller} for the {x.info.dim} dimensions of {x.info.name}"
     if ratio < MIN_FILES_PER_DIM:
         least = math.ceil(MIN_FILES_PER_DIM * x.info.dim)
         effect = f"no FAD∞ below {least}, and FAD's bias is unknown and may be large"
@@ -247,7 +298,7 @@ def _warn_of_few(
         safe = math.ceil(SAFE_FILES_PER_DIM * x.info.dim)
         effect = f"below {safe} FAD∞ may be too high by a part of FAD's bias"
         advice = "add files or use KAD"
-    warnings.append(f"{few}: {effect}" if are_controls else f"{few}: {effect}; {advice}")
+    return [*warnings, f"{few}: {effect}" if are_controls else f"{few}: {effect}; {advice}"]
 
 
 def _kernel_reference(reference: MeasuredSet, seed: int) -> KernelReference:
@@ -257,22 +308,22 @@ def _kernel_reference(reference: MeasuredSet, seed: int) -> KernelReference:
         raise UserError(f"{reference.name}: {error}") from error
 
 
-def _compare(x: MeasuredSet, y: MeasuredSet, kernel_reference: KernelReference, seed: int) -> dict:
-    """All distances between two sets, and their sizes."""
+def _compare(
+    x: MeasuredSet, y: MeasuredSet, kernel_reference: KernelReference, seed: int
+) -> Comparison:
     enough = _files_per_dim(x, y) >= MIN_FILES_PER_DIM
-    extrapolated = fad_infinity(x.units, y.units, seed) if enough else None
     is_panns = x.info.name.startswith("cnn14")
-    return {
-        "generated": x.counts,
-        "reference": y.counts,
-        "fad": frechet_distance(fit_gaussian(x.all_NxD), fit_gaussian(y.all_NxD)),
-        "fad_infinity": dataclasses.asdict(extrapolated) if extrapolated else None,
-        "kad": dataclasses.asdict(kernel_distance(x.kernel_units, kernel_reference, seed)),
-        "paper_compat": flattened_distance(x.all_NxD, y.all_NxD) if is_panns else None,
-    }
+    return Comparison(
+        generated=x.size,
+        reference=y.size,
+        fad=frechet_distance(fit_gaussian(x.all_NxD), fit_gaussian(y.all_NxD)),
+        fad_infinity=fad_infinity(x.units, y.units, seed) if enough else None,
+        kad=kernel_distance(x.kernel_units, kernel_reference, seed),
+        paper_compat=flattened_distance(x.all_NxD, y.all_NxD) if is_panns else None,
+    )
 
 
-def _per_file(x: MeasuredSet, y: MeasuredSet) -> list[dict]:
+def _per_file(x: MeasuredSet, y: MeasuredSet) -> list[FileDistance]:
     """The FAD of each file's windows to the whole reference, to find the odd ones out.
 
     A file with one window has covariance 0: |x − μ|² + tr Σ. All values hold what one file lacks of
@@ -280,27 +331,27 @@ def _per_file(x: MeasuredSet, y: MeasuredSet) -> list[dict]:
     """
     gaussian = fit_gaussian(y.all_NxD)
     return [
-        {"id": id, "fad": frechet_distance(fit_gaussian(file_WxD), gaussian)}
+        FileDistance(id, frechet_distance(fit_gaussian(file_WxD), gaussian))
         for id, file_WxD in x.files.items()
     ]
 
 
 def compare_controls(
     controls: ControlSets, reference_name: str = "reference", seed: int = 0
-) -> tuple[dict[str, dict], list[str]]:
-    """What `measure` returns as "controls" (any names will do), and warnings.
+) -> tuple[dict[str, Comparison], list[str]]:
+    """Each set of `controls.by_name` compared with the other half, and warnings, a line each.
 
     Raises UserError as `measure` does.
     """
     warnings = [f"{reference_name}: {line}" for line in controls.warnings]
-    half = MeasuredSet(f"half of {reference_name}", controls.other_half, seed)
-    sets = {name: MeasuredSet(name, vectors, seed) for name, vectors in controls.by_name.items()}
+    half = MeasuredSet.of(f"half of {reference_name}", controls.other_half, seed)
+    sets = {name: MeasuredSet.of(name, vectors, seed) for name, vectors in controls.by_name.items()}
     for one in sets.values():
         _check(one, half)
     if sets:
         first = next(iter(controls.by_name.values()))  # they are all of the same files
-        made = MeasuredSet(f"controls of {reference_name}", first, seed)
-        _warn_of_few(made, half, warnings, are_controls=True)
+        made = MeasuredSet.of(f"controls of {reference_name}", first, seed)
+        warnings += _warnings_of_few(made, half, are_controls=True)
     kernel_reference = _kernel_reference(half, seed)
     compared = {name: _compare(one, half, kernel_reference, seed) for name, one in sets.items()}
     return compared, warnings

@@ -1,13 +1,16 @@
-"""Whether distances rise with damage."""
+"""The order of distances: do they rise with damage?"""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
+
+from tokenizer_bridge.fad.extrapolation import Estimate
+from tokenizer_bridge.fad.measure import Comparison
 
 MEASURES = ("fad", "fad_infinity", "kad")
 
 
 def orderings(
-    compared: Mapping[str, Mapping], steps: Mapping[str, Sequence[str]]
+    compared: Mapping[str, Comparison], steps: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, str | None]]:
     """Row -> measure -> verdict, for rows of comparisons from little to much damage.
 
@@ -22,19 +25,20 @@ def orderings(
     """
     return {
         row: {
-            measure: _verdict([compared[name][measure] for name in names]) for measure in MEASURES
+            measure: _verdict([getattr(compared[name], measure) for name in names])
+            for measure in MEASURES
         }
         for row, names in steps.items()
     }
 
 
-def _verdict(found: Sequence[Mapping | float | None]) -> str | None:
+def _verdict(found: Sequence[Estimate | float | None]) -> str | None:
     if any(one is None for one in found):
         return None
-    if not isinstance(found[0], Mapping):
+    if not isinstance(found[0], Estimate):
         return "rising" if all(a < b for a, b in pairwise(found)) else "not rising"
-    if any(a["low"] > b["high"] for a, b in combinations(found, 2)):
+    if any(a.low > b.high for a, b in combinations(found, 2)):
         return "falling"
-    if not all(a["value"] < b["value"] for a, b in pairwise(found)):
+    if not all(a.value < b.value for a, b in pairwise(found)):
         return "not told apart"
-    return "apart" if all(a["high"] < b["low"] for a, b in pairwise(found)) else "rising"
+    return "apart" if all(a.high < b.low for a, b in pairwise(found)) else "rising"

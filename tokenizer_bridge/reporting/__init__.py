@@ -5,7 +5,7 @@ A report is a plain JSON map, here called `report` throughout:
     {
       "generated": {"directory", "n_files"},
       "measurements": [            # one for each embedding and reference
-        {… as fad/measure.py defines it …,
+        {… as fad/measure.py's Measurement.as_json gives it …,
          "reference": {… and "source", "directory", "drawn": tracks that were drawn | "all"},
          "clips_per_file": a number, or {set: number} where they differ},
       ],

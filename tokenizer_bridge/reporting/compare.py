@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizer_bridge import sources
-from tokenizer_bridge.cleaning.loudness import Level
 from tokenizer_bridge.fad.clips import Clip, TooShort, plan_clips
 from tokenizer_bridge.fad.controls import Halves, split_halves
-from tokenizer_bridge.fad.embed import EmbeddingSet, embed_clips
+from tokenizer_bridge.fad.embed import Embedded, EmbedOptions, embed
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.reporting.arguments import Reference
@@ -38,7 +37,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Pairing:
     """Generated music against one reference, in clips of one length."""
 
     generated: Side
@@ -47,6 +46,10 @@ class Comparison:
     @property
     def sides(self) -> tuple[Side, Side]:
         return self.generated, self.reference
+
+    def without(self, unusable: "Unusable") -> "Pairing":
+        """The pairing of the files that could be used."""
+        return Pairing(*map(unusable.without, self.sides))
 
     def num_common(self) -> int:
         """How many files are on both sides, under whatever name."""
@@ -73,16 +76,6 @@ class Comparison:
                         f"have {half}; controls need {MIN_FILES} in each: add some, or leave the "
                         f"controls out with --nocontrols{unusable.told_of(side.name)}"
                     )
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """How clips become vectors: see fad.embed.embed_clips."""
-
-    cache_dir: Path
-    num_workers: int | None
-    batch_size: int
-    loudness: float | None
 
 
 class Unusable:
@@ -195,33 +188,31 @@ def embed_side(
     options: EmbedOptions,
     unusable: Unusable,
     on_clip: Callable[[], None],
-    on_level: Callable[[Clip, Level], None],
-) -> EmbeddingSet:
-    """Vectors of a set's clips; files of which one cannot be read are added to `unusable`.
+) -> dict[Clip, Embedded]:
+    """A set's clips, embedded; files of which one cannot be read are added to `unusable`.
 
     A generated file that is silent is one that the model made: left out, it would flatter it.
     """
-    vectors, failures = embed_clips(
-        embedding,
-        side.clips,
-        on_clip=lambda clip: on_clip(),
-        on_level=on_level,
-        silent_ok=side.name == GENERATED,
-        **vars(options),
-    )
-    unusable.add(side.name, failures)
-    return vectors
+    embedded = {}
+    silent_ok = side.name == GENERATED
+    for one in embed(embedding, side.clips, options, silent_ok=silent_ok):
+        if isinstance(one, Failure):
+            unusable.add(side.name, [one])
+        else:
+            embedded[one.clip] = one
+        on_clip()
+    return embedded
 
 
-def control_halves(comparison: Comparison, seed: int) -> Halves:
+def control_halves(pairing: Pairing, seed: int) -> Halves:
     """The halves of a reference that controls are made of.
 
     Of the first, which is turned into other sounds, no more files are taken than were generated:
     controls are then sets as large as the generated one, and a large reference makes no more work.
     """
-    ids = [clip.id for clip in comparison.reference.clips]
-    halves = comparison.reference.halves(seed)
-    count = len({clip.id for clip in comparison.generated.clips})
+    ids = [clip.id for clip in pairing.reference.clips]
+    halves = pairing.reference.halves(seed)
+    count = len({clip.id for clip in pairing.generated.clips})
     kept = sources.draw({ids[i] for i in halves.a}, count, seed)
     return replace(halves, a=tuple(i for i in halves.a if ids[i] in kept))
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tokenizer_bridge.cleaning.loudness import Level
 from tokenizer_bridge.fad.clips import Clip
-from tokenizer_bridge.reporting.compare import Comparison, Side
+from tokenizer_bridge.reporting.compare import Pairing, Side
 
 _ROUNDING_LU = 0.01
 
@@ -19,11 +19,11 @@ class Levels:
     def add(self, clip: Clip, level: Level) -> None:
         self._levels[clip] = level
 
-    def warnings(self, comparisons: Sequence[Comparison], target_lufs: float | None) -> list[str]:
+    def warnings(self, pairings: Sequence[Pairing], target_lufs: float | None) -> list[str]:
         """A line on silent clips, and one a reference on those that stay below the target."""
-        lines = [self._silent(c.generated) for c in comparisons]
+        lines = [self._silent(pairing.generated) for pairing in pairings]
         if target_lufs is not None:
-            lines += [self._below(c, target_lufs) for c in comparisons]
+            lines += [self._below(pairing, target_lufs) for pairing in pairings]
         return [line for line in lines if line]
 
     def _silent(self, side: Side) -> str:
@@ -33,9 +33,9 @@ class Levels:
         are = "is silent; it counts" if count == 1 else "are silent; they count"
         return f"{count} of {len(side.clips):,} {side.name} clips {are}"
 
-    def _below(self, comparison: Comparison, target_lufs: float) -> str:
+    def _below(self, pairing: Pairing, target_lufs: float) -> str:
         counts, highest = [], []
-        for side in comparison.sides:
+        for side in pairing.sides:
             levels = [self._levels[clip] for clip in side.clips]
             reached = [level.highest_lufs() for level in levels if not level.is_silent]
             below = [lufs for lufs in reached if lufs < target_lufs - _ROUNDING_LU]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenizer_bridge.audio.resample import RESAMPLER
+from tokenizer_bridge.fad.clips import Clip
 from tokenizer_bridge.fad.controls import ControlAudio, Halves, embed_controls, make_audio
-from tokenizer_bridge.fad.embed import EmbeddingSet, check_length
+from tokenizer_bridge.fad.embed import Embedded, EmbeddingSet, EmbedOptions, check_length
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import ControlSets, Settings, measure
 from tokenizer_bridge.reporting import compare
 from tokenizer_bridge.reporting.arguments import Reference
-from tokenizer_bridge.reporting.compare import Comparison, EmbedOptions, Side, Unusable
+from tokenizer_bridge.reporting.compare import Pairing, Unusable
 from tokenizer_bridge.reporting.examples import select_examples
 from tokenizer_bridge.reporting.levels import Levels
 from tokenizer_bridge.reporting.page import Shown
@@ -57,56 +58,49 @@ def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[
     single files that are.
     """
     unusable, levels = Unusable(), Levels()
-    comparisons, num_files = _plan_comparisons(plan, unusable, bar)
+    pairings, num_files = _plan_pairings(plan, unusable, bar)
     least_s = max(e.min_samples / e.info.sample_rate for e in embeddings)
     if not plan.skip_unusable:
         unusable.refuse(num_files, least_s)  # what is known already, before hours of embedding
-    _require_comparable(plan, comparisons, embeddings, unusable)
-    vectors: list[list[list[EmbeddingSet]]] = []  # by embedding, comparison and side
-    while len(vectors) < len(embeddings):
-        vectors.append(
-            _embed_all(embeddings[len(vectors)], comparisons, plan.options, unusable, levels, bar)
-        )
+    _require_comparable(plan, pairings, embeddings, unusable)
+    embedded: list[list[list[dict[Clip, Embedded]]]] = []  # by embedding, pairing and side
+    for embedding in embeddings:
+        embedded.append(_embed_all(embedding, pairings, plan.options, unusable, levels, bar))
         if not plan.skip_unusable:
             unusable.refuse(num_files, least_s)
-        if any(unusable.without(side) != side for c in comparisons for side in c.sides):
-            # A file is used under all embeddings or none: they are measures of the same sets.
-            comparisons = [Comparison(*map(unusable.without, c.sides)) for c in comparisons]
-            _require_comparable(plan, comparisons, embeddings, unusable)
-            vectors = []
+        # A file is used under all embeddings or none: they are measures of the same sets.
+        pairings = [pairing.without(unusable) for pairing in pairings]
+        _require_comparable(plan, pairings, embeddings, unusable)
 
     measurements, shown = [], []
-    for i, (reference, comparison) in enumerate(zip(plan.references, comparisons, strict=True)):
+    for i, (reference, pairing) in enumerate(zip(plan.references, pairings, strict=True)):
         made = None
         if plan.codec:
-            made = _make_controls(plan, comparison, bar)
-        for embedding, by_comparison in zip(embeddings, vectors, strict=True):
-            generated, real = by_comparison[i]
-            _require_same_clips(comparison.generated, generated)
-            _require_same_clips(comparison.reference, real)
+            made = _make_controls(plan, pairing, bar)
+        for embedding, by_pairing in zip(embeddings, embedded, strict=True):
+            generated, real = (
+                EmbeddingSet.of(embedding.info, [found[clip] for clip in side.clips])
+                for side, found in zip(pairing.sides, by_pairing[i], strict=True)
+            )
             controls = None
             if made:
                 bar_title = f"{embedding.info.name}, controls of {reference.name}"
                 with bar(bar_title, 3 * len(made[0].a), "clip") as step:
-                    controls = embed_controls(
-                        embedding, real, *made, loudness=plan.options.loudness,
-                        num_workers=plan.options.num_workers,
-                        batch_size=plan.options.batch_size, on_clip=step,
-                    )  # fmt: skip
-            measurement = _measure(plan, reference, comparison, generated, real, controls)
+                    controls = embed_controls(embedding, real, *made, plan.options, step)
+            measurement = _measure(plan, reference, generated, real, controls)
             measurements.append(measurement)
             by_name = controls.by_name if controls else {}
             shown.append(
-                select_examples(measurement, comparison.generated.clips, generated, real, by_name)
+                select_examples(measurement, pairing.generated.clips, generated, real, by_name)
             )
-    told = levels.warnings(comparisons, plan.options.loudness)
-    return _report(plan, comparisons, measurements, told, unusable), shown
+    level_warnings = levels.warnings(pairings, plan.options.loudness)
+    return _report(plan, pairings, measurements, level_warnings, unusable), shown
 
 
-def _plan_comparisons(plan: Plan, unusable: Unusable, bar: Bar) -> tuple[list[Comparison], int]:
+def _plan_pairings(plan: Plan, unusable: Unusable, bar: Bar) -> tuple[list[Pairing], int]:
     """Clips of all sets, and how many files there are."""
     generated = compare.generated_tracks(plan.generated)
-    comparisons, num_files = [], len(generated)
+    pairings, num_files = [], len(generated)
     for reference in plan.references:
         name = reference.name
         real = compare.reference_tracks(
@@ -121,58 +115,49 @@ def _plan_comparisons(plan: Plan, unusable: Unusable, bar: Bar) -> tuple[list[Co
                 )
                 for side, tracks in ((GENERATED, generated), (name, real))
             ]  # fmt: skip
-        comparisons.append(Comparison(*sides))
-    return comparisons, num_files
+        pairings.append(Pairing(*sides))
+    return pairings, num_files
 
 
 def _require_comparable(
     plan: Plan,
-    comparisons: Sequence[Comparison],
+    pairings: Sequence[Pairing],
     embeddings: Sequence[Embedding],
     unusable: Unusable,
 ) -> None:
     """Raise UserError for what would be refused after hours: too few files, too short clips."""
-    for comparison in comparisons:
-        comparison.require_enough(plan.seed if plan.codec else None, unusable)
+    for pairing in pairings:
+        pairing.require_enough(plan.seed if plan.codec else None, unusable)
         for embedding in embeddings:
-            check_length(embedding, plan.clip_s[comparison.reference.name])
+            check_length(embedding, plan.clip_s[pairing.reference.name])
 
 
 def _embed_all(
     embedding: Embedding,
-    comparisons: Sequence[Comparison],
+    pairings: Sequence[Pairing],
     options: EmbedOptions,
     unusable: Unusable,
     levels: Levels,
     bar: Bar,
-) -> list[list[EmbeddingSet]]:
-    """Vectors of generated and reference clips of each comparison."""
-    total = sum(len(side.clips) for c in comparisons for side in c.sides)
+) -> list[list[dict[Clip, Embedded]]]:
+    """The clips of both sides of each pairing, embedded."""
+    total = sum(len(side.clips) for pairing in pairings for side in pairing.sides)
     with bar(embedding.info.name, total, "clip") as step:
-        return [
-            [
-                compare.embed_side(embedding, side, options, unusable, step, levels.add)
-                for side in c.sides
-            ]
-            for c in comparisons
+        embedded = [
+            [compare.embed_side(embedding, side, options, unusable, step) for side in pairing.sides]
+            for pairing in pairings
         ]
+    for one in (one for by_side in embedded for found in by_side for one in found.values()):
+        levels.add(one.clip, one.level)
+    return embedded
 
 
-def _require_same_clips(side: Side, vectors: EmbeddingSet) -> None:
-    """Raise RuntimeError unless vectors are of all clips of a set: halves of it are indices."""
-    if vectors.clips != tuple(clip.id for clip in side.clips):
-        raise RuntimeError(
-            f"{vectors.info.name}: vectors of {len(vectors.clips)} clips of {side.name}, "
-            f"which has {len(side.clips)}"
-        )
-
-
-def _make_controls(plan: Plan, comparison: Comparison, bar: Bar) -> tuple[Halves, ControlAudio]:
+def _make_controls(plan: Plan, pairing: Pairing, bar: Bar) -> tuple[Halves, ControlAudio]:
     """A reference's halves, and what is made of the first of them."""
-    halves = compare.control_halves(comparison, plan.seed)
-    with bar(f"controls of {comparison.reference.name}", 2 * len(halves.a), "clip") as step:
+    halves = compare.control_halves(pairing, plan.seed)
+    with bar(f"controls of {pairing.reference.name}", 2 * len(halves.a), "clip") as step:
         audio = make_audio(
-            [comparison.reference.clips[i] for i in halves.a],
+            [pairing.reference.clips[i] for i in halves.a],
             *plan.codec,
             folder=plan.options.cache_dir / "controls",
             seed=plan.seed,
@@ -185,7 +170,6 @@ def _make_controls(plan: Plan, comparison: Comparison, bar: Bar) -> tuple[Halves
 def _measure(
     plan: Plan,
     reference: Reference,
-    comparison: Comparison,
     generated: EmbeddingSet,
     real: EmbeddingSet,
     controls: ControlSets | None,
@@ -199,7 +183,7 @@ def _measure(
         resampler=RESAMPLER,
         seed=plan.seed,
     )
-    measurement = measure(generated, real, controls, settings, reference.name)
+    measurement = measure(generated, real, controls, settings, reference.name).as_json()
     if len(set(per_file.values())) > 1:
         measurement["clips_per_file"] = per_file
     measurement["reference"] |= {
@@ -212,9 +196,9 @@ def _measure(
 
 def _report(
     plan: Plan,
-    comparisons: Sequence[Comparison],
+    pairings: Sequence[Pairing],
     measurements: Sequence[dict],
-    of_levels: Sequence[str],
+    level_warnings: Sequence[str],
     unusable: Unusable,
 ) -> dict:
     warnings = [
@@ -224,11 +208,11 @@ def _report(
         if m["embedding"]["weights"] != "published"
     ]
     warnings += [
-        f"{common} generated files are files of {c.reference.name} as well"
-        for c in comparisons
-        if (common := c.num_common())
+        f"{common} generated files are files of {pairing.reference.name} as well"
+        for pairing in pairings
+        if (common := pairing.num_common())
     ]
-    warnings += of_levels
+    warnings += level_warnings
     warnings += [line for m in measurements if (line := _unheard(m))]
     warnings = list(
         dict.fromkeys(warnings + [line for m in measurements for line in m["warnings"]])

@@ -12,7 +12,7 @@ from tokenizer_bridge.audio.write import write_audio
 from tokenizer_bridge.encoding.tracks import encode_batch
 from tokenizer_bridge.fad.clips import Clip
 from tokenizer_bridge.fad.controls import embed_controls, make_audio, split_halves
-from tokenizer_bridge.fad.embed import embed_clips
+from tokenizer_bridge.fad.embed import collect, embed
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.wavtokenizer.registry import load_codec
@@ -198,7 +198,7 @@ def test_a_clip_that_cannot_be_read_leaves_nothing_behind(clips, toy, tmp_path):
 def test_controls_under_an_embedding(clips, toy, tmp_path):
     codec, info = toy
     embedding = Levels()
-    reference, failures = embed_clips(embedding, clips)
+    reference, failures = collect(embedding.info, embed(embedding, clips))
     assert not failures
     halves = split_halves(reference.clips, reference.artists, seed=0)
     made = make_audio([clips[i] for i in halves.a], codec, info, folder=tmp_path, seed=0)

@@ -8,10 +8,10 @@ import soundfile
 import torch
 from torch import nn
 
-from tokenizer_bridge.fad.clips import Clip, plan_clips
-from tokenizer_bridge.fad.embed import embed_audio, embed_clips
+from tokenizer_bridge.fad.clips import Clip, Sound, plan_clips
+from tokenizer_bridge.fad.embed import EmbedOptions, collect, embed
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
-from tokenizer_bridge.sources import Track
+from tokenizer_bridge.sources import Failure, Track
 from tokenizer_bridge.token_dataset.errors import UserError
 
 RATE = 8_000
@@ -54,14 +54,18 @@ def tracks(tmp_path_factory):
     return made
 
 
-def embed(embedding, tracks, clip_s=1.0, clips_per_file=1, **options):
+def embed_clips(embedding, clips, **options):
+    return collect(embedding.info, embed(embedding, clips, EmbedOptions(**options)))
+
+
+def embed_tracks(embedding, tracks, clip_s=1.0, clips_per_file=1, **options):
     clips, failures = plan_clips(tracks, clip_s, clips_per_file)
     assert failures == []
     return embed_clips(embedding, clips, **options)
 
 
 def test_vectors_come_in_the_order_of_clips_whatever_rides_together(toy, tracks):
-    one, _ = embed(toy, tracks, clips_per_file=2, batch_size=1, num_workers=1)
+    one, _ = embed_tracks(toy, tracks, clips_per_file=2, batch_size=1, num_workers=1)
     assert one.clips == tuple(track.id for track in tracks for _ in range(2))
     assert one.artists == tuple(track.artist for track in tracks for _ in range(2))
     assert one.clip_of_N.tolist() == [clip for clip in range(14) for _ in range(2)]
@@ -69,14 +73,14 @@ def test_vectors_come_in_the_order_of_clips_whatever_rides_together(toy, tracks)
     loudness_C = [vectors_WxD[:, 1].mean() for vectors_WxD in one.per_clip()]
     assert (np.diff(np.reshape(loudness_C, (7, 2)).mean(1)) != 0).all()
     for batch_size, num_workers in [(3, 1), (4, 3), (100, 8)]:
-        other, _ = embed(
+        other, _ = embed_tracks(
             toy, tracks, clips_per_file=2, batch_size=batch_size, num_workers=num_workers
         )
         np.testing.assert_allclose(other.vectors_NxD, one.vectors_NxD, rtol=1e-5, atol=1e-7)
 
 
 def test_select(toy, tracks):
-    all_of_them, _ = embed(toy, tracks)
+    all_of_them, _ = embed_tracks(toy, tracks)
     some = all_of_them.select([4, 1])
     assert some.clips == (tracks[4].id, tracks[1].id)
     assert some.clip_of_N.tolist() == [0, 0, 1, 1]
@@ -85,8 +89,8 @@ def test_select(toy, tracks):
 
 
 def test_what_is_cached_is_not_embedded_again(toy, tracks, tmp_path):
-    first, _ = embed(toy, tracks, cache_dir=tmp_path)
-    again, _ = embed(toy, tracks, cache_dir=tmp_path)
+    first, _ = embed_tracks(toy, tracks, cache_dir=tmp_path)
+    again, _ = embed_tracks(toy, tracks, cache_dir=tmp_path)
     assert toy.network.num_clips == len(tracks)
     np.testing.assert_array_equal(again.vectors_NxD, first.vectors_NxD)
 
@@ -94,17 +98,17 @@ def test_what_is_cached_is_not_embedded_again(toy, tracks, tmp_path):
 def test_a_file_that_changed_is_embedded_again(toy, tracks, tmp_path):
     path = tmp_path / "x.wav"
     path.write_bytes(tracks[0].path.read_bytes())
-    embed(toy, [Track("x", path)], cache_dir=tmp_path / "cache")
+    embed_tracks(toy, [Track("x", path)], cache_dir=tmp_path / "cache")
     path.write_bytes(tracks[3].path.read_bytes())
-    found, _ = embed(toy, [Track("x", path)], cache_dir=tmp_path / "cache")
-    expected, _ = embed(toy, [tracks[3]])
+    found, _ = embed_tracks(toy, [Track("x", path)], cache_dir=tmp_path / "cache")
+    expected, _ = embed_tracks(toy, [tracks[3]])
     np.testing.assert_array_equal(found.vectors_NxD, expected.vectors_NxD)
 
 
 def test_everything_that_vectors_depend_on_is_in_the_cache_key(toy, tracks, tmp_path):
     def count(embedding, clip_s=1.0, clips_per_file=1, **options):
         before = toy.network.num_clips
-        embed(embedding, tracks[:1], clip_s, clips_per_file, cache_dir=tmp_path, **options)
+        embed_tracks(embedding, tracks[:1], clip_s, clips_per_file, cache_dir=tmp_path, **options)
         return toy.network.num_clips - before
 
     assert count(toy) == 1
@@ -119,14 +123,14 @@ def test_everything_that_vectors_depend_on_is_in_the_cache_key(toy, tracks, tmp_
 
 
 def test_a_damaged_cache_entry_is_computed_again(toy, tracks, tmp_path):
-    first, _ = embed(toy, tracks, cache_dir=tmp_path)
+    first, _ = embed_tracks(toy, tracks, cache_dir=tmp_path)
     entries = sorted(tmp_path.rglob("*.vectors"))
     assert len(entries) == len(tracks)
     content = entries[0].read_bytes()
     entries[0].write_bytes(content[:-4])
     entries[1].write_bytes(b"")
     entries[2].write_bytes(entries[2].read_bytes()[:-1] + b"\x7f")
-    again, _ = embed(toy, tracks, cache_dir=tmp_path)
+    again, _ = embed_tracks(toy, tracks, cache_dir=tmp_path)
     assert toy.network.num_clips == len(tracks) + 3
     np.testing.assert_allclose(again.vectors_NxD, first.vectors_NxD, rtol=1e-5, atol=1e-7)
     assert entries[0].read_bytes() == content
@@ -154,20 +158,20 @@ def test_unusable_files_are_collected_over_all(toy, tracks, tmp_path):
     assert reasons["c.wav"].startswith("not audio that soundfile can read, or damaged")
 
 
-def test_progress_counts_every_clip_once(toy, tracks, tmp_path):
-    told = []
+def test_every_clip_comes_once_and_in_order(toy, tracks, tmp_path):
     silent = tmp_path / "silent.wav"
     soundfile.write(silent, np.zeros(2 * RATE), RATE)
     clips, _ = plan_clips([*tracks, Track("silent", silent)], 1.0)
     embed_clips(toy, clips, cache_dir=tmp_path / "cache", batch_size=3)
-    embed_clips(toy, clips, cache_dir=tmp_path / "cache", on_clip=lambda clip: told.append(clip.id))
-    assert sorted(told) == sorted(clip.id for clip in clips)
+    outcomes = embed(toy, clips, EmbedOptions(tmp_path / "cache"))  # from the cache, but the silent
+    ids = [one.id if isinstance(one, Failure) else one.clip.id for one in outcomes]
+    assert ids == [clip.id for clip in clips]
 
 
 def test_vectors_that_are_not_finite_name_the_file(toy, tracks):
     toy.network.scale.data.fill_(torch.inf)
     with pytest.raises(UserError, match=r"0\.wav: its toy embedding is not finite \(NaN"):
-        embed(toy, tracks)
+        embed_tracks(toy, tracks)
 
 
 def test_clips_below_the_window_are_refused(toy, tmp_path):
@@ -181,16 +185,17 @@ def test_audio_in_memory_is_treated_as_files_are(toy, tracks):
     of_file, _ = embed_clips(toy, [clip])
     samples_TxC, rate = soundfile.read(path, dtype="float32")
     audio = [samples_TxC.mean(1), 0 * samples_TxC.mean(1)]
-    of_memory = embed_audio(toy, iter(audio), rate, ids=["a", "b"], batch_size=1)
+    sounds = (Sound(id, None, audio_T, rate) for id, audio_T in zip("ab", audio, strict=True))
+    of_memory, _ = embed_clips(toy, sounds, batch_size=1)
     np.testing.assert_allclose(of_memory.per_clip()[0], of_file.vectors_NxD, atol=1e-6)
     assert of_memory.clips == ("a", "b") and of_memory.artists == (None, None)
     assert (of_memory.per_clip()[1] == 0).all()
 
 
 def test_loudness_is_the_same_for_all(toy, tracks):
-    vectors, _ = embed(toy, tracks[:2], loudness=-30.0)
+    vectors, _ = embed_tracks(toy, tracks[:2], loudness=-30.0)
     deviations_C = [vectors_WxD[:, 1].mean() for vectors_WxD in vectors.per_clip()]
     assert 0.003 < min(deviations_C) and max(deviations_C) < 0.06
-    louder, _ = embed(toy, tracks[:2], loudness=-24.0)
+    louder, _ = embed_tracks(toy, tracks[:2], loudness=-24.0)
     ratio = louder.vectors_NxD[:, 1] / vectors.vectors_NxD[:, 1]
     np.testing.assert_allclose(ratio, 10 ** (6 / 20), rtol=1e-3)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_the_whole_map():
         halves="files",
         warnings=("of the halves",),
     )
-    found = measure(generated, reference, controls, SETTINGS, "jamendo")
+    found = measure(generated, reference, controls, SETTINGS, "jamendo").as_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["embedding"] == dataclasses.asdict(INFO)
     assert {key: found[key] for key in dataclasses.asdict(SETTINGS)} == dataclasses.asdict(SETTINGS)
@@ -63,24 +64,24 @@ def test_the_whole_map():
 def test_the_file_that_is_unlike_the_others_stands_out():
     generated = vectors(30, seed=0, clips_per_file=2)
     generated.vectors_NxD[generated.clip_of_N == 14] += 5
-    per_file = measure(generated, vectors(40, seed=1), None, SETTINGS)["per_file"]
-    assert [entry["id"] for entry in per_file] == [f"file {i}" for i in range(30)]
-    assert max(per_file, key=lambda entry: entry["fad"])["id"] == "file 7"
+    per_file = measure(generated, vectors(40, seed=1), None, SETTINGS).per_file
+    assert [entry.id for entry in per_file] == [f"file {i}" for i in range(30)]
+    assert max(per_file, key=lambda entry: entry.fad).id == "file 7"
 
 
 def test_a_file_with_one_window():
     """|x − μ|² + tr Σ."""
     generated, reference = vectors(20, seed=0, windows=1), vectors(40, seed=1, windows=1)
-    entry = measure(generated, reference, None, SETTINGS)["per_file"][0]
+    entry = measure(generated, reference, None, SETTINGS).per_file[0]
     y = reference.vectors_NxD.astype("f8")
     expected = np.square(generated.vectors_NxD[0] - y.mean(0)).sum() + y.var(0, ddof=1).sum()
-    assert entry["fad"] == pytest.approx(expected, rel=1e-9)
+    assert entry.fad == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_flattened_figure_is_given_for_panns_alone():
     info = dataclasses.replace(INFO, name="cnn14-16k")
     x, y = (vectors(30, seed=s, windows=1, shift=s, info=info) for s in (0, 1))
-    found = measure(x, y, None, SETTINGS)["paper_compat"]
+    found = measure(x, y, None, SETTINGS).comparison.paper_compat
     flat_x, flat_y = (z.vectors_NxD.astype("f8").reshape(-1, 1) for z in (x, y))
     assert found == pytest.approx(fad(flat_x, flat_y), rel=1e-9)
     assert found == flattened_distance(x.vectors_NxD, y.vectors_NxD)
@@ -91,35 +92,35 @@ def test_far_fewer_files_than_dimensions_have_no_fad_infinity():
     info = dataclasses.replace(INFO, dim=700)
     x, y = (vectors(FEW_FILES, seed=s, windows=1, info=info) for s in (0, 1))
     found = measure(x, y, None, SETTINGS)
-    assert found["fad_infinity"] is None
-    assert found["fad"] > 0.9 * 700
-    assert found["kad"]["low"] < 0 < found["kad"]["high"]
-    assert found["warnings"] == [
-        "generated against reference: 100 files for the 700 dimensions of musicnn: no FAD∞ below "
-        "105, and FAD's bias is unknown and may be large; use KAD"
-    ]
+    assert found.comparison.fad_infinity is None
+    assert found.comparison.fad > 0.9 * 700
+    assert found.comparison.kad.low < 0 < found.comparison.kad.high
+    (line,) = found.warnings
+    assert in_order(line, "100 files", "700 dimensions", "no FAD∞ below 105", "use KAD")
 
 
 def test_warnings_of_few_files():
     info = dataclasses.replace(INFO, dim=67)
     few, enough = (vectors(n, seed=n, windows=1, info=info) for n in (FEW_FILES - 1, 120))
     found = measure(few, enough, None, SETTINGS, "nlakh")
-    assert found["fad_infinity"] is not None
-    assert found["warnings"] == [
-        "generated: 99 files; below 100 intervals are wide",
-        "generated against nlakh: 99 files for the 67 dimensions of musicnn: below 101 FAD∞ may be "
-        "too high by a part of FAD's bias; add files or use KAD",
-    ]
+    assert found.comparison.fad_infinity is not None
+    wide, bias = found.warnings
+    assert in_order(wide, "generated", "99 files", "below 100", "wide")
+    assert in_order(bias, "generated against nlakh", "99 files", "67 dim", "below 101", "use KAD")
     controls = ControlSets(few, {"real_vs_real": few})
-    assert measure(enough, enough, controls, SETTINGS, "nlakh")["warnings"] == [
-        "controls of nlakh: 99 files; below 100 intervals are wide",
-        "half of nlakh: 99 files; below 100 intervals are wide",
-        "controls of nlakh against half of nlakh: 99 files for the 67 dimensions of musicnn: below "
-        "101 FAD∞ may be too high by a part of FAD's bias",
-    ]
+    wide, wide_half, bias = measure(enough, enough, controls, SETTINGS, "nlakh").warnings
+    assert in_order(wide, "controls of nlakh", "99 files", "wide")
+    assert in_order(wide_half, "half of nlakh", "99 files", "wide")
+    assert in_order(bias, "controls of nlakh against half of nlakh", "67 dim", "below 101")
+    assert "use KAD" not in bias  # controls have what files there are
     info = dataclasses.replace(INFO, dim=66)
     x, y = (vectors(FEW_FILES, seed=s, windows=1, info=info) for s in (0, 1))
-    assert measure(x, y, None, SETTINGS)["warnings"] == []
+    assert measure(x, y, None, SETTINGS).warnings == []
+
+
+def in_order(line, *fragments):
+    """Does a line hold all of these, one after the other?"""
+    return re.search(".*".join(map(re.escape, fragments)), line) is not None
 
 
 def not_finite():
@@ -175,24 +176,25 @@ def test_artists_are_drawn_and_files_count_for_less():
     reference = by_artists([5] * 24, seed=1, unknown=6)
     generated = vectors(120, seed=0, shift=1.0, clips_per_file=2)
     found = measure(generated, reference, None, SETTINGS, "jamendo")
-    counts = found["reference"]
-    assert (counts["n_files"], counts["n_artists"], counts["drawn"]) == (126, 24, "artists")
-    worth = counts["n_effective"]
+    counts = found.comparison.reference
+    assert (counts.n_files, counts.n_artists, counts.drawn) == (126, 24, "artists")
+    worth = counts.n_effective
     assert 30 <= worth < 60
-    assert found["generated"]["n_effective"] == 120 and found["generated"]["drawn"] == "files"
-    assert found["warnings"] == [
-        f"jamendo: 126 files (24 known artists) that count as {worth}; below 100 intervals are wide"
-    ]
+    assert found.comparison.generated.n_effective == 120
+    assert found.comparison.generated.drawn == "files"
+    (line,) = found.warnings
+    assert in_order(line, "jamendo: 126 files (24 known artists)", f"as {worth};", "wide")
     by_file = dataclasses.replace(reference, artists=(None,) * len(reference.clips))
-    wrong = measure(generated, by_file, None, SETTINGS, "jamendo")
-    for name in ("fad_infinity", "kad"):
-        assert width(found[name]) > 1.4 * width(wrong[name])
-    assert found["kad"]["value"] != wrong["kad"]["value"]  # pairs within artists are left out
-    assert found["fad"] == wrong["fad"]
+    right = found.comparison
+    wrong = measure(generated, by_file, None, SETTINGS, "jamendo").comparison
+    assert width(right.fad_infinity) > 1.4 * width(wrong.fad_infinity)
+    assert width(right.kad) > 1.4 * width(wrong.kad)
+    assert right.kad.value != wrong.kad.value  # pairs within artists are left out
+    assert right.fad == wrong.fad
 
 
 def width(estimate):
-    return estimate["high"] - estimate["low"]
+    return estimate.high - estimate.low
 
 
 @pytest.mark.parametrize(
@@ -201,16 +203,14 @@ def width(estimate):
 )
 def test_too_few_artists_are_not_drawn_and_a_warning_says_so(sizes, drawn):
     found = measure(vectors(120, seed=0), by_artists(sizes, seed=1), None, SETTINGS, "mine")
-    assert found["reference"]["drawn"] == drawn
-    told = [line for line in found["warnings"] if "artists only" in line]
+    assert found.comparison.reference.drawn == drawn
+    told = [line for line in found.warnings if "artists only" in line]
     if drawn == "artists":
-        assert not told and found["reference"]["n_effective"] < sum(sizes)
+        assert not told and found.comparison.reference.n_effective < sum(sizes)
         return
-    assert found["reference"]["n_effective"] == sum(sizes)
-    assert told == [
-        f"mine: too few artists to draw ({len(sizes)} known, of which unequal ones count for less; "
-        "4 are needed): intervals come from its files, and speak of music by these artists only"
-    ]
+    assert found.comparison.reference.n_effective == sum(sizes)
+    (line,) = told
+    assert in_order(line, "mine: too few artists", f"{len(sizes)} known", "4 are needed")
 
 
 def test_effective_files_are_what_dimensions_need():
@@ -222,13 +222,11 @@ def test_effective_files_are_what_dimensions_need():
         np.random.default_rng(2).standard_normal((20, 200)), 15, axis=0
     )
     found = measure(vectors(120, seed=0, info=info), alike, None, SETTINGS, "jamendo")
-    worth = found["reference"]["n_effective"]
+    worth = found.comparison.reference.n_effective
     assert 20 <= worth < 30
-    assert found["fad_infinity"] is None
-    assert found["warnings"][1] == (
-        f"generated against jamendo: 100 files (20 known artists) that count as {worth} for the "
-        "200 dimensions of musicnn: no FAD∞ below 30, and FAD's bias is unknown and may be large; "
-        "use KAD"
+    assert found.comparison.fad_infinity is None
+    assert in_order(
+        found.warnings[1], "100 files (20 known artists)", f"as {worth} for", "no FAD∞ below 30"
     )
 
 
@@ -238,23 +236,21 @@ def test_controls_are_drawn_by_the_artists_that_they_were_made_of():
         vectors(40, seed=0), vectors(80, seed=3),
         ControlSets(halves[1], {"real_vs_real": halves[0]}), SETTINGS, "mine",
     )  # fmt: skip
-    real = found["controls"]["real_vs_real"]
-    assert real["generated"]["drawn"] == real["reference"]["drawn"] == "artists"
-    assert [line.split(" that")[0] for line in found["warnings"] if "known" in line][:2] == [
-        "controls of mine: 40 files (10 known artists)",
-        "half of mine: 40 files (10 known artists)",
-    ]
+    real = found.controls["real_vs_real"]
+    assert real.generated.drawn == real.reference.drawn == "artists"
+    made, half = [line for line in found.warnings if "known" in line][:2]
+    assert in_order(made, "controls of mine", "40 files (10 known artists)")
+    assert in_order(half, "half of mine", "40 files (10 known artists)")
 
 
 def test_kad_of_a_large_set_is_estimated_on_a_part_of_it(monkeypatch):
     monkeypatch.setattr(kernel, "MAX_VECTORS", 300)
     generated, reference = vectors(100, seed=0, shift=1.0), vectors(400, seed=1)
     found = measure(generated, reference, None, SETTINGS, "nlakh")
-    assert found["warnings"] == [
-        "nlakh: KAD is estimated on 100 of its 400 files, drawn at random; all would take long"
-    ]
+    (line,) = found.warnings
+    assert in_order(line, "nlakh: KAD", "100 of its 400 files")
     monkeypatch.undo()
     of_all = measure(generated, reference, None, SETTINGS, "nlakh")
-    assert not of_all["warnings"]
-    assert found["kad"]["value"] == pytest.approx(of_all["kad"]["value"], rel=0.1)
-    assert width(found["kad"]) > width(of_all["kad"])
+    assert not of_all.warnings
+    assert found.comparison.kad.value == pytest.approx(of_all.comparison.kad.value, rel=0.1)
+    assert width(found.comparison.kad) > width(of_all.comparison.kad)

@@ -5,8 +5,8 @@ import contextlib
 import pytest
 
 from tests.tokenizer_bridge.reporting.toy_report import FILES, bands, write_music
+from tokenizer_bridge.fad.embed import EmbedOptions
 from tokenizer_bridge.reporting.arguments import Reference
-from tokenizer_bridge.reporting.compare import EmbedOptions
 from tokenizer_bridge.reporting.run import Plan, make_report
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 

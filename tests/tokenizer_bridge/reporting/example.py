@@ -1,4 +1,4 @@
-"""A report made by hand, in the schema that fad/measure.py defines."""
+"""A report made by hand, in the schema of Measurement.as_json (fad/measure.py)."""
 
 import numpy as np
 

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from tests.tokenizer_bridge.reporting.toy_report import FILES, RATE, bands, write_music
+from tokenizer_bridge.fad.embed import EmbedOptions
 from tokenizer_bridge.reporting.arguments import Reference
-from tokenizer_bridge.reporting.compare import EmbedOptions, reference_tracks
+from tokenizer_bridge.reporting.compare import reference_tracks
 from tokenizer_bridge.reporting.markdown import as_markdown
 from tokenizer_bridge.reporting.page import as_page
 from tokenizer_bridge.token_dataset.errors import UserError

@@ -67,6 +67,8 @@ def test_a_file_that_fails_under_a_later_embedding_is_refused(make):
 @pytest.mark.usefixtures("failing")
 def test_a_file_that_fails_under_a_later_embedding_is_left_out_of_all(make):
     report, _ = make([bands(), bands("again", "own")], skip_unusable=True)
+    bars = [title for title, *_ in make.bars]
+    assert bars[:2] == ["bands", "again"] and bars.count("bands") == 1  # nothing is done again
     sizes = [(m["reference"]["n_files"], m["reference"]["n_clips"]) for m in report["measurements"]]
     assert sizes == 2 * [(FILES - 1, 2 * FILES - 2)]
     assert [(u["path"][-14:], u["reason"]) for u in report["unusable"]] == [
