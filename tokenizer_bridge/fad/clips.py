@@ -26,7 +26,7 @@ class Clip:
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """The name that messages give it."""
         return str(self.path)
 
 
@@ -46,7 +46,7 @@ class Sound:
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """The name that messages give it."""
         return f"clip {self.id}"
 
 
@@ -112,7 +112,10 @@ def read_clip(clip: Clip, sample_rate: int, target_lufs: float | None = None) ->
 def read_levelled(
     clip: Clip, sample_rate: int, target_lufs: float | None = None, *, silent_ok: bool = False
 ) -> tuple[np.ndarray, Level]:
-    """As `read_clip`, and the clip's level in its file. silent_ok: silence is audio like other."""
+    """A clip's audio, as `read_clip` gives it, and its level in the file.
+
+    silent_ok: silence is audio like other.
+    """
     audio_T, file_rate = read_excerpt(clip.path, clip.start_s, clip.clip_s, silent_ok=silent_ok)
     num_samples = round(clip.clip_s * sample_rate)
     return prepare(audio_T, file_rate, sample_rate, num_samples, target_lufs)
@@ -125,9 +128,7 @@ def prepare(
     num_samples: int,
     target_lufs: float | None = None,
 ) -> tuple[np.ndarray, Level]:
-    """What an embedding is given of (T,) audio: (num_samples,) at `to_rate`, silence around it.
-
-    And the level of what was given.
+    """(T,) audio made fit for an embedding, (num_samples,) at `to_rate`, and its level before.
 
     target_lufs: the loudness that a gain brings it to, measured before resampling, so that it is
     the same for all embeddings; None leaves the level as it is. Where rates are odd, up to 0.05%

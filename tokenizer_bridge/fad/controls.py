@@ -39,7 +39,7 @@ from tokenizer_bridge.fad.embed import (
     collect,
     embed,
     like_clips_of,
-    told,
+    stepping,
 )
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import ControlSets
@@ -146,7 +146,7 @@ def make_audio(
     batch_size: int = 8,
     on_clip: Callable[[], None] = lambda: None,
 ) -> ControlAudio:
-    """What has to be made of A's clips, in files in `folder`: found there, they are used again.
+    """Make what A's clips are turned into, as files in `folder`; those found there are used again.
 
     clips: A, all of one length. codec, info: as `load_codec` returns them. on_clip: told twice for
     each clip. The files take 6 bytes a sample of A in all (1.4 MB for 10 s). Raises UserError for a
@@ -208,7 +208,9 @@ def embed_controls(
     made = {}
     for name in audio.paths:
         sounds = like_clips_of(real, audio.clips(name), audio.sample_rate)
-        made[name], _ = collect(embedding.info, told(embed(embedding, sounds, options), on_clip))
+        made[name], _ = collect(
+            embedding.info, stepping(embed(embedding, sounds, options), on_clip)
+        )
     zeros_T = np.zeros_like(next(audio.clips("white_noise")))
     silent = Sound("silence", None, zeros_T, audio.sample_rate)
     # One silent clip is like the other; files they are all the same.
@@ -219,7 +221,7 @@ def embed_controls(
 
 
 def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
-    """Whether a file holds so much made audio; one that was cut short by others does not."""
+    """True if a file holds so much made audio; one that was cut short by others does not."""
     try:
         found = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):

@@ -74,7 +74,7 @@ class EmbeddingSet:
 
 @dataclasses.dataclass(frozen=True)
 class EmbedOptions:
-    """How clips become vectors; these depend on `loudness`, and on batch_size by rounding.
+    """Options of embedding; vectors depend on `loudness`, and on batch_size by rounding.
 
     cache_dir: None for no cache. num_workers: threads, each of which reads and embeds clips; as
     many as cores without. batch_size: clips that go through the network at once in each of them;
@@ -183,8 +183,8 @@ def like_clips_of(
         yield Sound(id, artist, audio_T, sample_rate)
 
 
-def told(items: Iterable[Item], on_item: Callable[[], None]) -> Iterator[Item]:
-    """The items; `on_item` is called after each, for a progress bar."""
+def stepping(items: Iterable[Item], on_item: Callable[[], None]) -> Iterator[Item]:
+    """The items as they come; `on_item` is called for each, to move a progress bar."""
     for item in items:
         on_item()
         yield item

@@ -56,7 +56,7 @@ SAFE_FILES_PER_DIM = 1.5  # 192 for VGGish, 300 for musicnn, 3,072 for CNN14
 
 @dataclass(frozen=True)
 class Settings:
-    """How the clips of all sets were made, and the seed of everything random."""
+    """The settings by which the clips of all sets were made, and the seed of all that is random."""
 
     clip_s: float
     clips_per_file: int
@@ -222,7 +222,7 @@ class MeasuredSet:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name that messages give it."""
         return self.size.name
 
     @property
@@ -269,7 +269,7 @@ def _files_per_dim(x: MeasuredSet, y: MeasuredSet) -> float:
 
 
 def _warnings_of_few(x: MeasuredSet, y: MeasuredSet, are_controls: bool = False) -> list[str]:
-    """What too few files do, a line each; for controls without advice: they have what there is."""
+    """Lines on what too few files do; for controls without advice, as they have what there is."""
     warnings = []
     for one in (x, y):
         if one.size.n_effective < FEW_FILES:

@@ -1,4 +1,4 @@
-"""From measurements to a report: tables, plots and a page.
+"""Measurements made into a report: tables, plots and a page.
 
 A report is a plain JSON map, here called `report` throughout:
 

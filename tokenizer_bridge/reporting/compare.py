@@ -1,4 +1,4 @@
-"""What is compared with what: files of both sides to clips, clips to vectors and controls."""
+"""The two sides of a comparison: their files, the clips of these, and the vectors of those."""
 
 import math
 import os
@@ -30,7 +30,7 @@ class Side:
     clips: tuple[Clip, ...]
 
     def halves(self, seed: int) -> Halves:
-        """As controls need them."""
+        """The halves that controls are made of."""
         return split_halves(
             [clip.id for clip in self.clips], [clip.artist for clip in self.clips], seed
         )
@@ -52,7 +52,7 @@ class Pairing:
         return Pairing(*map(unusable.without, self.sides))
 
     def num_common(self) -> int:
-        """How many files are on both sides, under whatever name."""
+        """The number of files that are on both sides, under whatever name."""
         paths, others = ({os.path.realpath(clip.path) for clip in s.clips} for s in self.sides)
         return len(paths & others)
 
@@ -66,7 +66,7 @@ class Pairing:
             if count < MIN_FILES:
                 raise UserError(
                     f"{side.name}: {count} usable files; distances need at least {MIN_FILES}"
-                    f"{unusable.told_of(side.name)}"
+                    f"{unusable.summary_of(side.name)}"
                 )
             if side is self.reference and seed is not None:
                 half = len({side.clips[i].id for i in side.halves(seed).a})
@@ -74,7 +74,7 @@ class Pairing:
                     raise UserError(
                         f"{side.name}: {count} usable files, of which halves that share no artist "
                         f"have {half}; controls need {MIN_FILES} in each: add some, or leave the "
-                        f"controls out with --nocontrols{unusable.told_of(side.name)}"
+                        f"controls out with --nocontrols{unusable.summary_of(side.name)}"
                     )
 
 
@@ -96,14 +96,14 @@ class Unusable:
                 self._fitting_s[key] = failure.fitting_s
 
     def listed(self) -> list[dict[str, str]]:
-        """As in a report."""
+        """The files and reasons, as they stand in a report."""
         return [
             {"set": name, "path": as_text(path), "reason": reason}
             for (name, path), reason in self._reasons.items()
         ]
 
-    def told_of(self, name: str) -> str:
-        """What an error about a set says of those among its files; nothing without any."""
+    def summary_of(self, name: str) -> str:
+        """The end of a message about a set: how many of these are its own, and the first."""
         reasons = [
             (path, reason) for (of_set, path), reason in self._reasons.items() if of_set == name
         ]

@@ -8,7 +8,7 @@ from tokenizer_bridge.audio.read import read_excerpt
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.fad.clips import Clip
 from tokenizer_bridge.fad.embed import EmbeddingSet
-from tokenizer_bridge.reporting.page import Heard, Shown
+from tokenizer_bridge.reporting.page import ExampleFile, Examples
 from tokenizer_bridge.reporting.plots import GENERATED, REFERENCE, best_median_worst
 
 # Hz. The highest rate that FLAC takes whatever it is; beyond, there is nothing to be heard.
@@ -22,7 +22,7 @@ def select_examples(
     generated: EmbeddingSet,
     reference: EmbeddingSet,
     controls: Mapping[str, EmbeddingSet],
-) -> Shown:
+) -> Examples:
     """generated_clips: of the files that were compared; read at a rate that a page can play."""
     sets = {REFERENCE: reference, GENERATED: generated, **controls}
     clip_of = {clip.id: clip for clip in reversed(generated_clips)}  # the first of each file
@@ -32,8 +32,8 @@ def select_examples(
         audio_T, rate = read_excerpt(clip.path, clip.start_s, clip.clip_s, silent_ok=True)
         if rate > _MAX_PLAYED_RATE:
             audio_T, rate = resample(audio_T, rate, _PLAYED_RATE), _PLAYED_RATE
-        heard.append(Heard(rank, entry["id"], entry["fad"], audio_T, rate))
-    return Shown({name: _mean_of_clips(vectors) for name, vectors in sets.items()}, heard)
+        heard.append(ExampleFile(rank, entry["id"], entry["fad"], audio_T, rate))
+    return Examples({name: _mean_of_clips(vectors) for name, vectors in sets.items()}, heard)
 
 
 def _mean_of_clips(vectors: EmbeddingSet) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a report says of levels: silent clips, and clips that --loudness does not reach."""
+"""A report's lines on levels: silent clips, and clips that --loudness does not reach."""
 
 import math
 from collections.abc import Sequence

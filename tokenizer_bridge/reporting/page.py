@@ -21,7 +21,7 @@ from tokenizer_bridge.token_dataset.files import safe_file_stems
 
 
 @dataclass(frozen=True)
-class Heard:
+class ExampleFile:
     """A generated file to look at and to listen to."""
 
     rank: str  # best, median, worst
@@ -32,17 +32,17 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Examples:
     """The examples of a section of the page, beside the figures of its measurement.
 
     vectors: (N, D) by set, one vector a clip: "reference", "generated" and controls.
     """
 
     vectors: Mapping[str, np.ndarray]
-    heard: Sequence[Heard]
+    heard: Sequence[ExampleFile]
 
 
-def as_page(report: Mapping, shown: Sequence[Shown]) -> str:
+def as_page(report: Mapping, shown: Sequence[Examples]) -> str:
     """report: see the package's docstring. shown: one for each of its measurements."""
     sections = []
     for measurement, show in zip(report["measurements"], shown, strict=True):

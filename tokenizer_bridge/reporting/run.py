@@ -1,4 +1,4 @@
-"""From folders of music to a report: plan the clips, embed them, make controls, measure."""
+"""Makes a report of folders of music: plans the clips, embeds them, makes controls, measures."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import Pairing, Unusable
 from tokenizer_bridge.reporting.examples import select_examples
 from tokenizer_bridge.reporting.levels import Levels
-from tokenizer_bridge.reporting.page import Shown
+from tokenizer_bridge.reporting.page import Examples
 from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.published import PUBLISHED
 from tokenizer_bridge.reporting.table import title, windows
@@ -33,7 +33,7 @@ Bar = Callable[[str, int, str], AbstractContextManager[Callable[[], Any]]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured. By name: `references`', and "generated" in clips_per_file.
+    """The sets to be measured, and how. Names are `references`', and "generated" in clips_per_file.
 
     num_tracks: 0 takes all. metadata: of MTG-Jamendo, where it must be said. codec: None without
     controls.
@@ -51,7 +51,9 @@ class Plan:
     skip_unusable: bool
 
 
-def make_report(plan: Plan, embeddings: Sequence[Embedding], bar: Bar) -> tuple[dict, list[Shown]]:
+def make_report(
+    plan: Plan, embeddings: Sequence[Embedding], bar: Bar
+) -> tuple[dict, list[Examples]]:
     """The report of the package's docstring, and what its page shows of each measurement.
 
     Raises UserError for everything that makes a set unusable, and, unless the plan skips them, for

@@ -19,6 +19,7 @@ import torch
 
 from tokenizer_bridge.devices import move_to
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import atomic_file
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer, WavTokenizerConfig
 
 CODEC_PREFIXES = ("feature_extractor.", "backbone.", "head.")
@@ -81,15 +82,12 @@ def convert_checkpoint(
     weights = _select(_read_pickle(source, trust=trust), source)
     # safetensors refuses tensors that share memory, as memory-mapped checkpoints may.
     tensors = {name: tensor.clone().contiguous() for name, tensor in weights.tensors.items()}
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        safetensors.torch.save_file(tensors, partial)
-        shutil.copymode(source, partial)  # safetensors leaves it readable by its owner only
-        os.replace(partial, target)
+        with atomic_file(target) as partial:
+            safetensors.torch.save_file(tensors, partial)
+            shutil.copymode(source, partial)  # safetensors leaves it readable by its owner only
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{target}: cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return weights
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tokenizer_bridge.reporting.page import Heard, Shown
+from tokenizer_bridge.reporting.page import ExampleFile, Examples
 from tokenizer_bridge.reporting.published import PUBLISHED
 
 
@@ -61,13 +61,13 @@ def report(*measurements: dict) -> dict:
     }
 
 
-def shown(measurement: dict) -> Shown:
+def shown(measurement: dict) -> Examples:
     rng = np.random.default_rng(0)
     sets = {"reference": 200, "generated": 100} | {name: 30 for name in measurement["controls"]}
     vectors = {
         name: rng.normal(i, 1 + 0.2 * i, (count, 8)) for i, (name, count) in enumerate(sets.items())
     }
     audio_T = rng.uniform(-0.1, 0.1, 8_000).astype(np.float32)
-    heard = [Heard(rank, f"{rank} file", 10.0 + i * 40, audio_T, 8_000)
+    heard = [ExampleFile(rank, f"{rank} file", 10.0 + i * 40, audio_T, 8_000)
              for i, rank in enumerate(("best", "median", "worst"))]  # fmt: skip
-    return Shown(vectors, heard)
+    return Examples(vectors, heard)
