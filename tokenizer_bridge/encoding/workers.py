@@ -12,7 +12,7 @@ import torch
 from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.encoding.job import EncodeJob, encode_shard
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.errors import UserError, is_disk_full
+from tokenizer_bridge.token_dataset.errors import UserError, explain
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 
@@ -99,14 +99,12 @@ def _work(
             lambda count: sender.send(("tracks", count)),
             lambda seconds: sender.send(("audio", seconds)),
         )
-    except UserError as error:
-        sender.send(("error", str(error)))
     except KeyboardInterrupt:  # the parent has had the Ctrl-C too, and says so
         os._exit(130)
-    except (OSError, RuntimeError) as error:
-        if not is_disk_full(error):
+    except Exception as error:
+        if (explained := explain(error)) is None:
             raise
-        sender.send(("error", f"nothing more can be written: {error}"))
+        sender.send(("error", explained[1]))
 
 
 def _die_with_parent() -> None:

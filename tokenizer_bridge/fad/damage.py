@@ -15,7 +15,7 @@ _LEAST_RMS = 1e-5
 
 
 def low_pass(audio_T: np.ndarray, sample_rate: int, cutoff: float) -> np.ndarray:
-    """Without what lies above `cutoff` Hz: Butterworth's magnitude of order 8, no phase shift."""
+    """Take away what lies above `cutoff` Hz: Butterworth's magnitude of order 8, no phase shift."""
     hertz = np.fft.rfftfreq(len(audio_T), 1 / sample_rate)
     gains = 1 / np.sqrt(1 + (hertz / cutoff) ** (2 * _ORDER))
     return np.fft.irfft(np.fft.rfft(audio_T) * gains, len(audio_T)).astype(np.float32)
@@ -30,7 +30,7 @@ def add_noise(audio_T: np.ndarray, sample_rate: int, snr_db: float, seed: int = 
 
 
 def slow_down(audio_T: np.ndarray, sample_rate: int, rate: float) -> np.ndarray:
-    """Played at `rate` (< 1) times its speed at the same pitch, as long as it was: the end is lost.
+    """Play at `rate` (< 1) times the speed at the same pitch, as long as it was: the end is lost.
 
     A phase vocoder (windows of 2,048, hop 512), with the smeared transients that it is known for.
     """
@@ -39,7 +39,7 @@ def slow_down(audio_T: np.ndarray, sample_rate: int, rate: float) -> np.ndarray:
 
 
 def slow_down_and_back(audio_T: np.ndarray, sample_rate: int, rate: float) -> np.ndarray:
-    """Played at `rate` (< 1) times its speed, and that at 1 / `rate`: what the vocoder alone does.
+    """Play at `rate` (< 1) times the speed, and that at 1 / `rate`: what the vocoder alone does.
 
     The tempo and all notes are as they were; the vocoder's sound is there twice.
     """

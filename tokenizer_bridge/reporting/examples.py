@@ -23,7 +23,10 @@ def select_examples(
     reference: EmbeddingSet,
     controls: Mapping[str, EmbeddingSet],
 ) -> Examples:
-    """generated_clips: of the files that were compared; read at a rate that a page can play."""
+    """The examples of one measurement, read at a rate that a page can play.
+
+    generated_clips: of the files that were compared.
+    """
     sets = {REFERENCE: reference, GENERATED: generated, **controls}
     clip_of = {clip.id: clip for clip in reversed(generated_clips)}  # the first of each file
     heard = []

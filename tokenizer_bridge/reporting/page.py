@@ -43,7 +43,7 @@ class Examples:
 
 
 def as_page(report: Mapping, shown: Sequence[Examples]) -> str:
-    """report: see the package's docstring. shown: one for each of its measurements."""
+    """The page of a report. shown: the examples of each of its measurements."""
     sections = []
     for measurement, show in zip(report["measurements"], shown, strict=True):
         marked = {heard.rank: heard.fad for heard in show.heard}

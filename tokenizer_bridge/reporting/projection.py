@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Projection:
-    """x → (x − mean) · axesᵀ."""
+    """The map x → (x − mean) · axesᵀ into a plane."""
 
     mean_D: np.ndarray
     axes_2xD: np.ndarray  # orthonormal
