@@ -8,7 +8,6 @@ several repetitions after a warm-up; on a shared machine trust ratios more than 
 
 import argparse
 import dataclasses
-import functools
 import json
 import resource
 import statistics
@@ -300,7 +299,7 @@ def embeddings(settings: Settings) -> dict[str, float]:
     import soundfile
 
     from tokenizer_bridge.fad.clips import plan_clips, read_clip
-    from tokenizer_bridge.fad.embed import embed_clips
+    from tokenizer_bridge.fad.embed import embed
     from tokenizer_bridge.fad.embeddings import EMBEDDINGS, untrained_embedding
     from tokenizer_bridge.sources import Track
 
@@ -318,8 +317,9 @@ def embeddings(settings: Settings) -> dict[str, float]:
         figures["reading alone, one core, × real time"] = seconds_of_audio / seconds
         for name in EMBEDDINGS:
             embedding = untrained_embedding(name)
-            embed = functools.partial(embed_clips, embedding, clips)
-            seconds = median_seconds(settings, embed)
+            seconds = median_seconds(
+                settings, lambda embedding=embedding: list(embed(embedding, clips))
+            )
             figures[f"{name}, × real time"] = seconds_of_audio / seconds
     return figures
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from tokenizer_bridge.audio.windows import spread_starts
 from tokenizer_bridge.codec_training import code_statistics, metrics
 from tokenizer_bridge.codec_training.corpus import load_int16
 from tokenizer_bridge.source_arguments import add_source_arguments, load_tracks
@@ -98,7 +99,7 @@ def read_clips(
         for track in bar:
             samples = load_int16(track, sample_rate, min_seconds=0.0)
             count = min(per_track, len(samples) // length)
-            starts = np.linspace(0, len(samples) - length, count).astype(int)
+            starts = spread_starts(len(samples), length, count)
             clips += [samples[i : i + length] for i in starts]
             too_short += [track.id] if count == 0 else []
     if len(clips) < 2:

@@ -26,7 +26,15 @@ from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.fad.clips import Clip, plan_clips, read_clip
 from tokenizer_bridge.fad.controls import embed_controls, make_audio, split_halves
 from tokenizer_bridge.fad.damage import FAMILIES
-from tokenizer_bridge.fad.embed import EmbeddingSet, check_length, embed_audio, embed_clips
+from tokenizer_bridge.fad.embed import (
+    EmbeddingSet,
+    EmbedOptions,
+    check_length,
+    collect,
+    embed,
+    like_clips_of,
+    stepping,
+)
 from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embedding
 from tokenizer_bridge.fad.measure import MIN_FILES, ControlSets, Settings, compare_controls
 from tokenizer_bridge.fad.ordering import MEASURES, orderings
@@ -111,13 +119,10 @@ def measure(
     if (count := len({clips[i].id for i in halves.a})) < MIN_FILES:
         raise UserError(f"{audio}: {count} files in each half; distances need at least {MIN_FILES}")
     check_length(listener, clip_s)
+    options = EmbedOptions(cache, batch_size=batch_size)
     with tqdm(total=len(clips), desc="real music", unit="clip") as bar:
-        reference, failures = embed_clips(
-            listener,
-            clips,
-            cache_dir=cache,
-            batch_size=batch_size,
-            on_clip=lambda clip: bar.update(),
+        reference, failures = collect(
+            listener.info, stepping(embed(listener, clips, options), bar.update)
         )
     refuse(failures)
     half = [clips[i] for i in halves.a]
@@ -132,12 +137,9 @@ def measure(
             on_clip=bar.update,
         )
     with tqdm(total=3 * len(half), desc="controls", unit="clip") as bar:
-        controls = embed_controls(
-            listener, reference, halves, audio, batch_size=batch_size, on_clip=bar.update
-        )
-    damaged = embed_damaged(
-        listener, half, controls.by_name["real_vs_real"], info.sample_rate, batch_size
-    )
+        controls = embed_controls(listener, reference, halves, audio, options, bar.update)
+    real = controls.by_name["real_vs_real"]
+    damaged = embed_damaged(listener, half, real, info.sample_rate, options)
     sets = ControlSets(
         controls.other_half, {**controls.by_name, **damaged}, warnings=controls.warnings
     )
@@ -153,7 +155,7 @@ def measure(
         "embedding": dataclasses.asdict(listener.info),
         **dataclasses.asdict(settings),
         "codec": dataclasses.asdict(info),
-        "compared": compared,
+        "compared": {name: dataclasses.asdict(found) for name, found in compared.items()},
         "orders": orders,
         "warnings": warnings,
     }
@@ -195,7 +197,7 @@ def embed_damaged(
     half: Sequence[Clip],
     real: EmbeddingSet,
     sample_rate: int,
-    batch_size: int,
+    options: EmbedOptions,
 ) -> dict[str, EmbeddingSet]:
     """The clips of `half`, read at the codec's rate, under all damage."""
 
@@ -204,20 +206,14 @@ def embed_damaged(
             yield damage(read_clip(clip, sample_rate), sample_rate, strength)
 
     total = len(half) * sum(len(family.strengths) for family in FAMILIES.values())
+    sets = {}
     with tqdm(total=total, desc="damaged", unit="clip") as bar:
-        return {
-            name_of(name, strength): embed_audio(
-                embedding,
-                damaged(family.damage, strength),
-                sample_rate,
-                ids=real.clips,
-                artists=real.artists,
-                batch_size=batch_size,
-                on_clip=bar.update,
-            )
-            for name, family in FAMILIES.items()
-            for strength in family.strengths
-        }
+        for name, family in FAMILIES.items():
+            for strength in family.strengths:
+                sounds = like_clips_of(real, damaged(family.damage, strength), sample_rate)
+                embedded = stepping(embed(embedding, sounds, options), bar.update)
+                sets[name_of(name, strength)], _ = collect(embedding.info, embedded)
+    return sets
 
 
 def print_figures(figures: dict) -> None:

@@ -74,7 +74,7 @@ class Pairing:
                     raise UserError(
                         f"{side.name}: {count} usable files, of which halves that share no artist "
                         f"have {half}; controls need {MIN_FILES} in each: add some, or leave the "
-                        f"controls out with --nocontrols{unusable.summary_of(side.name)}"
+                        f"controls out with --no_controls{unusable.summary_of(side.name)}"
                     )
 
 

@@ -10,6 +10,8 @@ from tests.tokenizer_bridge.sources.layouts import ROWS, make_jamendo, write_tsv
 from tokenizer_bridge.audio.write import write_audio
 from tokenizer_bridge.fad import sanity
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
+from tokenizer_bridge.fad.extrapolation import Estimate
+from tokenizer_bridge.fad.measure import Comparison, SetSize
 from tokenizer_bridge.fad.ordering import orderings
 from tokenizer_bridge.token_dataset.errors import UserError
 
@@ -104,8 +106,11 @@ def test_mtg_jamendo_with_its_tsv_elsewhere(codec_dir, tmp_path, monkeypatch):
         run(monkeypatch, codec_dir, **given | {"audio": f"folder:{jamendo}"})
 
 
+SIZE = SetSize("any", 16, 16, 16, 0, 16, "files")
+
+
 def estimate(value, margin):
-    return {"value": value, "low": value - margin, "high": value + margin}
+    return Estimate(value, value - margin, value + margin)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +127,7 @@ def estimate(value, margin):
 )
 def test_verdicts(values, margin, verdict, without_intervals):
     compared = {
-        str(i): {"fad": value, "fad_infinity": None, "kad": estimate(value, margin)}
+        str(i): Comparison(SIZE, SIZE, value, None, estimate(value, margin), None)
         for i, value in enumerate(values)
     }
     assert orderings(compared, {"row": list(compared)}) == {
