@@ -208,7 +208,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def cleaning_asked_for(arguments: argparse.Namespace) -> Cleaning | None:
-    """What the arguments ask for; None if nothing. Raises UserError."""
+    """The cleaning that the arguments ask for; None if none. Raises UserError."""
     given = {field: getattr(arguments, name) for name, field, _ in _ACTIVITY}
     if not arguments.drop_silence:
         for name, field, _ in _ACTIVITY:

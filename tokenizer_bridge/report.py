@@ -136,7 +136,7 @@ def write_report(plan: Plan, embeddings: Sequence[Embedding], output: Path) -> N
 
 
 def plan(arguments: argparse.Namespace) -> Plan:
-    """What the arguments ask for. Raises UserError."""
+    """The plan that the arguments ask for. Raises UserError."""
     with naming("--reference"):
         references = parse_references(arguments.reference)
     names = [reference.name for reference in references]

@@ -21,7 +21,7 @@ def check_target(lufs: float | None) -> None:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What is done to every track.
+    """The steps that every track goes through.
 
     activity: drop what is not active. noise_reduction: share of the noise to take away, in [0, 1].
     loudness_lufs: target, see `loudness.loudness_gain` for its rule about peaks.
@@ -43,7 +43,7 @@ class Cleaning:
         return self == Cleaning()
 
     def settings(self) -> dict[str, Any]:
-        """What is done, as dataset.json keeps it."""
+        """The steps and their parameters, as dataset.json keeps them."""
         return asdict(self)
 
     def summary(self, tracks: Iterable[tuple[float, Mapping[str, Any]]]) -> list[str]:

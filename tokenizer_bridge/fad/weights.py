@@ -142,7 +142,7 @@ def load_into(network: torch.nn.Module, weights: LoadedWeights, name: str) -> No
 
 
 def cache_folder() -> Path:
-    """Where this project keeps what it can have again."""
+    """The folder where this project keeps what it can have again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sedd_music"
 
 

@@ -18,7 +18,7 @@ class UserError(Explained):
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error means that no more can be written (disk, quota or file-size limit).
+    """True if an error means that no more can be written (disk, quota or file-size limit).
 
     ArrayRecord's C++ writer raises RuntimeError with the system's text instead of an OSError.
     """
@@ -28,7 +28,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of NumPy, PyTorch or XLA means that memory does not suffice."""
+    """True if an error of NumPy, PyTorch or XLA means that memory does not suffice."""
     texts = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
     text = str(error)
     return isinstance(error, MemoryError) or (

@@ -47,7 +47,7 @@ def plan(scores: Sequence[Score], hours: float, seed: int) -> list[Performance]:
 
 
 def _performances(scores: Sequence[Score], rng: np.random.Generator) -> Iterator[Performance]:
-    """Without end, unless no score fits any instrument."""
+    """Performances without end, unless no score fits any instrument."""
     while True:
         found = False
         for turn in range(len(INSTRUMENTS)):
