@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from sedd_jax.config_keys import KEYS, MAX_INTEGER
 from sedd_jax.errors import UserError
 from sedd_jax.parallel.mesh import AXES
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -144,10 +145,8 @@ def to_json(config: ConfigDict) -> str:
 
 def save(config: ConfigDict, path: str | Path) -> None:
     """Writes config.json, whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(to_json(config))
-    partial.replace(path)
+    with atomic_file(Path(path)) as temporary:
+        temporary.write_text(to_json(config))
 
 
 def load(path: str | Path) -> ConfigDict:

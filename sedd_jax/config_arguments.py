@@ -178,7 +178,7 @@ def run_file(path: Path) -> dict[str, Any]:
 
 
 def call(path: Path, function: Any, arguments: Sequence[str]) -> Any:
-    """What a function of a config file returns. Raises UserError, with the line, when it raises."""
+    """The result of a config file's function. Raises UserError, with the line, when it raises."""
     signature = inspect.signature(function)
     try:
         signature.bind(*arguments)

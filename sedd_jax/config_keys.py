@@ -40,7 +40,7 @@ class Key:
     resumable: bool = False
 
     def fault(self, value: Any) -> str | None:
-        """What is wrong with a value, to be read after the key and `is VALUE`; None: nothing."""
+        """The fault of a value, to be read after the key and `is VALUE`; None for a good one."""
         # bool is a subclass of int, and an int is a fine float.
         if type(value) is not self.type and not (self.type is float and type(value) is int):
             return f"must be {self.type.__name__}"

@@ -10,7 +10,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"
 
 
 class RestartNeeded(Explained):
-    """What a new start of all processes mends."""
+    """An error that a new start of all processes mends."""
 
     exit_code = TRY_AGAIN
 

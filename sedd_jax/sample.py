@@ -219,21 +219,19 @@ def sample(
     }
     if is_first() and (warning := length_warning(run, sampling.length)):
         print(f"warning: {warning}", file=sys.stderr)
-    store = SampleStore(output, settings, run.codec, tags_N) if is_first() else None
+    store = SampleStore(output, settings, run.codec, tags_N) if is_first() else NoStore()
     batch_size = batch_size or defaults.batch_size
     with StopRequest() as stop:
         try:
             make_samples(run, params, sampling, guide, store, num_samples, batch_size, stop)
         except KeyboardInterrupt:
-            if store:
-                missing = len(store.missing())
-                print(f"stopped with {missing} samples missing; the same command goes on")
+            missing = len(store.missing())
+            say(f"stopped with {missing} samples missing; the same command goes on")
             sys.exit(128 + (stop.signal_number or signal.SIGINT))
         except UserError:
-            if store:
-                store.withdraw()
+            store.withdraw()
             raise
-    return store
+    return store if isinstance(store, SampleStore) else None
 
 
 def make_samples(
@@ -241,23 +239,21 @@ def make_samples(
     params,
     sampling: Sampling,
     guide: Guide | None,
-    store: SampleStore | None,
+    store: SampleStore | NoStore,
     num_samples: int,
     batch_size: int,
     stop: StopRequest,
 ) -> None:
     """Makes and stores the samples that process 0's store still misses, with a progress bar.
 
-    store: None at the other processes. Raises KeyboardInterrupt between two dispatches when it is
-    to stop.
+    Raises KeyboardInterrupt between two dispatches when it is to stop.
     """
-    keeper = store or NoStore()
     is_missing_N = np.zeros(num_samples, bool)
-    is_missing_N[keeper.missing()] = True
+    is_missing_N[store.missing()] = True
     missing_N = np.nonzero(array_from_first(is_missing_N))[0]
     done = num_samples - len(missing_N)
-    if keeper.is_whole:
-        say(f"{keeper.path} already holds these samples")
+    if store.is_whole:
+        say(f"{store.path} already holds these samples")
         return
     if 0 < done < num_samples:
         say(f"going on after {done} finished samples")
@@ -278,9 +274,9 @@ def make_samples(
         for indices_b, tokens_bxL in generate(
             run, params, sampling, missing_N, batch_size=batch_size, guide=guide, on_steps=on_steps
         ):
-            keeper.save(indices_b, tokens_bxL)
+            store.save(indices_b, tokens_bxL)
     seconds = pace.seconds_per_step
-    keeper.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
+    store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
 
 
 def decode(tokens: Path, audio: str, codec_dir: str | None) -> int:

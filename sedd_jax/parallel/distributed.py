@@ -44,7 +44,7 @@ _LINGER_S = 1.0  # so long process 0 outlives a failure, for the others to read 
 
 @dataclasses.dataclass(frozen=True)
 class Membership:
-    """How this process finds the others of its job; by default there are none.
+    """The way in which this process finds the others of its job; by default there are none.
 
     find: as SLURM, GKE or TPU VMs tell it.
     coordinator, num_processes, process_id: by hand instead, HOST:PORT of process 0 and which of how
@@ -119,7 +119,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def membership(arguments: argparse.Namespace) -> Membership:
-    """What `add_arguments` has added, as it was given. Raises UserError."""
+    """The membership that the arguments of `add_arguments` ask for. Raises UserError."""
     return Membership(
         find=arguments.distributed,
         coordinator=arguments.coordinator,
@@ -132,7 +132,7 @@ def membership(arguments: argparse.Namespace) -> Membership:
 
 @contextlib.contextmanager
 def joined(job: Membership) -> Iterator[None]:
-    """With the job's other processes, where there are any; to be entered before JAX is used.
+    """A context in which the job's other processes are joined; to be entered before JAX is used.
 
     Leaving waits for the others. An error ends all processes at once: the block's files are not
     closed and its threads are not waited for, since they may wait for the others.

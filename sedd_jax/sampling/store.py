@@ -169,6 +169,9 @@ class NoStore:
     def finish(self, **measured: float | None) -> None:
         """Does nothing: process 0 writes the data set."""
 
+    def withdraw(self) -> None:
+        """Does nothing: there is nothing to take back."""
+
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:

@@ -21,7 +21,7 @@ TRAIN_SPLIT = "train"
 
 @dataclasses.dataclass(frozen=True)
 class Steering:
-    """What samples are to be like; by default like nothing in particular.
+    """The wishes for samples; by default there are none.
 
     tags: of all samples; tags_file: a file with those of each (`read_table`); tags_from: a token
     dataset whose tags are drawn from (`draw_tags`); one of the three at most.
@@ -61,13 +61,13 @@ class Steering:
         return [list(self.tags or ())] * num_samples
 
     def guide(self, vocabulary: Vocabulary, tags_N: Tags) -> Guide:
-        """What samples with these tags need. Raises UserError for an unknown tag."""
+        """The guide of samples with these tags. Raises UserError for an unknown tag."""
         return make_guide(
             vocabulary, tags_N, avoid=self.avoid, weight=self.guidance, schedule=self.schedule
         )
 
     def settings(self, tags_N: Tags) -> dict[str, Any]:
-        """What of it samples with these tags depend on, as JSON has it."""
+        """The wishes that samples with these tags depend on, as JSON values."""
         return {
             "tags_fingerprint": fingerprint(tags_N),
             "avoid": list(self.avoid),

@@ -68,7 +68,7 @@ def export(
 
 
 def newest_evaluation(workdir: Path, step: int) -> Mapping[str, Any] | None:
-    """What `evaluate` measured of this step, of the split test before validation; None: nothing."""
+    """The report of `evaluate` on this step, of the split test before validation, or None."""
     for split in ("test", "validation"):
         path = workdir / f"evaluation_{split}_{step}.json"
         if path.exists():

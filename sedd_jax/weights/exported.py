@@ -47,7 +47,7 @@ TAG_TABLE = "condition.tags.embedding"  # (T, C), rows in the order of the tags'
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What an exported folder holds; params are NumPy arrays."""
+    """The content of an exported folder; params are NumPy arrays."""
 
     config: ConfigDict
     codec: Mapping[str, Any]
