@@ -189,11 +189,12 @@ def _initial_codec(name: str) -> tuple[WavTokenizer, Path]:
 
 
 def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device=cuda: PyTorch finds no GPU here")
-    return name
+    if name == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    torch.set_float32_matmul_precision("high")  # TF32: spectra and oscillators need no more
+    return "cuda"
 
 
 def _read_listing(path: Path) -> dict | None:

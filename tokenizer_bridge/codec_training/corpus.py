@@ -1,6 +1,7 @@
 """Music in memory for codec training: mono int16 at the codec's rate, split by track."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,10 +29,12 @@ def load_int16(track: Track, sample_rate: int, min_seconds: float) -> np.ndarray
 
 
 def hold_out(tracks: Sequence[Track], share: float) -> tuple[list[Track], list[Track]]:
-    """(training, held out): the latter are the tracks whose ids have the lowest SHA-256.
+    """(training, held out): the latter are the artists whose names have the lowest SHA-256.
 
-    At least one track is held out, and at least one is kept for training. Where the source has
-    splits of its own, `train` and `validation` are taken instead, and `test` is left out.
+    An artist (in a corpus of scores: a tune) with more tracks than are to be held out stays in
+    training; where that leaves none, and where none are known, it goes by the tracks' ids. At least
+    one track is held out, and at least one is kept for training. Where the source has splits of its
+    own, `train` and `validation` are taken instead, and `test` is left out.
 
     Raises:
       UserError: there are fewer than two tracks, or the source's splits lack one of the two.
@@ -43,7 +46,21 @@ def hold_out(tracks: Sequence[Track], share: float) -> tuple[list[Track], list[T
         return own[0], own[1]
     if len(tracks) < 2:
         raise UserError("codec training needs at least two tracks, one of them held out")
-    by_hash = sorted(tracks, key=lambda track: hashlib.sha256(track.id.encode()).hexdigest())
     count = min(len(tracks) - 1, max(1, round(share * len(tracks))))
-    held = {track.id for track in by_hash[:count]}
-    return [t for t in tracks if t.id not in held], [t for t in tracks if t.id in held]
+    held = _lowest([track.artist or track.id for track in tracks], count)
+    kept = [t for t in tracks if (t.artist or t.id) not in held]
+    if not held:
+        held = _lowest([track.id for track in tracks], count)
+        kept = [t for t in tracks if t.id not in held]
+    ids = {track.id for track in kept}
+    return kept, [t for t in tracks if t.id not in ids]
+
+
+def _lowest(names: Sequence[str], count: int) -> set[str]:
+    """The names of lowest SHA-256 that stand for at most `count` tracks in all."""
+    sizes, chosen = Counter(names), set()
+    for name in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+        if sizes[name] <= count:
+            chosen.add(name)
+            count -= sizes[name]
+    return chosen

@@ -272,6 +272,15 @@ def test_held_out_tracks_do_not_depend_on_the_others(tmp_path):
         hold_out(tracks[:1], 0.3)
 
 
+def test_renderings_of_one_tune_stay_on_one_side(tmp_path):
+    tracks = [Track(str(i), tmp_path, artist=f"tune {i // 3}") for i in range(30)]
+    train, held = hold_out(tracks, 0.2)
+    assert len(held) == 6 and not {t.artist for t in train} & {t.artist for t in held}
+    one_artist = [dataclasses.replace(track, artist="somebody") for track in tracks]
+    train, held = hold_out(one_artist, 0.2)
+    assert len(held) == 6 and len(train) == 24
+
+
 def test_splits_of_the_source_say_what_is_held_out(tmp_path):
     tracks = [
         Track(str(i), tmp_path, split=split)

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tests.tokenizer_bridge.tiny_codec import NETWORKS
+from tokenizer_bridge.audio.windows import Windowing
+from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.oscillators import (
@@ -59,6 +61,16 @@ def test_a_window_decodes_as_the_whole_does(codec):
     torch.testing.assert_close(whole_T[inner], window_T[reach:-reach], atol=1e-5, rtol=0)
     elsewhere_T = codec.decode(codes_BxL[:, 40:100])[0]  # as if it stood at the start
     assert (whole_T[inner] - elsewhere_T[reach:-reach]).abs().max() > 0.1 * whole_T.std()
+
+
+@torch.inference_mode()
+def test_long_pieces_join_without_a_jump_of_phase(codec):
+    codes_BxL = codes(160)
+    windowing = Windowing(length=60, overlap=30)
+    ((_, joined_T),) = decode_pieces(codec, [("piece", codes_BxL[0].numpy())], windowing, 4)
+    whole_T = codec.decode(codes_BxL)[0]
+    error = (torch.from_numpy(joined_T) - whole_T).norm() / whole_T.norm()
+    assert error < 0.02  # what windows lack is context near their ends
 
 
 @torch.inference_mode()
