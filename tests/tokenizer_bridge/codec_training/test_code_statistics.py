@@ -26,6 +26,9 @@ def test_bits_of_a_cycle_and_of_chance():
 
 
 def test_codes_never_seen_before_have_finite_bits():
+    train, held_out = [np.array([0, 1, 0, 1, 0])], [np.array([0, 0])]
+    _, bigram = code_statistics.bits_per_code(train, held_out, 8)
+    assert bigram == pytest.approx(-np.log2(0.75 / 2 * 4 / 13))  # a pair never seen
     train, held_out = [np.array([0, 1, 0, 1])], [np.array([5, 6, 7])]
     unigram, bigram = code_statistics.bits_per_code(train, held_out, 8)
     assert unigram == pytest.approx(np.log2(12)) and bigram == pytest.approx(np.log2(12))

@@ -71,6 +71,9 @@ def test_low_notes_are_told_apart():
     assert metrics.chroma_correlation(low, next_to_it, RATE) < 0.1
     assert metrics.chroma_correlation(low, octave, RATE) > 0.95
     assert metrics.tuned_share(low, octave, RATE) < 0.1
+    detuned = chord(82.41 * 2 ** (30 / 1200))  # by half a bin
+    assert metrics.tuned_share(low, detuned, RATE) < 0.1
+    assert metrics.chroma_correlation(low, detuned, RATE) < 0.5
 
 
 def test_tuned_share_is_of_the_energy():
@@ -103,6 +106,14 @@ def test_modulation_at_the_code_rate_is_seen(depth, excess_db, rate):
     trembling = tone * (1 + depth * torch.sin(2 * torch.pi * (rate + 7) * time_s))
     assert metrics.modulation_excess(tone, buzzing, RATE, rate) == pytest.approx(excess_db, abs=1.5)
     assert metrics.modulation_excess(tone, trembling, RATE, rate) == pytest.approx(0, abs=0.5)
+
+
+def test_modulation_of_every_rate_is_no_buzz():
+    """Noise of a narrow band is modulated at random, the more the slower."""
+    spectrum = torch.fft.rfft(noise(4.0))
+    hertz = torch.arange(len(spectrum)) / 4.0
+    band = torch.fft.irfft(torch.where((hertz - 475).abs() < 75, spectrum, 0.0))
+    assert metrics.modulation_excess(chord(440.0, seconds=4.0), band, RATE, 75.0) < 2
 
 
 def test_music_at_multiples_of_the_code_rate_is_no_buzz():

@@ -133,7 +133,7 @@ def test_what_cannot_be_heard_costs_little():
     loss = MultiResolutionLoss(24_000)
     clean = torch.from_numpy(music() / np.float32(32768))[None]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    faint, audible = (loss(clean + level * noise, clean).total for level in (1e-5, 1e-2))
+    faint, audible = (loss(clean + level * noise, clean).total for level in (1e-4, 1e-2))
     assert faint < 0.02 * audible
 
 
