@@ -54,7 +54,7 @@ class Sampling:
 
     def complete(self, config: ConfigDict) -> None:
         if not config.run:
-            raise UserError("config.run is empty: --config.run=RUN, the folder of a trained run")
+            raise UserError("config.run is empty: the folder of a trained run is needed")
         if config.sampler not in SAMPLERS:
             raise UserError(
                 f"config.sampler is {config.sampler!r}; it can be {', '.join(SAMPLERS)}"

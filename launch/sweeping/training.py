@@ -34,7 +34,7 @@ class Training:
     def complete(self, config: ConfigDict) -> None:
         config_lib.check(config)
         if not config.data.path:
-            raise UserError("config.data.path is empty: --config.data.path=TOKENS")
+            raise UserError("config.data.path is empty: a token dataset is needed")
 
     def check_inputs(self, runs: Sequence[SweepRun]) -> None:
         for path, length in {(run.config.data.path, run.config.model.length) for run in runs}:

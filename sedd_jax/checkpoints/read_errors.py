@@ -1,36 +1,50 @@
-"""Whether a read failed because of the file or because of what lies between it and the program."""
+"""Whether a read failed because of the files or because of what lies between them and the program.
 
-import re
+Orbax and TensorStore tell the two apart in the wording of their messages alone, so that the types
+of the errors are looked at here, and then the files themselves.
+"""
+
+import os
+from pathlib import Path
 
 import jax
 
 from sedd_jax.errors import chain, one_line
 from tokenizer_bridge.token_dataset.errors import is_out_of_memory
 
-# Of TensorStore's errors, those that speak of the system; NOT_FOUND, DATA_LOSS, OUT_OF_RANGE and
-# FAILED_PRECONDITION (what does not decode) speak of the file.
-_STATUS = re.compile(
-    "(CANCELLED|UNKNOWN|DEADLINE_EXCEEDED|PERMISSION_DENIED|RESOURCE_EXHAUSTED|ABORTED|INTERNAL"
-    "|UNAVAILABLE|UNAUTHENTICATED): "
-)
 _OF_THE_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_CHUNK = 2**24  # bytes
 
 
-def obstacle(error: BaseException) -> BaseException | None:
-    """Of an error and its causes, the one that leaves open whether the file is whole.
+def obstacle(error: BaseException, where: Path) -> BaseException | None:
+    """What leaves open whether the files below `where` are whole, after a read of them failed.
 
-    Too little memory, too many open files, no permission, a disk or a device that failed. None
-    when they all speak of the file: it is missing, cut short, or does not decode.
+    Of the error and its causes, or met when the files are read again as mere bytes: too little
+    memory, too many open files, no permission, a disk or a device that failed. None when nothing
+    stands in the way: a file is missing, cut short, or does not decode.
     """
-    return next((cause for cause in chain(error) if _is_obstacle(cause)), None)
+    found = next((cause for cause in chain(error) if _is_obstacle(cause)), None)
+    return found or _unreadable(where)
 
 
 def _is_obstacle(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return not isinstance(error, _OF_THE_FILE)
-    if isinstance(error, jax.errors.JaxRuntimeError) or is_out_of_memory(error):
-        return True
-    return _STATUS.match(str(error)) is not None
+    return isinstance(error, jax.errors.JaxRuntimeError) or is_out_of_memory(error)
+
+
+def _unreadable(where: Path) -> OSError | None:
+    """The first error with which a file or folder that is there cannot be read to its end."""
+    errors: list[OSError] = []
+    for folder, _, names in os.walk(where, onerror=errors.append):
+        for name in names:
+            try:
+                with open(Path(folder, name), "rb", buffering=0) as file:
+                    while file.read(_CHUNK):
+                        pass
+            except OSError as error:
+                errors.append(error)
+    return next((error for error in errors if _is_obstacle(error)), None)
 
 
 def describe(obstacle: BaseException, place: object) -> str:
@@ -40,8 +54,4 @@ def describe(obstacle: BaseException, place: object) -> str:
             f"not enough memory to read {place}: {one_line(obstacle)}; more devices, or a larger "
             "config.mesh.fsdp, leave each a smaller part"
         )
-    text = one_line(obstacle)
-    if isinstance(obstacle, ValueError):  # TensorStore: a long way of paths, and its end counts
-        status, _, way = str(obstacle).partition(" [")[0].partition(": ")
-        text = f"{status}: {way.rpartition(': ')[2]}"
-    return f"{place} cannot be read: {text}"
+    return f"{place} cannot be read: {one_line(obstacle)}"
