@@ -80,7 +80,7 @@ def results(workdir: Path) -> list[dict[str, str]]:
         ('zip_({"graph.type": ["absorbing", "loose"]})', "config.graph.type is 'loose'"),
         ('zip_({"seed": [1, 1]})', "yields seed=1 twice"),
         ('zip_({"data.path": ["elsewhere"]})', "it cannot be set for all runs"),
-        ('zip_({"model.length": [16, 512]})', "the longest has 100"),
+        ('zip_({"model.length": [16, 512]})', "have 404 tokens together"),
         ('product({"seed": [1]}, {"seed": [2]})', "two parts of a product set seed"),
         ("[]", "must yield dicts of overrides"),
     ],
@@ -105,7 +105,7 @@ def test_the_door_refuses_in_one_line_and_leaves_nothing(tokens, tmp_path):
 def test_a_file_without_a_sweep_is_refused():
     with pytest.raises(UserError, match="configs/demo.py defines no sweep"):
         read_sweep("configs/demo.py")
-    with pytest.raises(UserError, match="--config=configs/none.py: no such file"):
+    with pytest.raises(UserError, match="--config=configs/none.py:demo: no such file"):
         read_sweep("configs/none.py:demo")
 
 
