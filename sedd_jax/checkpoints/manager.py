@@ -20,7 +20,6 @@ import glob
 import itertools
 import shutil
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,8 +31,8 @@ from absl import logging
 
 from sedd_jax.checkpoints.meta import LAYOUT_VERSION, Meta, checksums, digest
 from sedd_jax.checkpoints.orbax_logging import quiet_orbax
-from sedd_jax.checkpoints.read_errors import describe, obstacle
-from sedd_jax.errors import UserError, chain, one_line
+from sedd_jax.checkpoints.read_errors import describe, obstacle, release
+from sedd_jax.errors import UserError, one_line
 from sedd_jax.parallel.consensus import any_process, from_first, is_first
 from sedd_jax.parallel.mesh import path_name
 from sedd_jax.state import Params, TrainState
@@ -274,8 +273,8 @@ class Checkpoints:
     def _read(self, step: int, item: str, read: Callable[[Path], T]) -> T:
         """The result of `read` on an item; no process gets one when one of them fails.
 
-        It goes past the CheckpointManager, in which the others would wait for the one that failed. A
-        read that failed with nothing in the way is tried again: what was in the way may have gone.
+        It goes past the CheckpointManager, in which the others would wait for the one that failed.
+        A read that fails with nothing in the way is tried again: what was in the way may have gone.
         """
         where = self.directory / str(step) / item
         result, error, in_the_way = None, None, None
@@ -287,8 +286,7 @@ class Checkpoints:
                 error, in_the_way = raised, obstacle(raised, where)
             if error is None or in_the_way is not None:
                 break
-            for cause in chain(error):  # arrays that are there already would be in the way
-                traceback.clear_frames(cause.__traceback__)
+            release(error)
         if not any_process(error is not None):
             return result
         if any_process(in_the_way is not None):

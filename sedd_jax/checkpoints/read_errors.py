@@ -5,6 +5,7 @@ of the errors are looked at here, and then the files themselves.
 """
 
 import os
+import traceback
 from pathlib import Path
 
 import jax
@@ -45,6 +46,12 @@ def _unreadable(where: Path) -> OSError | None:
             except OSError as error:
                 errors.append(error)
     return next((error for error in errors if _is_obstacle(error)), None)
+
+
+def release(error: BaseException) -> None:
+    """Lets go of what the failed calls hold: arrays that would be in the way of another read."""
+    for cause in chain(error):
+        traceback.clear_frames(cause.__traceback__)
 
 
 def describe(obstacle: BaseException, place: object) -> str:
