@@ -1,4 +1,4 @@
-"""The script around the doors: what it calls, on whatever folder it is given."""
+"""The script around the commands: what it calls, on whatever folder it is given."""
 
 import hashlib
 import os
@@ -26,10 +26,10 @@ def quickstart(tmp_path):
     digest = hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()
     (tmp_path / "venv/.requirements.sha256").write_text(f"{digest}  -\n")
 
-    def run(music: str, split: str = "validation") -> subprocess.CompletedProcess:
+    def run(*arguments: str, split: str = "validation") -> subprocess.CompletedProcess:
         ours = {"VENV": "venv", "CDPATH": "/tmp:.", "LC_ALL": "C"}
         return subprocess.run(
-            ["bash", PROJECT / "launch/quickstart.sh", music],
+            ["bash", PROJECT / "launch/quickstart.sh", *arguments],
             cwd=tmp_path,
             env=os.environ | ours | {"RUN": str(tmp_path / RUN), "SPLIT": split},
             capture_output=True,
@@ -40,20 +40,37 @@ def quickstart(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["music", "-my music", "-"])
-def test_any_folder_name_reaches_the_doors_whole(quickstart, tmp_path, name):
+def test_any_folder_name_reaches_the_commands_whole(quickstart, tmp_path, name):
     (tmp_path / name).mkdir()
     done = quickstart(name)
     assert done.returncode == 0, done.stderr
     assert f"|--audio={tmp_path / name}|" in done.stdout
-    assert done.stdout.rstrip().endswith(f"{RUN}/model|--music={tmp_path / name}|")
+    assert f"{RUN}/model|--music={tmp_path / name}|\n" in done.stdout
+    assert "|--workdir=demo|" not in done.stdout
 
 
 @pytest.mark.parametrize("split", ["validation", "train"])
 def test_a_single_track_is_measured_on_itself(quickstart, tmp_path, split):
     (tmp_path / "music").mkdir()
-    assert f"/{RUN}/model|--split={split}|" in quickstart("music", split).stdout
+    assert f"/{RUN}/model|--split={split}|" in quickstart("music", split=split).stdout
 
 
 def test_a_folder_that_is_missing_is_one_line(quickstart):
     done = quickstart("nowhere")
     assert done.returncode == 1 and done.stderr == "error: nowhere: no such folder\n"
+
+
+def test_the_shipped_model_comes_first_and_can_be_all(quickstart, tmp_path):
+    said = quickstart("--demo_only").stdout
+    assert said.index("|--workdir=demo|") < said.index("launch.page|--tokens=")
+    assert f"listen: file://{tmp_path / RUN}/model/index.html\n" in said
+    assert "tokenizer_bridge.encode" not in said
+    said = quickstart().stdout
+    assert said.index("|--workdir=demo|") < said.index("tokenizer_bridge.encode")
+    assert f"|--other_tokens={tmp_path / RUN}/demo|" in said
+
+
+def test_what_cannot_be_both_is_one_line(quickstart):
+    done = quickstart("--demo_only", "music")
+    assert done.returncode == 2 and done.stderr.startswith("usage: ")
+    assert done.stderr.count("\n") == 1
