@@ -7,6 +7,7 @@ import torch
 
 from tests.tokenizer_bridge.tiny_codec import NETWORKS
 from tokenizer_bridge.audio.windows import Windowing
+from tokenizer_bridge.codec_training import metrics
 from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
@@ -17,6 +18,7 @@ from tokenizer_bridge.wavtokenizer.oscillators import (
     OscillatorBank,
     OscillatorHead,
 )
+from tokenizer_bridge.wavtokenizer.registry import load_codec
 from tokenizer_bridge.wavtokenizer.spectral import SpectralEncoder
 
 RATE = 24_000
@@ -156,3 +158,24 @@ def test_sizes_that_do_not_fit_are_told():
     networks["head"]["init_args"] |= {"kind": "organ"}
     with pytest.raises(ValueError, match="head is 'organ'; known: istft, oscillators"):
         WavTokenizerConfig.from_dict(networks)
+
+
+@torch.inference_mode()
+def test_the_embedded_codec_keeps_a_melody_in_tune():
+    """A scale of plucked notes, none near a multiple of the code rate; `demo` has 0.0 and 11 dB."""
+    time_s = torch.arange(RATE // 2) / RATE
+    notes = []
+    for semitones in (0, 2, 4, 5, 7, 9, 11, 12):
+        hertz = 261.63 * 2 ** (semitones / 12)
+        partials = [
+            0.15 / k * torch.sin(2 * math.pi * k * hertz * time_s) * torch.exp(-3 * time_s * k**0.5)
+            for k in range(1, 7)
+        ]
+        notes.append(sum(partials))
+    melody_T = torch.cat(notes)
+    codec, _ = load_codec("demo-scores")
+    decoded_T = codec.decode(codec.encode(melody_T[None]))[0, : len(melody_T)]
+    assert metrics.chroma_correlation(melody_T, decoded_T, RATE) > 0.9
+    assert metrics.tuned_share(melody_T, decoded_T, RATE) > 0.7
+    assert metrics.onset_correlation(melody_T, decoded_T, RATE) > 0.9
+    assert metrics.modulation_excess(melody_T, decoded_T, RATE, codec.config.token_rate) < 1
