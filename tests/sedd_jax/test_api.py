@@ -1,5 +1,6 @@
 """The model as an object does what the commands do."""
 
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 import sedd_jax
 from sedd_jax import Model
+from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from tests.programs import ROOT
 from tests.sedd_jax.toy import NUM_CODES, environment, write_dataset
@@ -110,3 +112,16 @@ def test_tags_of_a_model_without_are_refused(workdir):
     for steering in ({"tags": ["genre---jig"]}, {"guidance": 2.0}):
         with pytest.raises(UserError, match="knows no tags"):
             model.sample(1, **steering)
+
+
+def test_the_example_of_the_readme_runs(tmp_path, capsys):
+    text = (ROOT / "sedd_jax/README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    vocabulary = Vocabulary({"instrument---flute": 3}, max_tags=1)
+    write_run(tmp_path / "run", write_dataset(tmp_path / "tokens"), vocabulary=vocabulary)
+    assert code.count('"demo"') == 1
+    names: dict = {}
+    exec(code.replace('"demo"', repr(str(tmp_path / "run"))), names)
+    assert names["tokens"].shape == (4, 16) and names["tokens"].dtype == np.uint16
+    assert names["scores"].shape == (4, 16, NUM_CODES + 1)
+    assert "instrument---flute" in capsys.readouterr().out

@@ -1,11 +1,13 @@
 """The codec as an object does what the commands do."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.programs import ROOT
 from tests.tokenizer_bridge.toy_songs import HOP, music
 from tokenizer_bridge import Codec
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -95,3 +97,14 @@ def test_files_that_are_no_audio_are_refused(toy, tmp_path):
 def test_what_no_codes_are_is_refused(toy, tokens):
     with pytest.raises(UserError, match="tokens"):
         toy.decode(np.asarray(tokens))
+
+
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
+    text = (ROOT / "tokenizer_bridge/README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    soundfile.write(tmp_path / "song.wav", music(1.0, 0), 24_000)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    assert names["codes"].shape == (75,) and names["codes"].dtype == np.uint16
+    assert names["audio"].shape == (75 * names["codec"].hop_length,)
