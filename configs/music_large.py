@@ -7,7 +7,7 @@
 tokens a step. Four fp32 copies of the parameters (weights, two Adam moments, EMA) take 21 GB, split
 over all chips of a slice (`mesh.fsdp`); slices are data-parallel. Hardware: 64 TPU v5p, 16 H100 or
 more. Blocks are computed anew in the backward pass (`model.remat`).
-What to expect: memory, time a step and MFU bound are in the README's table. The learning rate is
+What to expect: memory, time a step and MFU bound are in launch/README.md. The learning rate is
 the paper's for its smaller models, halved; nobody has tuned it.
 """
 

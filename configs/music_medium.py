@@ -7,7 +7,7 @@
 or 16 TPU chips, and more; the train state is split over all chips of a slice (`mesh.fsdp`), slices
 are data-parallel. A batch of 128 rows feeds at most 128 chips: on more, split the blocks too
 (`--config.mesh.tensor=2`) or raise `training.batch_size`.
-What to expect: memory, time a step and MFU bound on several machines are in the README's table;
+What to expect: memory, time a step and MFU bound on several machines are in launch/README.md;
 `python -m launch.compile_check --config=configs/music_medium.py --topology=…` says it for yours.
 """
 

@@ -5,8 +5,8 @@
 #   bash launch/xla_flags.sh tpu|gpu|cpu                          prints them
 #
 # All launchers start Python through this file. What the caller's environment holds already comes
-# last and so wins: XLA_FLAGS=--xla_gpu_enable_pipelined_all_gather=false bash launch/… . The README
-# says what each setting does and where that is written.
+# last and so wins: XLA_FLAGS=--xla_gpu_enable_pipelined_all_gather=false bash launch/… .
+# launch/README.md says what each setting does and where that is written.
 set -euo pipefail
 # shellcheck source=launch/usage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
