@@ -28,7 +28,7 @@ from tqdm import tqdm
 from launch.sweeping import gke, report, slurm
 from launch.sweeping.jobs import Outcome, last_line, run_here
 from launch.sweeping.plot import write_plot
-from launch.sweeping.runs import Door, SweepFile, SweepRun, plan, read_sweep
+from launch.sweeping.runs import Command, SweepFile, SweepRun, plan, read_sweep
 from launch.sweeping.sampling import Sampling
 from launch.sweeping.training import Training
 from launch.targets.gke import split_at_dashes
@@ -67,12 +67,12 @@ def make_parser() -> Parser:
     return parser
 
 
-def make_door(sweep: SweepFile, chosen: config_arguments.Chosen) -> Door:
-    if sweep.door == "train":
+def make_command(sweep: SweepFile, chosen: config_arguments.Chosen) -> Command:
+    if sweep.command == "train":
         return Training(chosen.source, chosen.overrides)
-    if sweep.door == "sample":
+    if sweep.command == "sample":
         return Sampling()
-    raise UserError(f"the sweep's DOOR is {sweep.door!r}; it can be train, sample")
+    raise UserError(f"the sweep's COMMAND is {sweep.command!r}; it can be train, sample")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,30 +87,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     # This process only looks at files; accelerators are for the runs.
     jax.config.update("jax_platforms", "cpu")
     sweep = read_sweep(chosen.source)
-    door = make_door(sweep, chosen)
+    command = make_command(sweep, chosen)
     workdir = Path(arguments.workdir).absolute()
-    runs = plan(chosen.config, chosen.overrides, sweep, door, workdir)
-    metric = arguments.metric or door.default_metric
+    runs = plan(chosen.config, chosen.overrides, sweep, command, workdir)
+    metric = arguments.metric or command.default_metric
     if arguments.report:
-        show_results(runs, door, workdir, metric, arguments.pick)
+        show_results(runs, command, workdir, metric, arguments.pick)
         return 0
-    left = [run for run in runs if not door.progress(run).is_finished]
+    left = [run for run in runs if not command.progress(run).is_finished]
     if arguments.dry_run:
-        print(listing(runs, left, door))
+        print(listing(runs, left, command))
         return 0
     if arguments.slurm or arguments.gke:
         if not left:
             raise UserError("all runs are finished: there is nothing to write")
         if arguments.slurm:
             path = Path(arguments.slurm)
-            write_slurm(path, sweep, left, door, limit=arguments.jobs, options=cluster_options)
+            write_slurm(path, sweep, left, command, limit=arguments.jobs, options=cluster_options)
         else:
-            write_gke(Path(arguments.gke), sweep, left, door, cluster_options)
+            write_gke(Path(arguments.gke), sweep, left, command, cluster_options)
         return 0
-    door.check_inputs(left)
-    print(f"{len(left)} of {len(runs)} runs of {door.module} to do in {workdir}", flush=True)
-    outcomes, signal_number = run_all(left, door, arguments.jobs or 1)
-    show_results(runs, door, workdir, metric, arguments.pick)
+    command.check_inputs(left)
+    print(f"{len(left)} of {len(runs)} runs of {command.module} to do in {workdir}", flush=True)
+    outcomes, signal_number = run_all(left, command, arguments.jobs or 1)
+    show_results(runs, command, workdir, metric, arguments.pick)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         print(f"{outcome.run.name}: {outcome.error}\n    {outcome.run.log}")
@@ -124,43 +124,43 @@ def write_slurm(
     path: Path,
     sweep: SweepFile,
     runs: Sequence[SweepRun],
-    door: Door,
+    command: Command,
     *,
     limit: int | None,
     options: Sequence[str],
 ) -> None:
     """Writes an array script, and prints how it is submitted. limit: of tasks at a time."""
-    text = slurm.slurm_script(path.name, sweep.name, runs, door, limit=limit, options=options)
+    text = slurm.slurm_script(path.name, sweep.name, runs, command, limit=limit, options=options)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(f"an array of {len(runs)} tasks: sbatch {path}")
 
 
 def write_gke(
-    path: Path, sweep: SweepFile, runs: Sequence[SweepRun], door: Door, options: Sequence[str]
+    path: Path, sweep: SweepFile, runs: Sequence[SweepRun], command: Command, options: Sequence[str]
 ) -> None:
     """Writes JobSets, and prints how they are submitted. Raises UserError."""
-    if not isinstance(door, Training):
+    if not isinstance(command, Training):
         raise UserError("JobSets are for sweeps over training: run samplers here or with SLURM")
-    text = gke.job_sets(sweep.name, runs, door, options)
+    text = gke.job_sets(sweep.name, runs, command, options)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(f"{len(runs)} JobSets: kubectl apply --filename={path}")
 
 
-def listing(runs: Sequence[SweepRun], left: Sequence[SweepRun], door: Door) -> str:
-    lines = [f"{len(left)} of {len(runs)} runs of {door.module} to do"]
+def listing(runs: Sequence[SweepRun], left: Sequence[SweepRun], command: Command) -> str:
+    lines = [f"{len(left)} of {len(runs)} runs of {command.module} to do"]
     for run in runs:
-        state = door.progress(run).text or "not started"
+        state = command.progress(run).text or "not started"
         lines += ["", f"{run.name}: {state}"]
         if run in left:
-            commands = [door.command(run), *door.after(run)]
-            lines += [f"    {shlex.join(command)}" for command in commands]
+            command_lines = [command.line(run), *command.after(run)]
+            lines += [f"    {shlex.join(line)}" for line in command_lines]
     return "\n".join(lines)
 
 
 def run_all(
-    runs: Sequence[SweepRun], door: Door, num_jobs: int
+    runs: Sequence[SweepRun], command: Command, num_jobs: int
 ) -> tuple[list[Outcome], int | None]:
     seldom = 0.1 if sys.stderr.isatty() else 10.0
     bar = tqdm(
@@ -178,14 +178,14 @@ def run_all(
             bar.write(f"{outcome.run.name}: {outcome.error or 'done'} ({outcome.seconds:.0f} s)")
             bar.update()
 
-        return run_here(runs, door, num_jobs, on_poll, on_end)
+        return run_here(runs, command, num_jobs, on_poll, on_end)
 
 
 def show_results(
-    runs: Sequence[SweepRun], door: Door, workdir: Path, metric: str, pick: str
+    runs: Sequence[SweepRun], command: Command, workdir: Path, metric: str, pick: str
 ) -> None:
     """Prints the table, and writes it and the plot, of whatever runs there are."""
-    rows = report.make_rows(runs, door, pick)
+    rows = report.make_rows(runs, command, pick)
     print(report.table(rows, metric, pick))
     workdir.mkdir(parents=True, exist_ok=True)
     report.write_csv(workdir / "results.csv", rows)

@@ -21,7 +21,7 @@ from configs.sweeps.grid import Overrides, product
 from launch.sweeping.sampling import default_config
 from sedd_jax.errors import UserError
 
-DOOR = "sample"
+COMMAND = "sample"
 SIZES = {
     "full": (32, (8, 16, 32, 64, 128, 256, 512, 1024), 3),  # samples, steps, seeds
     "tiny": (4, (4, 16, 64), 2),

@@ -13,13 +13,15 @@ from sedd_jax.errors import UserError, one_line
 MAX_NAME = 40  # characters of a JobSet's name that launch.gke_jobset takes
 
 
-def job_sets(name: str, runs: Sequence[SweepRun], door: Training, options: Sequence[str]) -> str:
+def job_sets(
+    name: str, runs: Sequence[SweepRun], training: Training, options: Sequence[str]
+) -> str:
     """YAML documents, one JobSet a run, so that runs are queued, fail and restart alone.
 
     options: arguments of launch.gke_jobset that all runs share.
     Raises UserError with what launch.gke_jobset has to say.
     """
-    return "---\n".join(_job_set(name, run, door, options) for run in runs)
+    return "---\n".join(_job_set(name, run, training, options) for run in runs)
 
 
 def job_name(sweep: str, run: str) -> str:
@@ -29,16 +31,16 @@ def job_name(sweep: str, run: str) -> str:
     return f"{stem[: MAX_NAME - len(digest) - 1].strip('-')}-{digest}"
 
 
-def _job_set(name: str, run: SweepRun, door: Training, options: Sequence[str]) -> str:
+def _job_set(name: str, run: SweepRun, training: Training, options: Sequence[str]) -> str:
     command = [
         *(sys.executable, "-m", "launch.gke_jobset", "--dry_run"),
         f"--name={job_name(name, run.name)}",
-        f"--config={door.config_file}",
+        f"--config={training.config_file}",
         f"--tokens={run.config.data.path}",
         f"--workdir={run.directory}",
         *options,
         "--",
-        *(flag for flag in door.overrides(run) if not flag.startswith("--config.data.path=")),
+        *(flag for flag in training.overrides(run) if not flag.startswith("--config.data.path=")),
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launch.sweeping.runs import Door, SweepRun
+from launch.sweeping.runs import Command, SweepRun
 from sedd_jax.stop import StopRequest
 
 POLL_S = 0.1
 TAIL_BYTES = 8192
-COMMAND = "$ "  # how the line of a log begins that names the command
+PROMPT = "$ "  # how the line of a log begins that names the command
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended. error: empty when all its commands did what they should."""
+    """The end of a run. error: empty when all its commands did what they should."""
 
     run: SweepRun
     error: str
@@ -53,7 +53,7 @@ class _Job:
 
     def _next(self) -> None:
         command = self._commands.popleft()
-        self._log.write(f"{COMMAND}{shlex.join(command)}\n".encode())
+        self._log.write(f"{PROMPT}{shlex.join(command)}\n".encode())
         self._log.flush()
         # Ctrl-C reaches a whole process group, and a run must get one signal, not two.
         self._process = subprocess.Popen(
@@ -92,7 +92,7 @@ def _describe(code: int, line: str) -> str:
 
 def run_here(
     runs: Sequence[SweepRun],
-    door: Door,
+    command: Command,
     num_jobs: int,
     on_poll: Callable[[Sequence[SweepRun]], None],
     on_end: Callable[[Outcome], None],
@@ -126,7 +126,7 @@ def run_here(
                 while waiting and len(running) < num_jobs:
                     run = waiting.popleft()
                     try:
-                        running.append(_Job(run, [door.command(run), *door.after(run)]))
+                        running.append(_Job(run, [command.line(run), *command.after(run)]))
                     except BlockingIOError:
                         end(Outcome(run, "another process is running it", 0.0))
                 for job in list(running):
@@ -163,4 +163,4 @@ def _lines(log: Path, start: int) -> list[str]:
         file.seek(max(start, end - TAIL_BYTES))
         text = file.read().decode(errors="replace")
     lines = [line.strip() for line in re.split(r"[\r\n]", text)]
-    return [line for line in lines if line and not line.startswith(COMMAND)]
+    return [line for line in lines if line and not line.startswith(PROMPT)]

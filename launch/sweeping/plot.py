@@ -72,7 +72,7 @@ def _ordered(values: Sequence[Any]) -> list[Any]:
 
 
 def is_log_spaced(values: Sequence[float]) -> bool:
-    """Whether ratios of neighbours are more alike than their differences; values ascending."""
+    """True when ratios of neighbours are more alike than differences. values: ascending."""
     if len(values) < 2 or values[0] <= 0:
         return False
     if len(values) == 2:

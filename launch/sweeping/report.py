@@ -1,4 +1,4 @@
-"""What a sweep found: rows by run, as a table for people and as CSV."""
+"""The results of a sweep: rows by run, as a table for people and as CSV."""
 
 import csv
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.sweeping.jobs import last_line
-from launch.sweeping.runs import Door, SweepRun, swept_keys
+from launch.sweeping.runs import Command, SweepRun, swept_keys
 from sedd_jax.config import flatten
 from tokenizer_bridge.token_dataset.files import atomic_file
 
@@ -31,14 +31,14 @@ class Row:
     reference: dict[str, float] = field(default_factory=dict)
 
 
-def make_rows(runs: Sequence[SweepRun], door: Door, pick: str) -> list[Row]:
+def make_rows(runs: Sequence[SweepRun], command: Command, pick: str) -> list[Row]:
     """One row a run, in the sweep's order. pick: which value of a metric's history; of PICKS."""
     keys = swept_keys(runs)
     rows = []
     for run in runs:
-        progress = door.progress(run)
+        progress = command.progress(run)
         values = dict(flatten(run.config))
-        history = door.history(run)
+        history = command.history(run)
         names = dict.fromkeys(name for line in history for name in line if name != "step")
         rows.append(
             Row(
@@ -49,7 +49,7 @@ def make_rows(runs: Sequence[SweepRun], door: Door, pick: str) -> list[Row]:
                     name: _pick([line[name] for line in history if name in line], pick)
                     for name in names
                 },
-                door.reference(run),
+                command.reference(run),
             )
         )
     return rows
@@ -71,7 +71,7 @@ def _pick(values: Sequence[float | None], pick: str) -> float:
 
 
 def known_metrics(rows: Sequence[Row]) -> str:
-    """What --metric can be, for people."""
+    """The names of the metrics that any run has recorded, for people."""
     return ", ".join(sorted({name for row in rows for name in row.metrics})) or "none yet"
 
 

@@ -32,20 +32,20 @@ class SweepRun:
 
     @property
     def log(self) -> Path:
-        """Where the output of its processes goes."""
+        """The file that the output of its processes goes to."""
         return self.directory / LOG_FILE
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run has left on disk. text: for people, empty when there is nothing."""
+    """The progress of a run, by what is on disk. text: for people, empty when there is nothing."""
 
     is_finished: bool
     text: str
 
 
-class Door(Protocol):
-    """What a sweep drives: knows its configs, its command and what it leaves on disk."""
+class Command(Protocol):
+    """A command that a sweep runs: its configs, its command line and what it leaves on disk."""
 
     module: str
     default_metric: str
@@ -56,7 +56,7 @@ class Door(Protocol):
     def check_inputs(self, runs: Sequence[SweepRun]) -> None:
         """Refuses what the runs would refuse of the files that they read. Raises UserError."""
 
-    def command(self, run: SweepRun) -> list[str]:
+    def line(self, run: SweepRun) -> list[str]:
         """The command line of a run; given again, it goes on where it was."""
 
     def after(self, run: SweepRun) -> list[list[str]]:
@@ -66,7 +66,7 @@ class Door(Protocol):
         """Raises UserError when the directory holds a run of another config."""
 
     def history(self, run: SweepRun) -> list[dict[str, float | None]]:
-        """What it measured, oldest first; None for a value that is not finite."""
+        """The run's metrics, oldest first; None for a value that is not finite."""
 
     def reference(self, run: SweepRun) -> dict[str, float]:
         """The same metrics of real data, where there are any to be had."""
@@ -74,10 +74,10 @@ class Door(Protocol):
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A config file beside whose get_config() there is a sweep(). door: a name of DOORS."""
+    """A config file beside whose get_config() there is a sweep(). command: train or sample."""
 
     path: str  # as given, "file.py" or "file.py:argument"
-    door: str
+    command: str
     overrides: Sequence[Mapping[str, Any]]
 
     @property
@@ -86,7 +86,7 @@ class SweepFile:
 
 
 def read_sweep(path: str) -> SweepFile:
-    """What follows a colon in `path` is given to sweep(), as it is to get_config().
+    """Reads a sweep; what follows a colon in `path` goes to sweep(), as it does to get_config().
 
     Raises UserError when there is no such file, no sweep() in it, or it yields nothing or no dicts.
     """
@@ -99,14 +99,14 @@ def read_sweep(path: str) -> SweepFile:
         overrides = list(rows)
     if not overrides or not all(isinstance(override, Mapping) for override in overrides):
         raise UserError(f"sweep() of {path} must yield dicts of overrides, one at least")
-    return SweepFile(path, names.get("DOOR", "train"), overrides)
+    return SweepFile(path, names.get("COMMAND", "train"), overrides)
 
 
 def plan(
     base: ConfigDict,
     fixed: Iterable[str],
     sweep: SweepFile,
-    door: Door,
+    command: Command,
     workdir: Path,
 ) -> list[SweepRun]:
     """The runs, in the sweep's order, all checked.
@@ -123,7 +123,7 @@ def plan(
             if clash := sorted(fixed & overrides.keys()):
                 raise UserError(f"config.{clash[0]} is swept: it cannot be set for all runs")
             config = _overridden(base, overrides)
-            door.complete(config)
+            command.complete(config)
         except UserError as error:
             where = f"run {number} of {len(sweep.overrides)} {dict(overrides)}"
             raise UserError(f"{where}: {error}") from error

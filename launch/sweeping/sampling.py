@@ -31,7 +31,7 @@ _OF_AUDIO = ("reference", "clip_s")  # keys that are none of sedd_jax.sample's
 
 
 def default_config() -> ConfigDict:
-    """What a sampling run is made of: the flags of sedd_jax.sample, None for their defaults."""
+    """The config of a sampling run: the flags of sedd_jax.sample, None for their defaults."""
     config = ConfigDict()
     config.run = ""  # folder of the trained run
     config.step = config_dict.placeholder(int)  # its checkpoint; the newest
@@ -88,14 +88,14 @@ class Sampling:
     def check_inputs(self, runs: Sequence[SweepRun]) -> None:
         """`complete` has looked at the checkpoints already; nothing else is read."""
 
-    def command(self, run: SweepRun) -> list[str]:
+    def line(self, run: SweepRun) -> list[str]:
         flags = [
             f"--{key}={value}"
             for key, value in run.config.items()
             if key not in ("run", *_OF_AUDIO) and value is not None
         ]
-        door = [sys.executable, "-m", self.module, f"--workdir={run.config.run}"]
-        return [*door, *flags, f"--output={run.directory / SAMPLES}"]
+        line = [sys.executable, "-m", self.module, f"--workdir={run.config.run}"]
+        return [*line, *flags, f"--output={run.directory / SAMPLES}"]
 
     def after(self, run: SweepRun) -> list[list[str]]:
         samples = run.directory / SAMPLES
@@ -157,7 +157,7 @@ class Sampling:
 
 @functools.cache
 def read_meta(workdir: str, step: int | None) -> Meta:
-    """What a trained run's checkpoint, by default the newest, says about itself."""
+    """The metadata of a trained run's checkpoint, by default the newest."""
     directory = checkpoint_dir(workdir)
     if not directory.is_dir():
         raise UserError(f"{workdir} holds no trained run: there is no {directory}")

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.sweeping.runs import Door, SweepRun
+from launch.sweeping.runs import Command, SweepRun
 
 LAUNCH = Path(__file__).resolve().parents[1]
 
@@ -58,7 +58,7 @@ def slurm_script(
     file: str,
     name: str,
     runs: Sequence[SweepRun],
-    door: Door,
+    command: Command,
     *,
     limit: int | None = None,
     options: Sequence[str] = (),
@@ -77,17 +77,17 @@ def slurm_script(
         directory=shlex.quote(str(Path.cwd())),  # relative paths are given from here
         slurm_lib=shlex.quote(str(LAUNCH / "slurm_lib.sh")),
         xla_flags=shlex.quote(str(LAUNCH / "xla_flags.sh")),
-        cases="\n".join(_case(index, run, door) for index, run in enumerate(runs)),
+        cases="\n".join(_case(index, run, command) for index, run in enumerate(runs)),
     )
 
 
-def _case(index: int, run: SweepRun, door: Door) -> str:
+def _case(index: int, run: SweepRun, command: Command) -> str:
     lines = [
         f"  {index})",
         f"    mkdir -p {shlex.quote(str(run.directory))}",
         f"    exec >> {shlex.quote(str(run.log))} 2>&1",
-        f"    on_all {shlex.join(door.command(run))}",
-        *(f"    on_one {shlex.join(command)}" for command in door.after(run)),
+        f"    on_all {shlex.join(command.line(run))}",
+        *(f"    on_one {shlex.join(line)}" for line in command.after(run)),
         "    ;;",
     ]
     return "\n".join(lines)

@@ -40,9 +40,9 @@ class Training:
         for path, length in {(run.config.data.path, run.config.model.length) for run in runs}:
             plan_windows(TokenDataset(path), TRAIN_SPLIT, length)
 
-    def command(self, run: SweepRun) -> list[str]:
-        door = [sys.executable, "-m", self.module, f"--config={self.config_file}"]
-        return [*door, *self.overrides(run), f"--workdir={run.directory}"]
+    def line(self, run: SweepRun) -> list[str]:
+        line = [sys.executable, "-m", self.module, f"--config={self.config_file}"]
+        return [*line, *self.overrides(run), f"--workdir={run.directory}"]
 
     def overrides(self, run: SweepRun) -> list[str]:
         """Flags of everything in which the run differs from the config file."""

@@ -1,4 +1,4 @@
-"""The door of sweeps: what it refuses, runs, repeats and resumes, with real trainings."""
+"""The command for sweeps: what it refuses, runs, repeats and resumes, with real trainings."""
 
 import csv
 import importlib
@@ -60,8 +60,8 @@ def write_sweep(directory: Path, overrides: str, num_steps: int = 10) -> Path:
 
 
 def command(file: Path | str, workdir: Path, tokens: Path, *flags: str) -> list[str]:
-    door = [sys.executable, "-m", "launch.sweep", f"--config={file}", f"--workdir={workdir}"]
-    return [*door, f"--config.data.path={tokens}", *flags]
+    line = [sys.executable, "-m", "launch.sweep", f"--config={file}", f"--workdir={workdir}"]
+    return [*line, f"--config.data.path={tokens}", *flags]
 
 
 def results(workdir: Path) -> list[dict[str, str]]:
@@ -86,15 +86,15 @@ def results(workdir: Path) -> list[dict[str, str]]:
     ],
 )
 def test_a_bad_sweep_is_refused_as_a_whole_in_one_line(tokens, tmp_path, overrides, message):
-    door = Training("toy_sweep.py", {"data.path": str(tokens)})
+    training = Training("toy_sweep.py", {"data.path": str(tokens)})
     with pytest.raises(UserError) as caught:
         sweep = read_sweep(str(write_sweep(tmp_path, overrides)))
-        runs = plan(toy_config(data__path=str(tokens)), door.shared, sweep, door, tmp_path)
-        door.check_inputs(runs)
+        runs = plan(toy_config(data__path=str(tokens)), training.shared, sweep, training, tmp_path)
+        training.check_inputs(runs)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_door_refuses_in_one_line_and_leaves_nothing(tokens, tmp_path):
+def test_the_command_refuses_in_one_line_and_leaves_nothing(tokens, tmp_path):
     workdir = tmp_path / "sweep"
     file = write_sweep(tmp_path, 'zip_({"optim.warmup_steps": [5, -5]})')
     line = error_line(run(command(file, workdir, tokens)))
@@ -188,17 +188,17 @@ def test_a_folder_of_another_run_is_refused(tokens, tmp_path, overrides, message
         state = init_state(params, config.optim)
         dataset = fingerprint(TokenDataset(tokens), "train")
         checkpoints.save(state, Meta(7, toy_run.config.to_dict(), CODEC, dataset))
-    door = Training("toy_sweep.py", {})
+    training = Training("toy_sweep.py", {})
     sweep = SweepFile("toy_sweep.py", "train", [{"seed": 0}])
-    [same] = plan(config, (), sweep, door, workdir)
-    assert door.progress(same).is_finished
+    [same] = plan(config, (), sweep, training, workdir)
+    assert training.progress(same).is_finished
 
     if "data__path" in overrides:
         overrides = {"data__path": str(write_dataset(tmp_path / "other", seed=1))}
     changed = toy_config(**{"data__path": str(tokens), "training__num_steps": 7} | overrides)
-    [other] = plan(changed, (), sweep, door, workdir)
+    [other] = plan(changed, (), sweep, training, workdir)
     with pytest.raises(UserError, match=message):
-        door.progress(other)
+        training.progress(other)
 
 
 # ---- sampling
@@ -210,12 +210,12 @@ def test_samplers_on_one_checkpoint(tokens, tmp_path):
     file.write_text(
         "from configs.sweeps.grid import product\n"
         "from configs.sweeps.sampler_steps import get_config\n"
-        'DOOR = "sample"\n'
+        'COMMAND = "sample"\n'
         'def sweep(size):\n    return product(sampler=["euler", "analytic"], steps=[2])\n'
     )
     workdir = tmp_path / "sweep"
-    door = [sys.executable, "-m", "launch.sweep", f"--config={file}:tiny", f"--workdir={workdir}"]
-    done = run([*door, f"--config.run={tmp_path / 'run'}", "--jobs=2"])
+    line = [sys.executable, "-m", "launch.sweep", f"--config={file}:tiny", f"--workdir={workdir}"]
+    done = run([*line, f"--config.run={tmp_path / 'run'}", "--jobs=2"])
     assert done.returncode == 0, done.stdout
     for row, sampler in zip(results(workdir), ("euler", "analytic"), strict=True):
         assert row["sampler"] == sampler and row["state"] == "finished"
@@ -246,11 +246,11 @@ def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
     def planned(**changes):
         config = sampler_steps.get_config("tiny")
         config.update(run=str(tmp_path / "run"), **changes)
-        door = Sampling()
-        return door, plan(config, (), sweep, door, tmp_path / "sweep")[0]
+        sampling = Sampling()
+        return sampling, plan(config, (), sweep, sampling, tmp_path / "sweep")[0]
 
-    door, silent = planned()
-    assert [command[2] for command in door.after(silent)] == ["launch.measure_samples"]
+    sampling, silent = planned()
+    assert [command[2] for command in sampling.after(silent)] == ["launch.measure_samples"]
     assert MIN_SAMPLES == MIN_FILES and MIN_CLIP_S >= Musicnn.WINDOW_S
     reference = {"reference": str(tmp_path / "music")}
     for changes, message in (
@@ -261,23 +261,24 @@ def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             planned(**reference, **changes)
-    door, heard = planned(**reference, clip_s=5.0, num_samples=MIN_SAMPLES, length=10_000)
-    flags = [part.partition("=")[0] for part in door.command(heard)]
+    sampling, heard = planned(**reference, clip_s=5.0, num_samples=MIN_SAMPLES, length=10_000)
+    flags = [part.partition("=")[0] for part in sampling.line(heard)]
     assert "--num_samples" in flags and not {"--reference", "--clip_s"} & set(flags)
-    _, decode, report = door.after(heard)
+    _, decode, report = sampling.after(heard)
     assert decode[2] == "tokenizer_bridge.decode" and report[2] == "tokenizer_bridge.report"
     assert f"--reference=music={tmp_path / 'music'}" in report and "--clip_s=5.0" in report
 
     (heard.directory / "report").mkdir(parents=True)
     measures = {"measures": {"distinct_codes": 3}, "real": {}}
     write_json_atomically(heard.directory / "measures.json", measures)
-    assert not door.progress(heard).is_finished  # the report is to come
+    assert not sampling.progress(heard).is_finished  # the report is to come
     compared = {
         "embedding": {"name": "musicnn"}, "fad": 5.0, "fad_infinity": None, "kad": {"value": 0.5},
     }  # fmt: skip
     write_json_atomically(heard.directory / "report/report.json", {"measurements": [compared]})
-    assert door.history(heard) == [{"distinct_codes": 3, "fad_musicnn": 5.0, "kad_musicnn": 0.5}]
-    assert door.history(silent) == [{"distinct_codes": 3}]
+    figures = {"distinct_codes": 3, "fad_musicnn": 5.0, "kad_musicnn": 0.5}
+    assert sampling.history(heard) == [figures]
+    assert sampling.history(silent) == [{"distinct_codes": 3}]
 
 
 @pytest.mark.parametrize(
@@ -320,5 +321,5 @@ def test_shipped_samplings_are_valid_in_every_size(tokens, tmp_path, size, count
     config = sampler_steps.get_config(size)
     config.run = str(tmp_path / "run")
     sweep = read_sweep(f"configs/sweeps/sampler_steps.py:{size}")
-    assert sweep.door == "sample"
+    assert sweep.command == "sample"
     assert len(plan(config, (), sweep, Sampling(), tmp_path)) == count

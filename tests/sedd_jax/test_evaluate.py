@@ -1,4 +1,4 @@
-"""The door of evaluation, in a process of its own."""
+"""The command that evaluates, in a process of its own."""
 
 import json
 import sys

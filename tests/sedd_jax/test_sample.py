@@ -1,4 +1,4 @@
-"""The door of sampling, in a process of its own."""
+"""The command that samples, in a process of its own."""
 
 import signal
 import sys
@@ -20,8 +20,8 @@ def workdir(tmp_path_factory):
 
 
 def command(workdir, output, *flags: str) -> list[str]:
-    door = [sys.executable, "-m", "sedd_jax.sample", f"--workdir={workdir}", f"--output={output}"]
-    return [*door, *flags]
+    line = [sys.executable, "-m", "sedd_jax.sample", f"--workdir={workdir}", f"--output={output}"]
+    return [*line, *flags]
 
 
 def tokens_of(path) -> np.ndarray:

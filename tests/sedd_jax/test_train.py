@@ -22,7 +22,7 @@ from tests.sedd_jax.toy import (
     write_dataset,
 )
 
-# ---- what the door refuses before anything is compiled
+# ---- what the command refuses before anything is compiled
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_batch_that_does_not_divide_is_refused(tokens, tmp_path):
         ("--config.data.path=/nowhere", "/nowhere is not a directory"),
     ],
 )
-def test_the_door_says_it_in_one_line(tmp_path, flag, message):
+def test_the_command_says_it_in_one_line(tmp_path, flag, message):
     result = run([*train_command("", tmp_path / "run"), flag])
     assert message in error_line(result)
     assert not (tmp_path / "run").exists()

@@ -94,7 +94,7 @@ def run(command: list[str], **extra: str) -> subprocess.CompletedProcess:
 
 
 def error_line(result: subprocess.CompletedProcess) -> str:
-    """The one `error: …` line of a door that refused; fails unless that is all there is."""
+    """The one `error: …` line of a command that refused; fails unless that is all there is."""
     assert result.returncode == 1, result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, result.stderr

@@ -18,10 +18,10 @@ FILE = "configs/sweeps/learning_rate.py:quickstart"
 
 
 def manifests(workdir, options=CLUSTER) -> list[dict]:
-    door = Training(FILE, {"data.path": "/bucket/tokens", "training.num_steps": 7})
+    training = Training(FILE, {"data.path": "/bucket/tokens", "training.num_steps": 7})
     sweep = SweepFile(FILE, "train", list(product({"optim.learning_rate": [1e-3, 1e-2]})))
-    runs = plan(toy_config(data__path="/bucket/tokens"), (), sweep, door, workdir)
-    return list(yaml.safe_load_all(job_sets(sweep.name, runs, door, options)))
+    runs = plan(toy_config(data__path="/bucket/tokens"), (), sweep, training, workdir)
+    return list(yaml.safe_load_all(job_sets(sweep.name, runs, training, options)))
 
 
 def test_every_run_is_a_valid_job_set_of_its_own():

@@ -13,12 +13,12 @@ from tests.sedd_jax.toy import start
 
 
 class Shell:
-    """A door whose runs are scripts by name; `after` is a second script for all of them."""
+    """A command whose runs are scripts by name; `after` is a second script for all of them."""
 
     def __init__(self, after: str | None = None, **scripts: str):
         self._after, self._scripts = after, scripts
 
-    def command(self, run: SweepRun) -> list[str]:
+    def line(self, run: SweepRun) -> list[str]:
         return ["bash", "-c", self._scripts[run.name], "script", str(run.directory)]
 
     def after(self, run: SweepRun) -> list[list[str]]:
@@ -28,22 +28,22 @@ class Shell:
         return [SweepRun({}, None, directory / name) for name in self._scripts]
 
 
-def run_all(door: Shell, directory, num_jobs: int = 1, on_poll=lambda running: None):
+def run_all(shell: Shell, directory, num_jobs: int = 1, on_poll=lambda running: None):
     ended = []
-    outcomes, stopped = run_here(door.runs(directory), door, num_jobs, on_poll, ended.append)
+    outcomes, stopped = run_here(shell.runs(directory), shell, num_jobs, on_poll, ended.append)
     assert ended == outcomes
     return {outcome.run.name: outcome.error for outcome in outcomes}, stopped
 
 
 def test_a_failing_run_is_reported_by_its_own_error_and_stops_no_other(tmp_path):
-    door = Shell(
+    shell = Shell(
         good="echo done",
         refused="echo 'error: no such key'; echo; exit 1",
         crashed="echo 'KeyError: 3' >&2; exit 1",
         killed="kill -9 $$",
         silent="exit 4",
     )
-    errors, stopped = run_all(door, tmp_path)
+    errors, stopped = run_all(shell, tmp_path)
     assert stopped is None
     assert errors == {
         "good": "", "refused": "no such key", "crashed": "KeyError: 3",
@@ -65,14 +65,14 @@ def test_no_more_than_so_many_run_at_a_time(tmp_path):
         if most == 3:
             (tmp_path / "go").touch()
 
-    door = Shell(**{name: wait % (tmp_path / "go") for name in "abcd"})
-    errors, _ = run_all(door, tmp_path, 3, on_poll)
+    shell = Shell(**{name: wait % (tmp_path / "go") for name in "abcd"})
+    errors, _ = run_all(shell, tmp_path, 3, on_poll)
     assert list(errors.values()) == [""] * 4 and most == 3
 
 
 def test_what_follows_a_run_needs_its_success(tmp_path):
-    door = Shell(after="echo measured", good="echo sampled", bad="exit 1")
-    errors, _ = run_all(door, tmp_path)
+    shell = Shell(after="echo measured", good="echo sampled", bad="exit 1")
+    errors, _ = run_all(shell, tmp_path)
     assert errors == {"good": "", "bad": "exit code 1"}
     assert (
         "sampled\n$ bash -c 'echo measured'\nmeasured\n"
@@ -86,7 +86,7 @@ def test_a_signal_reaches_runs_once_and_starts_no_more(tmp_path, number):
     # A second signal while it saves would be noted, too.
     saving = 'trap \'echo saving >> "$1"/saved\' TERM; touch "$1"/up; sleep 300 & wait; '
     saving += "sleep 0.5; exit 143"
-    door = Shell(first=saving, second=saving, third=saving)
+    shell = Shell(first=saving, second=saving, third=saving)
     sent = False
 
     def on_poll(running):
@@ -95,7 +95,7 @@ def test_a_signal_reaches_runs_once_and_starts_no_more(tmp_path, number):
             sent = True
             os.kill(os.getpid(), number)
 
-    errors, stopped = run_all(door, tmp_path, 2, on_poll)
+    errors, stopped = run_all(shell, tmp_path, 2, on_poll)
     assert stopped == number
     assert errors == {"first": "ended by SIGTERM", "second": "ended by SIGTERM"}
     assert (tmp_path / "first" / "saved").read_text() == "saving\n"
@@ -112,15 +112,15 @@ run_all(Shell(only='echo $$ > "$1"/pid; exec sleep 300'), Path(sys.argv[1]))
 
 def test_a_run_that_outlives_its_sweep_is_not_started_again(tmp_path):
     pid_file = tmp_path / "only" / "pid"
-    door = Shell(only="echo again")
+    shell = Shell(only="echo again")
     with start([sys.executable, "-c", ORPHAN, str(tmp_path)]) as sweep:
         wait_until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), [sweep])
         sweep.kill()
     try:
-        assert run_all(door, tmp_path)[0] == {"only": "another process is running it"}
+        assert run_all(shell, tmp_path)[0] == {"only": "another process is running it"}
     finally:
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
-    wait_until(lambda: run_all(door, tmp_path)[0] == {"only": ""})
+    wait_until(lambda: run_all(shell, tmp_path)[0] == {"only": ""})
 
 
 def test_the_end_of_a_log_is_the_last_state_of_a_progress_bar(tmp_path):

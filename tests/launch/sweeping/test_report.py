@@ -9,7 +9,7 @@ import pytest
 from configs.sweeps.grid import product
 from launch.sweeping.plot import is_log_spaced, make_figure, write_plot
 from launch.sweeping.report import Row, known_metrics, make_rows, table, write_csv
-from tests.launch.sweeping.toy import DOOR, toy_runs
+from tests.launch.sweeping.toy import TRAINING, toy_runs
 
 METRIC = "validation_bits_per_token"
 
@@ -29,14 +29,15 @@ def recorded(tmp_path):
 
 
 def test_last_and_best_are_told_apart(recorded):
-    last = [row.metrics.get(METRIC) for row in make_rows(recorded, DOOR, "last")]
+    last = [row.metrics.get(METRIC) for row in make_rows(recorded, TRAINING, "last")]
     assert last[0] == 4.5 and math.isnan(last[1]) and last[2] is None
-    assert [row.metrics.get(METRIC) for row in make_rows(recorded, DOOR, "min")] == [4.0, 4.0, None]
-    assert make_rows(recorded, DOOR, "max")[0].metrics[METRIC] == 5.0
+    least = [row.metrics.get(METRIC) for row in make_rows(recorded, TRAINING, "min")]
+    assert least == [4.0, 4.0, None]
+    assert make_rows(recorded, TRAINING, "max")[0].metrics[METRIC] == 5.0
 
 
 def test_the_table_names_runs_by_what_sets_them_apart(recorded):
-    lines = table(make_rows(recorded, DOOR, "last"), METRIC, "last").splitlines()
+    lines = table(make_rows(recorded, TRAINING, "last"), METRIC, "last").splitlines()
     assert lines[0].split() == ["optim.learning_rate", METRIC, "(last)", "state"]
     assert lines[1].split() == ["0.001", "4.5", "unfinished"]
     assert lines[2].split() == ["0.01", "nan", "failed"]
@@ -44,7 +45,7 @@ def test_the_table_names_runs_by_what_sets_them_apart(recorded):
 
 
 def test_the_csv_has_every_metric_of_every_run(recorded, tmp_path):
-    write_csv(tmp_path / "results.csv", make_rows(recorded, DOOR, "last"))
+    write_csv(tmp_path / "results.csv", make_rows(recorded, TRAINING, "last"))
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == [run.name for run in recorded]
@@ -54,7 +55,7 @@ def test_the_csv_has_every_metric_of_every_run(recorded, tmp_path):
 
 
 def test_a_metric_that_nobody_recorded_has_an_empty_column_and_no_plot(recorded, tmp_path):
-    rows = make_rows(recorded, DOOR, "last")
+    rows = make_rows(recorded, TRAINING, "last")
     assert [line.split()[1] for line in table(rows, "bits", "last").splitlines()[1:]] == ["–"] * 3
     assert not write_plot(tmp_path / "bits.png", rows, "bits")
     assert not (tmp_path / "bits.png").exists()

@@ -4,7 +4,7 @@ import pytest
 from configs.sweeps.grid import base_config, product, zip_
 from launch.sweeping.runs import MAX_NAME, SweepFile, plan, run_name, swept_keys
 from sedd_jax.errors import UserError
-from tests.launch.sweeping.toy import DOOR, toy_runs
+from tests.launch.sweeping.toy import TRAINING, toy_runs
 from tests.sedd_jax.toy import toy_config
 
 # ---- helpers
@@ -71,7 +71,7 @@ def test_names_are_short_safe_and_distinct():
 def test_overrides_arrive_in_the_config_and_on_the_command_line(tmp_path):
     [run] = toy_runs(tmp_path, [{"optim.learning_rate": 3e-4, "model.scale_by_sigma": False}])
     assert run.config.optim.learning_rate == 3e-4 and run.config.model.scale_by_sigma is False
-    command = DOOR.command(run)
+    command = TRAINING.line(run)
     assert command[1:4] == ["-m", "sedd_jax.train", "--config=toy_sweep.py"]
     assert command[4:] == [
         "--config.data.path=TOKENS",
@@ -84,7 +84,7 @@ def test_overrides_arrive_in_the_config_and_on_the_command_line(tmp_path):
 def test_what_all_runs_share_may_not_be_swept(tmp_path):
     sweep = SweepFile("toy_sweep.py", "train", [{"seed": 1}])
     with pytest.raises(UserError, match="config.seed is swept: it cannot be set for all runs"):
-        plan(toy_config(), {"seed": 3}, sweep, DOOR, tmp_path)
+        plan(toy_config(), {"seed": 3}, sweep, TRAINING, tmp_path)
 
 
 def test_swept_keys_are_those_that_tell_runs_apart(tmp_path):

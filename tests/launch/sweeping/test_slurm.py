@@ -10,7 +10,7 @@ import pytest
 from configs.sweeps.grid import product
 from launch.sweeping.runs import SweepFile, plan
 from launch.sweeping.slurm import slurm_script
-from tests.launch.sweeping.toy import DOOR, toy_runs
+from tests.launch.sweeping.toy import TRAINING, toy_runs
 from tests.sedd_jax.toy import toy_config
 
 # Prints the command that it would run on the nodes, and ends as it would.
@@ -40,7 +40,7 @@ def task(tmp_path):
 
 
 def script_of(runs, **kwargs) -> str:
-    return slurm_script("sweep.sh", "toy_sweep", runs, DOOR, **kwargs)
+    return slurm_script("sweep.sh", "toy_sweep", runs, TRAINING, **kwargs)
 
 
 def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
@@ -50,7 +50,7 @@ def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
     code, log = task(script, runs[1].log, 1)
     assert code == 0 and not runs[0].log.exists()
     assert log.startswith("srun: ")
-    assert log.endswith(f"/launch/xla_flags.sh cpu {' '.join(DOOR.command(runs[1]))}\n")
+    assert log.endswith(f"/launch/xla_flags.sh cpu {' '.join(TRAINING.line(runs[1]))}\n")
     code, log = task(script, runs[0].log, 0, SLURM_NTASKS="16", SLURM_GPUS_ON_NODE="8")
     assert "/launch/xla_flags.sh gpu " in log and log.endswith("--distributed\n")
     assert task(script, runs[0].log, 2)[0] == 1
@@ -79,7 +79,7 @@ def test_a_task_that_is_mistaken_cancelled_or_tired_ends(tmp_path, task, variabl
 def test_an_override_is_one_word_whatever_it_holds(tmp_path, task):
     path = "/data/it's $HOME `x`"
     sweep = SweepFile("toy_sweep.py", "train", [{"data.path": path}])
-    runs = plan(toy_config(), {}, sweep, DOOR, tmp_path)
+    runs = plan(toy_config(), {}, sweep, TRAINING, tmp_path)
     _, log = task(script_of(runs), runs[0].log, 0)
     assert f"--config.data.path={path} " in log
 

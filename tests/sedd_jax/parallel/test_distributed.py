@@ -20,8 +20,8 @@ from tokenizer_bridge.token_dataset.records import Record, TokenDatasetWriter
 
 
 def command(task: str, *flags: str, argument=None) -> list[str]:
-    door = [sys.executable, "-m", "tests.sedd_jax.peer", f"--task={task}", *flags]
-    return door if argument is None else [*door, f"--argument={argument}"]
+    line = [sys.executable, "-m", "tests.sedd_jax.peer", f"--task={task}", *flags]
+    return line if argument is None else [*line, f"--argument={argument}"]
 
 
 # ---- how they find each other
