@@ -1,4 +1,4 @@
-"""How fast this machine trains, samples, encodes, decodes and reads: a table and JSON.
+"""Measures how fast this machine trains, samples, encodes, decodes and reads: a table and JSON.
 
     python -m launch.benchmark [--config=CONFIG] [--parts=train,sample,codec,…]
 
@@ -38,8 +38,11 @@ PARTS = ("train", "sample", "codec", "data", "embeddings")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is measured: a model's config; timed repetitions; codes without the mask; the codec's
-    name ("full-size" is the published one's size); seconds of a clip."""
+    """The settings of a benchmark.
+
+    config: the model's; repeats: timed repetitions; codebook_size: without the mask; codec: its
+    name ("full-size" is the published one's size); clip_s: seconds of a clip.
+    """
 
     config: ConfigDict
     repeats: int = 7

@@ -1,4 +1,4 @@
-"""What can be said of generated tokens without listening to them.
+"""Measures generated tokens without listening to them.
 
     python -m launch.measure_samples --tokens=NEW --workdir=RUN --output=MEASURES.json
 

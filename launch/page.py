@@ -97,7 +97,7 @@ def page_of_pieces(
     other_tokens: Sequence[str] = (),
     codec_dir: str | None = None,
 ) -> dict[str, Any]:
-    """What the template shows of pieces alone: `tokens`, `other_tokens`, or both."""
+    """The template's values for pieces alone: `tokens`, `other_tokens`, or both."""
     sets = [TokenDataset(path) for path in [*other_tokens, tokens] if path]
     codec = Codec.load(sets[0].codec, directory=codec_dir)
     listener = Listener(codec)
@@ -123,7 +123,7 @@ def page_of_run(
     num_real: int = 4,
     real_s: float = 8.0,
 ) -> dict[str, Any]:
-    """What the template shows of a run; prints what people should know.
+    """The template's values for a run; prints what people should know.
 
     tokens, audio: its new pieces and where they lie decoded, found by default. music, music_tokens:
     folder and token dataset of what it was trained on. num_real, real_s: real clips and the seconds
@@ -179,7 +179,7 @@ def find_samples(workdir: Path, tokens: str | None) -> TokenDataset | None:
 
 
 def audio_folder(listener: Listener, samples: TokenDataset, audio: str | None) -> Path | None:
-    """Where the pieces lie decoded: where they are said to, or in `wavs` beside them."""
+    """The folder of the decoded pieces: `audio` if given, or else `wavs` beside their tokens."""
     if audio:
         return Path(audio)
     usual = samples.path.absolute().parent / "wavs"

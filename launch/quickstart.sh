@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# New pieces, then the whole chain:  bash launch/quickstart.sh [--demo_only] [FOLDER_OF_MUSIC]
+# Draws new pieces, then runs the whole chain:  bash launch/quickstart.sh [--demo_only] [FOLDER_OF_MUSIC]
 #
 # Makes the environment and, first, eight pieces of the model that comes with the project: within a
 # minute they can be heard on a page, whose address is printed. Then the chain in small: encodes the

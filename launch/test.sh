@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Environment, lint, formatting, types and all tests:  bash launch/test.sh [pytest arguments]
+# Checks lint, formatting and types, and runs all tests:  bash launch/test.sh [pytest arguments]
 #
 # Makes the environment where there is none (launch/env.sh), and another with the compilers for TPUs
 # and GPUs, then runs ruff, mypy and pytest with as many workers as there are cores. The arguments go to

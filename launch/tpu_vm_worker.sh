@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What launch/tpu_vm.sh runs on each worker of a TPU slice, below the synced project:
+# The commands of launch/tpu_vm.sh on each worker of a TPU slice, below the synced project:
 #
 #   setup [BUCKET]        Python 3.11, the packages, and the bucket mounted as /bucket
 #   start KEY COMMAND…    starts COMMAND, detached from the ssh session, unless it runs already

@@ -29,7 +29,7 @@ class Program(subprocess.Popen):
         )  # fmt: skip
 
     def said(self) -> tuple[str, str]:
-        """What has gone to (stdout, stderr) so far."""
+        """The text that has gone to (stdout, stderr) so far."""
         # Not by read(), which would move the place where the process writes.
         sizes = [os.fstat(file.fileno()).st_size for file in self._files]
         out, err = (os.pread(f.fileno(), n, 0) for f, n in zip(self._files, sizes, strict=True))

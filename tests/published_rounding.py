@@ -1,4 +1,4 @@
-"""Where the published SEDD program loses digits in fp32: how far its figures are off by that alone.
+"""The digits that the published SEDD program loses in fp32, and how far that puts its figures off.
 
 Two of its formulas subtract nearly equal numbers when the noise is small. Ours do not, so that a
 comparison to 1e-4 has to take their rounding out of the reference; it follows from σ and V, and in

@@ -1,4 +1,4 @@
-"""What both halves of the reference check share: reading a file, and measuring an error."""
+"""Common ground of both halves of the reference check: reading a file, and measuring an error."""
 
 import json
 import zipfile

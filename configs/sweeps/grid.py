@@ -1,4 +1,4 @@
-"""What a sweep's `sweep()` is written with: products and zips of overrides, and a base by name.
+"""Building blocks of a `sweep()`: products and zips of overrides, and a base by name.
 
 An override is a dict of dotted config keys, {"optim.learning_rate": 1e-3}: one run of a sweep.
 """

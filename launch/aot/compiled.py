@@ -76,7 +76,7 @@ class Report:
 
     @property
     def tokens_per_s(self) -> float:
-        """At most, on all devices."""
+        """The most tokens per second that all devices together can reach."""
         return self.tokens / self.roofline.overlapped_s
 
     def to_dict(self) -> dict:

@@ -31,14 +31,14 @@ def _int_list(attributes: str, key: str) -> list[int]:
 
 
 def _dot_flops(computation: Computation, dot: Instruction) -> int:
-    """2 for each output and each contracted element."""
+    """The FLOPs of a matrix product: 2 for each output and each contracted element."""
     (lhs,) = computation[dot.operands[0]].shapes
     contracted = [lhs.dims[dim] for dim in _int_list(dot.attributes, "lhs_contracting_dims")]
     return 2 * dot.shapes[0].size * math.prod(contracted)
 
 
 def _window_terms(size: int, kernel: int, output: int, window: dict[str, str]) -> int:
-    """How many products of input and kernel entries one spatial dimension has, padding left out."""
+    """The number of products of input and kernel entries along one dimension, without padding."""
     low, _ = (int(number) for number in window.get("pad", "0_0").split("_"))
     stride, base, dilation = (
         int(window.get(key, 1)) for key in ("stride", "lhs_dilate", "rhs_dilate")
@@ -58,7 +58,7 @@ def _window_terms(size: int, kernel: int, output: int, window: dict[str, str]) -
 
 
 def _convolution_flops(computation: Computation, convolution: Instruction) -> int:
-    """Of the convolutions that TPUs turn matrix products into, batched ones among them."""
+    """The FLOPs of a convolution, into which TPUs turn matrix products, batched ones too."""
     lhs, rhs = (computation[name].shapes[0] for name in convolution.operands[:2])
     (output,) = convolution.shapes
     found = _WINDOW.search(convolution.attributes)
@@ -81,7 +81,7 @@ def _convolution_flops(computation: Computation, convolution: Instruction) -> in
 
 
 def _kernel_flops(computation: Computation, call: Instruction) -> int | None:
-    """Of cuBLAS' products and of attention kernels, cuDNN's and Pallas' splash, by their shapes."""
+    """The FLOPs of cuBLAS' products and of cuDNN's and Pallas' (splash) attention, by shapes."""
     if "__cublas$" in call.attributes:
         found = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', call.attributes)
         (lhs,) = computation[call.operands[0]].shapes
@@ -110,7 +110,7 @@ def unknown_kernel(computation: Computation, instruction: Instruction) -> str | 
 
 
 def flops(module: Module, computation: Computation, instruction: Instruction) -> int:
-    """Of one execution of an instruction; of all that is in a fusion."""
+    """The FLOPs of one execution of an instruction; of a fusion, all that is in it."""
     if instruction.opcode == "dot":
         return _dot_flops(computation, instruction)
     if instruction.opcode == "convolution":
@@ -177,7 +177,7 @@ class Traffic:
         return total
 
     def _read(self, fused: Computation, instruction: Instruction) -> int:
-        """What a fusion reads of an operand: slices where only they are used."""
+        """The bytes that a fusion reads of an operand: slices where only they are used."""
         total, whole = 0, sum(shape.num_bytes for shape in instruction.shapes)
         for user, number in fused.users.get(instruction.name, []):
             if user.opcode in SLICES and number == 0:
@@ -194,7 +194,7 @@ class Traffic:
         return min(total, whole)
 
     def _written(self, fused: Computation, root: Instruction) -> int:
-        """What a fusion writes of a result: the update where it is one in place."""
+        """The bytes that a fusion writes of a result: the update where it is one in place."""
         if root.opcode in ("bitcast", "reshape"):
             return self._written(fused, fused[root.operands[0]])
         if root.opcode == "dynamic-update-slice":

@@ -68,7 +68,7 @@ class Instruction:
 
     @property
     def op_name(self) -> str:
-        """Where in the traced program it comes from."""
+        """The place in the traced program that it comes from."""
         found = _OP_NAME.search(self.attributes)
         return found[1] if found else ""
 
@@ -131,7 +131,7 @@ class Module:
                     yield from self._executed(branch, times)
 
     def trip_count(self, computation: Computation, loop: Instruction) -> int | None:
-        """As XLA notes it or, on TPUs, from a condition `index < constant`, index counting by 1."""
+        """The count that XLA notes or, on TPUs, that of a condition `index < constant`, step 1."""
         if found := _TRIP_COUNT.search(loop.attributes):
             return int(found[1])
         condition = self.computations[loop.called("condition")]
@@ -178,7 +178,7 @@ def parse_shapes(text: str) -> tuple[Shape, ...]:
 
 
 def _end(text: str, stop: str) -> int:
-    """Where `stop` first stands outside of all brackets; the text's length if nowhere."""
+    """The first position of `stop` outside of all brackets; the text's length if there is none."""
     depth = 0
     for position, character in enumerate(text):
         if depth == 0 and character == stop:

@@ -1,4 +1,4 @@
-"""How long a compiled program must take at least on a chip whose figures are known.
+"""The least time that a compiled program takes on a chip whose figures are known.
 
 - An instruction takes the longer of its FLOPs at the chip's peak and its bytes at the memory's
   rate; instructions of a device run one after the other.
@@ -23,8 +23,10 @@ from launch.aot.topology import Topology
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """Of the collectives of a kind along the same axes, a step: executions; bytes that each device
-    sends over a network, and the seconds that takes."""
+    """The traffic of one kind of collective along the same axes, per step.
+
+    count: executions; then the bytes that each device sends over the network, and their seconds.
+    """
 
     kind: str
     axes: tuple[str, ...]
@@ -36,7 +38,7 @@ class Traffic:
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Of one device and one execution of the program.
+    """The least times of one device for one execution of the program.
 
     flops: of matrix products and attention; hbm_bytes: moved to and from its memory; compute_s and
     hbm_s: what they take alone; instructions_s: all instructions, each bound by one of the two;
@@ -70,7 +72,7 @@ class Roofline:
 
 
 class Links:
-    """What collectives have to run over: the devices of a mesh, by partition number.
+    """The links under the collectives of a mesh, whose devices go by partition number.
 
     block_N: the slice, or host of GPUs, that each is in.
     """
@@ -83,7 +85,7 @@ class Links:
         self._extent_C = np.ptp(self._coordinates_NxC, axis=0) + 1
 
     def _inner_rate(self, group: np.ndarray) -> float:
-        """Of the links of one device [bytes/s]: a ring's in both directions, a line's in one."""
+        """The rate of a device's links [bytes/s]: a ring's in both directions, a line's in one."""
         chip = self._chip
         if not chip.wraps_at:
             return chip.port_rate

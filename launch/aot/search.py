@@ -13,7 +13,10 @@ from sedd_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What to try. remat: by rising recomputation; fsdp: empty for every size that divides."""
+    """The settings to try.
+
+    remat: by rising recomputation; fsdp: empty for every size that divides.
+    """
 
     remat: Sequence[str]
     accumulation: Sequence[int]

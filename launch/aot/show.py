@@ -1,4 +1,4 @@
-"""What compile_check tells people: a report, and a line of a ranking."""
+"""The texts of compile_check: a report, and a line of a ranking."""
 
 from launch.aot.compiled import Report
 

@@ -51,7 +51,7 @@ class Topology:
 
     @property
     def available_bytes(self) -> int:
-        """Of a device's memory; of a GPU's, the share that JAX takes."""
+        """The bytes of a device's memory; of a GPU's, the share that JAX takes."""
         share = 1.0
         if self.chip.platform == "cuda":
             share = float(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", 0.75))

@@ -1,1 +1,1 @@
-"""What goes on the page of a run: its pieces, what was measured of it, and what that means."""
+"""The contents of a run's page: its pieces, what was measured of it, and what that means."""

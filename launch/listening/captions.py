@@ -1,4 +1,4 @@
-"""How a piece was drawn, in a sentence; its tags, as people write them."""
+"""A sentence on how a piece was drawn; its tags, as people write them."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run's directory says of it, and whether samples and evaluations belong to it."""
+"""The findings in a run's directory, and checks that samples and evaluations belong to the run."""
 
 import json
 import zlib
@@ -48,7 +48,7 @@ def find_dataset(workdir: Path, name: str) -> Path | None:
 
 
 def require_own_samples(workdir: Path, samples: TokenDataset) -> str | None:
-    """What stands in the way of telling whether samples are of this run's checkpoints, if anything.
+    """A sentence on why it cannot be told whose samples these are; None if they are this run's.
 
     Raises UserError when they are another run's.
     """
@@ -72,7 +72,7 @@ def require_own_samples(workdir: Path, samples: TokenDataset) -> str | None:
 
 
 def checkpoint_fingerprint(workdir: Path, step: int) -> str:
-    """What sampling calls a checkpoint's parameters, from its stored checksums alone.
+    """The fingerprint that sampling gives a checkpoint, from its stored checksums alone.
 
     Raises UserError when there is no such checkpoint.
     """
@@ -117,7 +117,7 @@ def evaluations(workdir: Path, music: TokenDataset, step: int | None) -> Evaluat
 
 
 def _is_of(prints: Mapping[str, str], music: TokenDataset) -> bool:
-    """Whether the splits of an evaluation are this data set's; prints: fingerprint by split."""
+    """True when an evaluation's splits are this data set's. prints: fingerprint by split."""
     return bool(prints) and all(
         split in music.splits and fingerprint(music, split) == theirs
         for split, theirs in prints.items()

@@ -92,7 +92,7 @@ class Listener:
         return PieceSet(title, tuple(mind), tuple(pieces))
 
     def has_decoded(self, samples: TokenDataset, wavs: Path) -> bool:
-        """Whether a folder holds the audio of all these very pieces."""
+        """True when a folder holds the audio of all these very pieces."""
         records = _records(samples)
         paths = (_decoded_path(wavs, s) for s in safe_file_stems([r.id for r in records]))
         return all(
@@ -156,7 +156,7 @@ def _records(samples: TokenDataset) -> list[Record]:
 
 
 def _decoded_path(wavs: Path, stem: str) -> Path | None:
-    """Where tokenizer_bridge.decode has written a piece."""
+    """The file into which tokenizer_bridge.decode has written a piece."""
     paths = (wavs / f"{stem}.{suffix}" for suffix in ("wav", "flac"))
     return next((path for path in paths if path.exists()), None)
 

@@ -1,4 +1,4 @@
-"""What an evaluation says of a model, in one sentence."""
+"""The verdict of an evaluation on a model, in one sentence."""
 
 from collections.abc import Mapping
 
@@ -35,7 +35,7 @@ def verdict(report: Mapping) -> str:
 
 
 class _Difference:
-    """What a baseline pays above the model: `size`, with its interval where there is one."""
+    """The bits that a baseline pays above the model: `size`, with its interval if there is one."""
 
     def __init__(self, report: Mapping, name: str):
         above = Estimate.from_json(report["above_model"][name])

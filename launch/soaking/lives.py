@@ -66,7 +66,7 @@ CHANGING = (
 
 @dataclass
 class Life:
-    """What became of one life."""
+    """One life of the run, and what became of it."""
 
     topology: Topology
     signal: str
@@ -225,11 +225,11 @@ class _Job:
         return self._logs / f"stderr-{i}"
 
     def stdout(self) -> str:
-        """What process 0 has said so far."""
+        """The output of process 0 so far."""
         return self._out(0).read_text()
 
     def stderr(self) -> str:
-        """What all have complained about; the last of it."""
+        """The last complaints of all processes."""
         return "\n".join(self._err(i).read_text()[-2000:] for i in range(len(self._processes)))
 
     def sleep(self, seconds: float) -> None:

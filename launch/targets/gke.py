@@ -1,4 +1,4 @@
-"""What the launchers for GKE share: flags, the directory that all pods see, submission."""
+"""Common ground of the launchers for GKE: flags, the directory that all pods see, submission."""
 
 import argparse
 import dataclasses
@@ -25,7 +25,7 @@ _NAME = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What a job is called and where it runs.
+    """The name of a job and the place where it runs.
 
     name: of the job in the cluster; image: built from launch/Dockerfile; queue: Kueue's LocalQueue,
     or none; bucket or pvc: what is mounted for all pods; service_account: Kubernetes'; spot: on
@@ -64,7 +64,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def target(arguments: argparse.Namespace) -> Target:
-    """What `add_arguments` has added. Raises UserError for a name that Kubernetes does not take."""
+    """Reads the flags of `add_arguments`. Raises UserError for a name that Kubernetes refuses."""
     if not re.fullmatch(_NAME, arguments.name) or len(arguments.name) > 40:
         raise UserError(
             f"--name={arguments.name}: must be at most 40 small letters, digits and dashes, the "
@@ -104,7 +104,7 @@ def literal(argument: str) -> str:
 
 
 def metadata(target: Target, annotations: Mapping[str, str] | None = None) -> Manifest:
-    """Of the job: its name, and Kueue's label."""
+    """The job's metadata: its name, and Kueue's label."""
     found: Manifest = {"name": target.name, "namespace": target.namespace}
     if target.queue:
         found["labels"] = {"kueue.x-k8s.io/queue-name": target.queue}

@@ -1,4 +1,4 @@
-"""Whether a read failed because of the files or because of what lies between them and the program.
+"""Tells reads that failed because of the files from those that failed on the way to them.
 
 Orbax and TensorStore tell the two apart in the wording of their messages alone, so that the types
 of the errors are looked at here, and then the files themselves.
@@ -18,11 +18,11 @@ _CHUNK = 2**24  # bytes
 
 
 def obstacle(error: BaseException, where: Path) -> BaseException | None:
-    """What leaves open whether the files below `where` are whole, after a read of them failed.
+    """The error that made a read fail without any damage to the files below `where`, or None.
 
-    Of the error and its causes, or met when the files are read again as mere bytes: too little
-    memory, too many open files, no permission, a disk or a device that failed. None when nothing
-    stands in the way: a file is missing, cut short, or does not decode.
+    It is one of the error and its causes, or met when the files are read again as mere bytes:
+    too little memory, too many open files, no permission, a disk or a device that failed. None
+    when nothing stands in the way: a file is missing, cut short, or does not decode.
     """
     found = next((cause for cause in chain(error) if _is_obstacle(cause)), None)
     return found or _unreadable(where)
@@ -55,7 +55,7 @@ def release(error: BaseException) -> None:
 
 
 def describe(obstacle: BaseException, place: object) -> str:
-    """What stood in the way of reading `place`, on one line."""
+    """One line that says what stood in the way of reading `place`."""
     if is_out_of_memory(obstacle):
         return (
             f"not enough memory to read {place}: {one_line(obstacle)}; more devices, or a larger "

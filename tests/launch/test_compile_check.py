@@ -188,7 +188,7 @@ def test_flops_are_those_of_the_formula():
 
 
 def test_fsdp_divides_the_state():
-    """As the compiled programs say: their arguments are the train state and two rows of tokens."""
+    """The compiled programs say so: their arguments are the train state and two rows of tokens."""
     (one, _), (eight, run) = program(1, 1), program(1, 8)
     leaves = jax.tree.leaves(run.state_shapes())
     split = sum(4 * x.size for x in leaves if "fsdp" in jax.tree.leaves(tuple(x.sharding.spec)))

@@ -33,7 +33,7 @@ def _place(process_id: int, num_processes: int) -> list[str]:
 
 
 def finish(programs: Sequence[Program], seconds: float = 500) -> list[subprocess.CompletedProcess]:
-    """What they returned and said; fails when they have not ended after `seconds`."""
+    """Their exit codes and output; fails when they have not ended after `seconds`."""
     deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as stack:
         for program in programs:
@@ -66,8 +66,11 @@ def start_until(
 
 
 def _lost_each_other(programs: Sequence[Program]) -> bool:
-    """As they do with nobody killed on a very busy machine, where gloo's 30 s for each other are
-    little; a launcher would start the job again, too."""
+    """True when processes lost each other though none was killed.
+
+    That happens on a very busy machine, where gloo's 30 s for each other are little; a launcher
+    would start the job again, too.
+    """
     codes = {program.returncode for program in programs}
     lost = {LOST, -signal.SIGABRT}
     return bool(codes & lost) and codes <= lost | {-signal.SIGKILL}  # by which wait_until ends them

@@ -31,7 +31,7 @@ def tokens(tmp_path_factory):
 
 @pytest.fixture
 def two(monkeypatch):
-    """As if there were another process, which is always there already."""
+    """Pretends that there is another process, which is always there already."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(consensus, "wait_for_all", lambda: None)
 

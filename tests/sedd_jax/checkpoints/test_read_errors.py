@@ -28,7 +28,7 @@ __all__ = ["directory", "saved"]  # fixtures
 
 
 def wrapped(cause: Exception) -> Exception:
-    """As Orbax passes on what TensorStore raises."""
+    """The error as Orbax passes on what TensorStore raises."""
     error = Exception("Encountered error while reading array index")
     error.__cause__ = cause
     return error

@@ -105,7 +105,7 @@ def law_of_samples(graph, name, weight, steps) -> jax.Array:
 
 
 def one_by_one(weight: float) -> np.ndarray:
-    """What guidance of an absorbing process aims at, (C, C): either position first, each code from
+    """The target of guiding an absorbing process, (C, C): either position first, each code from
     p_c^w p_o^(1-w) given what is there."""
 
     def mixed(conditional, other):
@@ -122,7 +122,7 @@ def one_by_one(weight: float) -> np.ndarray:
 
 
 def at_mixed_rates(weight: float) -> np.ndarray:
-    """What guidance of a uniform process aims at, (C, C): the end of the jump process whose rates
+    """The target of guiding a uniform process, (C, C): the end of the jump process whose rates
     are s_c^w s_o^(1-w) / C, integrated in small steps of equal noise (Runge-Kutta)."""
     graph = Uniform(C)
     x_SxL = states(C)

@@ -14,7 +14,7 @@ def look_at_every_step(monkeypatch):
 
 
 def steps(window: ProfilerWindow, first: int, last: int) -> list[str]:
-    """What a loop over the steps after `first` is told."""
+    """The messages that a loop over the steps after `first` gets."""
     said = []
     for step in range(first, last):
         if window.is_due(step):

@@ -60,7 +60,7 @@ def test_reads_a_raw_state_dict(published, tmp_path, suffix):
 
 
 def published_checkpoint(weights, shift):
-    """As the published training saves it: NumPy's learning rate among the optimizer's settings."""
+    """A checkpoint like the published training's: NumPy's learning rate among the settings."""
     model = torch_state_dict(weights)
     parameters = [torch.nn.Parameter(w) for name, w in model.items() if "inv_freq" not in name]
     optimizer = torch.optim.AdamW(parameters)

@@ -71,7 +71,7 @@ def test_labels_have_units():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_strengths_go_from_little_to_much(family):
-    """Of noise-like music: every step is further from the original; of tempo, further from 1,
+    """Every step takes noise-like music further from the original; one of tempo further from 1,
     as stretched samples lie nowhere near those that they were."""
     damage, strengths = FAMILIES[family].damage, FAMILIES[family].strengths
     rng = np.random.default_rng(0)

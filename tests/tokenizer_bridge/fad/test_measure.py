@@ -161,7 +161,7 @@ def test_controls_of_too_small_a_half_are_refused():
 
 
 def by_artists(sizes, *, seed, unknown=0):
-    """As many files of each artist, who share most of the variance, and some of unknown ones."""
+    """Files by artists of these sizes, who share most of the variance, and by unknown ones."""
     artists = [f"{seed}/{i}" for i, size in enumerate(sizes) for _ in range(size)]
     made = vectors(
         len(artists) + unknown, seed=seed, clips_per_file=2, artists=artists + [None] * unknown

@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_used_is_named(music, codec_dir, tmp_path, monkeyp
 
 
 def test_mtg_jamendo_with_its_tsv_elsewhere(codec_dir, tmp_path, monkeypatch):
-    """As far as its files, which are half a second each; and a source that is said."""
+    """The check gets as far as the files, half a second each; the source may be named, too."""
     jamendo = make_jamendo(tmp_path / "jamendo")
     given = {"audio": str(jamendo), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
     with pytest.raises(UserError, match="holds 0 TSVs: name the official one with --metadata"):

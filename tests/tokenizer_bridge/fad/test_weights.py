@@ -118,7 +118,7 @@ def test_pca_parameters_are_numpy_arrays(tmp_path):
 
 @pytest.mark.parametrize("module", [b"numpy.core", b"numpy._core"])
 def test_a_training_checkpoint_with_arrays_of_an_older_numpy(tmp_path, module):
-    """As the 16 kHz CNN14's: beside the weights lies the sampler's state."""
+    """A checkpoint like the 16 kHz CNN14's: beside the weights lies the sampler's state."""
     path = tmp_path / "x.pth"
     sampler = {"indexes": np.arange(5), "pointer": 3}
     state = {"iteration": 7, "model": {"fc1.bias": torch.ones(3)}, "sampler": sampler}
