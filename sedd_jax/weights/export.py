@@ -4,8 +4,8 @@
         --license=CC-BY-4.0
 
 DIR holds the EMA weights under the names of the published PyTorch network, the config, the codec's
-description, the tags and a model card (sedd_jax/weights/exported.py). Every command takes it where
-a run is asked for: `sample --workdir=DIR`, `train --init_from=DIR`.
+description, the tags and a model card (sedd_jax/weights/exported.py). `sample --workdir=DIR` and
+`evaluate --workdir=DIR` take it for a run.
 """
 
 import json
