@@ -1,5 +1,7 @@
 """Commands are modules like others: several can be imported into one process and called."""
 
+import ast
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -29,4 +31,20 @@ def test_help_begins_with_what_it_does(command, capsys):
         module.main(["--help"])
     text = capsys.readouterr().out
     assert end.value.code == 0
-    assert module.__doc__.splitlines()[0] in text and "--" in text
+    assert module.__doc__.splitlines()[0] in text
+
+
+def test_errors_of_library_modules_name_no_arguments():
+    """They are raised in programs as well, where nobody has typed any."""
+    raised = []
+    for path in sorted((ROOT / "tokenizer_bridge").rglob("*.py")):
+        text = path.read_text()
+        if "\ndef make_parser(" in text or "\ndef add_source_arguments(" in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Raise):
+                words = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
+                raised += [(path.name, word) for word in words if isinstance(word, str)]
+    assert len(raised) > 100
+    found = [(name, text) for name, text in raised if re.search(r"(?<!\w)--[a-z]", text)]
+    assert [name for name, text in found if "curl" not in text] == []

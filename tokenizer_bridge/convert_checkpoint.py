@@ -8,7 +8,8 @@ Without --trust the file is read with PyTorch's weights-only reader, which runs 
 from collections.abc import Sequence
 
 from tokenizer_bridge.token_dataset.command import Parser, run_command
-from tokenizer_bridge.wavtokenizer.checkpoints import convert_checkpoint
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.wavtokenizer.checkpoints import CarriesCode, convert_checkpoint
 
 
 def make_parser() -> Parser:
@@ -29,7 +30,10 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
-    weights = convert_checkpoint(arguments.input, arguments.output, trust=arguments.trust)
+    try:
+        weights = convert_checkpoint(arguments.input, arguments.output, trust=arguments.trust)
+    except CarriesCode as error:
+        raise UserError(f"{error} --trust") from error
     print(
         f"{arguments.output}: {len(weights.tensors)} tensors of the codec "
         f"({weights.num_skipped} others left out)"

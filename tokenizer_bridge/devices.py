@@ -1,4 +1,4 @@
-"""Networks to the device that a flag names, and what there is to run on."""
+"""Networks to a device by its name, and what there is to run on."""
 
 import os
 
@@ -14,11 +14,11 @@ def available_cores() -> int:
 
 
 def move_to(network: nn.Module, device: str | torch.device) -> nn.Module:
-    """The network on a device. Raises UserError, naming --device, if that cannot be used."""
+    """The network on a device. Raises UserError, naming it, if it cannot be used."""
     try:
         if torch.device(device).type == "meta":
             raise RuntimeError("it holds no values")
         return network.to(device)
     except (RuntimeError, AssertionError) as error:  # which of them depends on PyTorch's build
         reason = str(error).splitlines()[0]
-        raise UserError(f"--device={device} cannot be used: {reason}") from error
+        raise UserError(f"device {device} cannot be used: {reason}") from error

@@ -7,11 +7,11 @@ writes report.md, report.json and report.html (complete in itself) into REPORT. 
 folder of music, MTG-Jamendo or Nlakh; which is told by its layout, or said as NAME=SOURCE:DIR.
 
 Each file gives --clips_per_file clips of --clip_s seconds, evenly spread: one of 10 s, for Nlakh
-(whose pieces are of 5 s) 4.9 s. The two flags, and
---num_reference, hold for all sets, or for one as NAME=VALUE, where the generated music is called
-generated. It is cut to the length of each reference's clips. For every reference and embedding
-there are FAD, FAD∞ and KAD, beside those of controls made from the reference itself
-(tokenizer_bridge/fad/controls.py); they need the codec that the music was decoded with.
+(whose pieces are of 5 s) 4.9 s. Both arguments, and --num_reference, hold for all sets, or for one
+as NAME=VALUE, where the generated music is called generated. It is cut to the length of each
+reference's clips. For every reference and embedding there are FAD, FAD∞ and KAD, beside those of
+controls made from the reference itself (tokenizer_bridge/fad/controls.py); they need the codec that
+the music was decoded with.
 
 A file that cannot be used, or is shorter than its clips, is refused; --skip_unusable leaves such
 files out and lists them. Vectors and controls are kept in --cache_dir, so that the same command
@@ -20,6 +20,7 @@ goes on where an interrupted one stopped.
 
 import argparse
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embeddin
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights, require_weights
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.reporting.arguments import parse_paths, parse_per_name, parse_references
-from tokenizer_bridge.reporting.compare import EmbedOptions
+from tokenizer_bridge.reporting.compare import EmbedOptions, TokensNotAudio, UnusableFiles
 from tokenizer_bridge.reporting.markdown import as_markdown
 from tokenizer_bridge.reporting.page import as_page
 from tokenizer_bridge.reporting.plots import GENERATED
@@ -111,7 +112,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     output = Path(arguments.output)
     make_writable(output)
-    write_report(plan(arguments), embeddings(arguments), output)
+    try:
+        write_report(plan(arguments), embeddings(arguments), output)
+    except UnusableFiles as error:
+        shorter = "" if error.fitting_s is None else f"--clip_s={error.fitting_s:g} or "
+        raise UserError(f"{error} ({shorter}--skip_unusable)") from error
+    except TokensNotAudio as error:
+        decode = f"python -m tokenizer_bridge.decode --tokens={shlex.quote(arguments.audio)}"
+        raise UserError(f"{error}: {decode} --output=WAVS, then --audio=WAVS") from error
 
 
 def write_report(plan: Plan, embeddings: Sequence[Embedding], output: Path) -> None:
@@ -183,7 +191,8 @@ def embeddings(arguments: argparse.Namespace) -> list[Embedding]:
     needed = parts_of(names)
     if unused := sorted(weights.keys() - set(needed)):
         raise UserError(f"--weights={unused[0]}=…: no embedding in --embeddings needs them")
-    require_weights(needed, weights)
+    with naming("--weights"):
+        require_weights(needed, weights)
     return [load_embedding(name, weights, arguments.device) for name in names]
 
 

@@ -87,10 +87,10 @@ def test_nothing_to_encode(codec_dir, tmp_path, run_command):
 def test_flags_that_make_no_sense(songs, codec_dir, tmp_path, run_command):
     for flag, text in (
         ("--shard=2/2", "--shard: '2/2' must be i/n"),
-        ("--overlap_s=0.9", "--window_s=1 --overlap_s=0.9"),
+        ("--overlap_s=0.9", "windows of 1 s that share 0.9 s"),
         ("--window_s=nan", "--window_s: nan: a finite number is needed"),
         ("--output=", "--output is empty"),
-        ("--device=teapot", "--device=teapot cannot be used: Expected one of cpu"),
+        ("--device=teapot", "device teapot cannot be used: Expected one of cpu"),
         ("stray", "unexpected argument 'stray'"),
     ):
         outcome = run_command(ENCODE, *flags(songs, tmp_path / "out", codec_dir), flag)

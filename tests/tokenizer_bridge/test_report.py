@@ -72,11 +72,12 @@ def test_mistakes_are_one_line_and_leave_no_report(music, run_command):
     (music / "none").mkdir()
     for more, text in (
         (("--no_controls",), "1 of 32 files cannot be used, the first of mine: "),
+        (("--no_controls",), "leave them out (--skip_unusable)"),
         (("--embeddings=vggisch",), "error: vggisch: no such embedding"),
         (("--clip_s=other=3",), "--clip_s: other=3: no set is called 'other'"),
         (("--loudness=-1000",), "--loudness: -1000 LUFS: must be in (-70, 0]"),
-        (("--no_controls", "--device=moon"), "--device=moon cannot be used: "),
-        (("--no_controls", "--device=meta"), "--device=meta cannot be used: "),
+        (("--no_controls", "--device=moon"), "device moon cannot be used: "),
+        (("--no_controls", "--device=meta"), "device meta cannot be used: "),
         (("--output=/proc/report",), "error: /proc/report: "),
         (("--weights=vggish=x.pth",), "--weights=vggish=…: no embedding"),
         ((f"--codec_dir={music / 'none'}",), "error: "),
@@ -86,3 +87,9 @@ def test_mistakes_are_one_line_and_leave_no_report(music, run_command):
         errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1 and text in errors[0] and "Traceback" not in outcome.err
         assert list((music / "report").glob("*")) == []
+    (music / "new/dataset.json").write_text("{}")
+    outcome = run_command(REPORT, *flags(music, "--no_controls"))
+    assert outcome.code == 1 and outcome.err.endswith(
+        f"python -m tokenizer_bridge.decode --tokens={music / 'new'} --output=WAVS, then "
+        "--audio=WAVS\n"
+    )

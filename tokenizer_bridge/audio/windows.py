@@ -36,8 +36,8 @@ class Windowing:
         length, overlap = round(length_s * codes_per_s), round(overlap_s * codes_per_s)
         if length < 1 or not 0 <= overlap_s <= length_s / 2:
             raise UserError(
-                f"--window_s={length_s:g} --overlap_s={overlap_s:g}: a window must be longer than "
-                "nothing, and the overlap between nothing and half a window"
+                f"windows of {length_s:g} s that share {overlap_s:g} s: a window must be longer "
+                "than nothing, and the overlap between nothing and half a window"
             )
         return Windowing(length, overlap)
 

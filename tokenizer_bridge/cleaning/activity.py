@@ -31,18 +31,18 @@ class Activity:
     def __post_init__(self):
         if not self.off_db <= self.on_db < 0:
             raise UserError(
-                f"--active_on_db={self.on_db:g} --active_off_db={self.off_db:g}: both must be "
-                "below 0, the level of the track, and off not above on"
+                f"music begins above {self.on_db:g} dB and ends below {self.off_db:g} dB: both "
+                "must be below 0, the level of the track, and off not above on"
             )
         if self.padding_s < FADE_S or self.min_active_s < 0:
             raise UserError(
-                f"--padding_s={self.padding_s:g} --min_active_s={self.min_active_s:g}: must be at "
-                f"least {FADE_S} (the fade of a join) and 0"
+                f"a padding of {self.padding_s:g} s and music of at least {self.min_active_s:g} s: "
+                f"must be at least {FADE_S} (the fade of a join) and 0"
             )
         if self.min_silent_s <= 2 * self.padding_s:
             raise UserError(
-                f"--min_silent_s={self.min_silent_s:g}: must be longer than the padding on both "
-                f"sides, 2 x {self.padding_s:g} s"
+                f"silence of at least {self.min_silent_s:g} s: must be longer than the padding on "
+                f"both sides, 2 x {self.padding_s:g} s"
             )
 
 

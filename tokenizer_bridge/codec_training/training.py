@@ -299,7 +299,7 @@ class CodecTrainer:
                 if key not in ("steps", "minutes") and state[name].get(key) != value:
                     raise UserError(
                         f"{path}: was trained with {key}={state[name].get(key)}, not {value}; "
-                        "use the same settings or another --output"
+                        "use the same settings or another folder"
                     )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -53,7 +53,7 @@ def require_equal(where: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -
         if old.get(key) != new.get(key):
             raise UserError(
                 f"{where} was made with another {key} ({old.get(key)} instead of {new.get(key)}): "
-                "choose another --output, or remove it to start afresh"
+                "choose another directory, or remove it to start afresh"
             )
 
 

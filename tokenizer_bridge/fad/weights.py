@@ -118,7 +118,7 @@ def load_weights(name: str, given: Mapping[str, str] | None = None) -> LoadedWei
     if not own and not sha256.startswith(expected):
         raise UserError(
             f"{path}: not the published weights of {name}: SHA-256 {sha256}, not {expected}; fetch "
-            f"it again, or write --weights={name}={OWN}FILE if these are weights of your own"
+            f"it again, or say {name}={OWN}FILE if these are weights of your own"
         )
     return LoadedWeights(_read(path), sha256, own)
 
@@ -164,7 +164,7 @@ def _locate(name: str, given: str | None) -> tuple[Path, bool]:
     if given is not None:
         path = Path(given.removeprefix(OWN)).expanduser()
         if not path.is_file():
-            raise UserError(f"--weights={name}={given}: no such file")
+            raise UserError(f"{name}={given}: no such file")
         return path, given.startswith(OWN)
     if weights.shipped:
         return ASSETS / weights.name, False
@@ -178,7 +178,7 @@ def _locate(name: str, given: str | None) -> tuple[Path, bool]:
     raise UserError(
         f"{name}: its weights ({weights.size}) are not on this machine; fetch them with "
         f"`curl -L --create-dirs -o {target} {weights.url}`, "
-        f"or give their place as --weights={name}=FILE"
+        f"or say where they are: {name}=FILE"
     )
 
 

@@ -11,7 +11,7 @@ A report is a plain JSON map, here called `report` throughout:
       ],
       "settings": {"codec", "codec_weights_sha256"},    # of the controls
       "published": [{"model", "embedding", "reference", "kind", "value"}, …],
-      "unusable": [{"set", "path", "reason"}, …],       # left out, as --skip_unusable asked
+      "unusable": [{"set", "path", "reason"}, …],       # left out, where that was asked for
       "warnings": ["one line each", …]                  # of the measurements, and of the whole
     }
 """

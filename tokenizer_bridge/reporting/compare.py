@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,8 +73,20 @@ class Pairing:
                     raise UserError(
                         f"{side.name}: {count} usable files, of which halves that share no artist "
                         f"have {half}; controls need {MIN_FILES} in each: add some, or leave the "
-                        f"controls out with --no_controls{unusable.summary_of(side.name)}"
+                        f"controls out{unusable.summary_of(side.name)}"
                     )
+
+
+class UnusableFiles(UserError):
+    """Files that cannot be used. fitting_s: seconds of clips for which the short ones have room."""
+
+    def __init__(self, text: str, fitting_s: float | None):
+        super().__init__(text)
+        self.fitting_s = fitting_s
+
+
+class TokensNotAudio(UserError):
+    """A token dataset lies where audio is needed."""
 
 
 class Unusable:
@@ -120,18 +131,18 @@ class Unusable:
         """
         if self._reasons:
             (name, path), reason = next(iter(self._reasons.items()))
-            raise UserError(
+            fitting_s = math.floor(10 * min(self._fitting_s.values(), default=0)) / 10
+            if fitting_s < least_s:
+                fitting_s, remedy = None, "mend or remove them"
+            elif len(self._fitting_s) == len(self._reasons):
+                remedy = f"all have room for clips of {fitting_s:g} s: take those"
+            else:
+                remedy = f"those too short have room for clips of {fitting_s:g} s: mend the others"
+            raise UnusableFiles(
                 f"{len(self._reasons)} of {num_files} files cannot be used, the first of {name}: "
-                f"{path}: {reason}; {self._remedy(least_s)} or leave them out with --skip_unusable"
+                f"{path}: {reason}; {remedy}, or leave them out",
+                fitting_s,
             )
-
-    def _remedy(self, least_s: float) -> str:
-        fitting_s = math.floor(10 * min(self._fitting_s.values(), default=0)) / 10
-        if fitting_s < least_s:
-            return "mend or remove them,"
-        if len(self._fitting_s) == len(self._reasons):
-            return f"all have room for --clip_s={fitting_s:g}; take that,"
-        return f"those too short have room for --clip_s={fitting_s:g}; mend the others,"
 
     def without(self, side: Side) -> Side:
         """A set without the files that could not be used, each left out with all of its clips."""
@@ -145,12 +156,8 @@ def generated_tracks(directory: str) -> list[Track]:
     Raises UserError without any, and for a token dataset.
     """
     if (Path(directory) / DATASET_FILE).is_file():
-        raise UserError(
-            f"--generated={directory}: holds tokens, not audio; decode them first: "
-            f"python -m tokenizer_bridge.decode --input={shlex.quote(directory)} --output=WAVS, "
-            "then --generated=WAVS"
-        )
-    tracks = _load("--generated=", "folder", directory)
+        raise TokensNotAudio(f"{directory}: holds tokens, not audio: decode them first")
+    tracks = sources.load("folder", directory)
     return [replace(track, artist=None) for track in tracks]
 
 
@@ -158,12 +165,9 @@ def reference_tracks(
     reference: Reference, num_tracks: int, seed: int, metadata: str | None = None
 ) -> list[Track]:
     """Tracks of a reference, `num_tracks` of them (0: all) as the seed has it. Raises UserError."""
-    flag = f"--reference={reference.name}="
-    tracks = _load(flag, reference.source, reference.directory, metadata)
+    tracks = sources.load(reference.source, reference.directory, metadata=metadata)
     if num_tracks > len(tracks):
-        raise UserError(
-            f"--num_reference={num_tracks}: {reference.name} has only {len(tracks)} tracks"
-        )
+        raise UserError(f"{reference.name} has {len(tracks)} tracks, fewer than {num_tracks}")
     return sources.subset(tracks, num_tracks, seed) if num_tracks else tracks
 
 
@@ -215,13 +219,3 @@ def control_halves(pairing: Pairing, seed: int) -> Halves:
     count = len({clip.id for clip in pairing.generated.clips})
     kept = sources.draw({ids[i] for i in halves.a}, count, seed)
     return replace(halves, a=tuple(i for i in halves.a if ids[i] in kept))
-
-
-def _load(flag: str, source: str, directory: str, metadata: str | None = None) -> list[Track]:
-    """Tracks of a source. Its errors speak of encode's flags, which are called otherwise here."""
-    try:
-        return sources.load(source, directory, metadata=metadata)
-    except UserError as error:
-        name = flag.split("=")[1]
-        text = str(error).replace("--input=", flag)
-        raise UserError(text.replace("with --metadata,", f"with --metadata={name}=TSV,")) from error

@@ -1,4 +1,4 @@
-"""A report's lines on levels: silent clips, and clips that --loudness does not reach."""
+"""A report's lines on levels: silent clips, and clips too quiet for the loudness asked for."""
 
 import math
 from collections.abc import Sequence
@@ -44,9 +44,9 @@ class Levels:
         if not highest:
             return ""
         line = (
-            f"--loudness={target_lufs:g}: {' and '.join(counts)} stay below it, "
+            f"{target_lufs:g} LUFS: {' and '.join(counts)} stay below it, "
             "as their peaks leave no room"
         )
         if not math.isfinite(min(highest)):
             return line
-        return f"{line}; --loudness={math.floor(min(highest))} would be reached by all"
+        return f"{line}; {math.floor(min(highest))} LUFS would be reached by all"

@@ -244,8 +244,8 @@ def _unheard(measurement: Mapping) -> str | None:
     count, heard_s = windows(measurement)
     if heard_s >= (1 - _MAX_UNHEARD) * measurement["clip_s"]:
         return None
-    name, fitting_s = measurement["reference"]["name"], math.ceil(10 * heard_s) / 10
+    fitting_s = math.ceil(10 * heard_s) / 10
     return (
         f"{title(measurement)}: of each clip of {measurement['clip_s']:g} s only {heard_s:.4g} s "
-        f"are heard (windows: {count}); --clip_s={name}={fitting_s:g} would lose next to nothing"
+        f"are heard (windows: {count}); clips of {fitting_s:g} s would lose next to nothing"
     )

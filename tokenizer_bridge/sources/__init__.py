@@ -76,9 +76,9 @@ def load(
     if name != "mtg_jamendo":
         for option, value in (jamendo | {"bitrate": bitrate}).items():
             if value not in (None, "auto"):
-                raise UserError(f"--{option}: only --source=mtg_jamendo has it, not {name}")
+                raise UserError(f"{option}: only the source mtg_jamendo has it, not {name}")
     if name != "folder" and tags != "none":
-        raise UserError(f"--tags={tags}: only --source=folder has it, not {name}")
+        raise UserError(f"tags={tags}: only the source folder has it, not {name}")
     match name:
         case "folder":
             tracks = folder.tracks(directory, tags, tell)

@@ -29,7 +29,7 @@ def tracks(
     """
     root = Path(folder)
     if not root.is_dir():
-        raise UserError(f"--input={folder}: no such folder")
+        raise UserError(f"{folder}: no such folder")
     found: dict[str, Track] = {}  # real path -> track
     for path in sorted(_audio_files(root, ancestors=frozenset()), key=lambda path: path.parts):
         relative = path.relative_to(root)
@@ -38,7 +38,7 @@ def tracks(
         found.setdefault(os.path.realpath(path), Track("/".join(parts), path, artist))
     if not found:
         raise UserError(
-            f"--input={folder}: no audio files in it (looked for .{' .'.join(sorted(READABLE))})"
+            f"{folder}: no audio files in it (looked for .{' .'.join(sorted(READABLE))})"
         )
     return tagging.tagged(sorted(found.values(), key=lambda track: track.id), tags, tell)
 

@@ -63,9 +63,9 @@ def tracks(
     """
     root = Path(directory)
     if not root.is_dir():
-        raise UserError(f"--input={directory}: no such folder")
+        raise UserError(f"{directory}: no such folder")
     if split_files and metadata:
-        raise UserError("--metadata and --split_files: give one of them")
+        raise UserError("metadata and split files exclude each other: give one of them")
     if split_files:
         listed = _read_splits({split: Path(path) for split, path in split_files.items()})
     else:
@@ -130,8 +130,7 @@ def _only_tsv(root: Path) -> Path:
     paths = sorted(root.glob("*.tsv"))
     if len(paths) != 1:
         raise UserError(
-            f"{root} holds {len(paths)} TSVs: name the official one with --metadata, or put one "
-            "there"
+            f"{root} holds {len(paths)} TSVs: say which is the official one, or put it there alone"
         )
     return paths[0]
 
@@ -142,7 +141,7 @@ def _read_splits(split_files: Mapping[str, Path]) -> list[Track]:
     split_of: dict[str, str] = {}  # artist -> split
     for split, path in split_files.items():
         if split not in SPLITS:
-            raise UserError(f"--split_files={split}={path}: a split is one of {', '.join(SPLITS)}")
+            raise UserError(f"{split}={path}: a split is one of {', '.join(SPLITS)}")
         for track in read_tsv(path):
             if split_of.setdefault(track.artist, split) != split:
                 other = split_of[track.artist]
@@ -173,7 +172,7 @@ def _with_paths(listed: Sequence[Track], root: Path, bitrate: str) -> list[Track
     if len(examples) > 1:
         raise UserError(
             f"{root} holds full and low-bitrate files ({', '.join(examples.values())}): say "
-            "--bitrate=full or --bitrate=low"
+            "which bitrate to take"
         )
     (kind,) = examples
     return [

@@ -41,7 +41,7 @@ def tracks(directory: str | os.PathLike) -> list[Track]:
     ]
     if not found:
         raise UserError(
-            f"--input={directory}: not Nlakh: it holds neither {' nor '.join(_PARTS)}, nor the "
+            f"{directory}: not Nlakh: it holds neither {' nor '.join(_PARTS)}, nor the "
             "folders train and valid of one of them"
         )
     return sorted(found, key=lambda track: track.id)

@@ -46,7 +46,7 @@ def tagged(
     elif tags.lower().endswith(".csv"):
         result = _from_csv(tracks, Path(tags), tell)
     else:
-        raise UserError(f"--tags={tags}: must be none, folders, metadata or the path of a .csv")
+        raise UserError(f"tags={tags}: must be none, folders, metadata or the path of a .csv")
     _tell_of([t.id for t in result if not t.tags], "files have no tags", len(result), tell)
     return result
 
@@ -80,7 +80,7 @@ def _from_csv(tracks: Sequence[Track], path: Path, tell: Callable[[str], None]) 
     rows = _read_csv(path)
     known = {track.id for track in tracks}
     if not known & rows.keys():
-        raise UserError(f"{path}: none of its {len(rows)} rows names a file in --input")
+        raise UserError(f"{path}: none of its {len(rows)} rows names a file in the folder")
     _tell_of(
         [row for row in rows if row not in known], f"rows of {path} name no file", len(rows), tell
     )
@@ -98,7 +98,7 @@ def _read_csv(path: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")  # spreadsheets write a byte-order mark
     except OSError as error:
-        raise UserError(f"--tags={path}: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         number = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {number}: not UTF-8") from error

@@ -57,7 +57,7 @@ def subset(tracks: Sequence[Track], num_tracks: int, seed: int) -> list[Track]:
     tracks are a subset of more. Raises UserError if there are not that many.
     """
     if num_tracks > len(tracks):
-        raise UserError(f"--num_tracks={num_tracks}: the source has only {len(tracks)} tracks")
+        raise UserError(f"the source has {len(tracks)} tracks, fewer than {num_tracks}")
 
     chosen = draw((track.id for track in tracks), num_tracks, seed)
     return [track for track in tracks if track.id in chosen]

@@ -28,6 +28,10 @@ UNUSED_PREFIX = "feature_extractor.encodec.decoder."
 CONVERT_COMMAND = "python -m tokenizer_bridge.convert_checkpoint"
 
 
+class CarriesCode(UserError):
+    """Reading a checkpoint would run code that it carries."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CodecWeights:
     """The codec's part of a weights file."""
@@ -116,10 +120,10 @@ def _read_pickle(path: Path, *, trust: bool) -> dict:
         if trust or not (is_zip or reason):
             raise UserError(f"{path}: cut short or not a PyTorch checkpoint") from error
         culprit = f" ({reason[1]})" if reason else ""
-        raise UserError(
+        raise CarriesCode(
             f"{path}: refused, because reading it would run code that it carries{culprit}; if you "
-            f"trust its maker, convert it once: {CONVERT_COMMAND} --input={path} "
-            f"--output={path.with_suffix('.safetensors')} --trust"
+            f"trust its maker, convert it once to {path.with_suffix('.safetensors').name} with "
+            f"{CONVERT_COMMAND}"
         ) from error
     except (EOFError, RuntimeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: cut short or not a PyTorch checkpoint") from error

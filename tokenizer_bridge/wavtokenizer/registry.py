@@ -121,7 +121,8 @@ def locate(name: str, codec_dir: str | os.PathLike | None) -> tuple[Path, Path, 
         expected = published.weights_sha256 or _announced_sha256(weights)
         return ASSETS / "configs" / published.yaml_file, weights, expected
     raise UserError(
-        f"{name}: no such codec; choose one of {', '.join(KNOWN_CODECS)}, or give --codec_dir"
+        f"{name}: no such codec; choose one of {', '.join(KNOWN_CODECS)}, or name the folder "
+        "of your own"
     )
 
 
@@ -138,7 +139,7 @@ def _download(name: str, published: PublishedCodec) -> Path:
     except Exception as error:  # the hub lets errors of its HTTP library through
         raise UserError(
             f"{name}: cannot be downloaded ({type(error).__name__}); fetch {url} elsewhere, put it "
-            "in a folder of its own and pass --codec_dir=FOLDER"
+            "in a folder of its own and name that as the codec's"
         ) from error
 
 
@@ -151,7 +152,7 @@ def _announced_sha256(path: Path) -> str | None:
 def _weights_in(folder: Path, name: str) -> Path:
     """The weights file of a folder; where several could be meant, the one that `name` publishes."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder (--codec_dir)")
+        raise UserError(f"{folder}: no such folder of a codec")
     converted = sorted(folder.glob("*.safetensors"))
     stems = {path.stem for path in converted}
     # A checkpoint that was converted lies beside its safetensors: the same weights.

@@ -43,7 +43,7 @@ def test_joined_codes_have_context_on_both_sides():
 def test_windows_in_seconds():
     assert Windowing.from_seconds(30, 4, 75) == Windowing(2250, 300)
     for window_s, overlap_s in ((0, 0), (1, -1), (1, 0.6), (-1, 0)):
-        with pytest.raises(UserError, match="--window_s="):
+        with pytest.raises(UserError, match="^windows of "):
             Windowing.from_seconds(window_s, overlap_s, 75)
 
 

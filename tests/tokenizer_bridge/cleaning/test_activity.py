@@ -90,11 +90,11 @@ def test_joins_do_not_depend_on_blocks_and_do_not_click():
 
 
 @pytest.mark.parametrize(("options", "flag"), [
-    ({"on_db": -60, "off_db": -50}, "--active_on_db=-60 --active_off_db=-50"),
-    ({"on_db": 0}, "--active_on_db=0"),
-    ({"padding_s": 0}, "--padding_s=0"),
-    ({"min_active_s": -1}, "--min_active_s=-1"),
-    ({"min_silent_s": 0.4}, "--min_silent_s=0.4: must be longer than the padding"),
+    ({"on_db": -60, "off_db": -50}, "music begins above -60 dB and ends below -50 dB"),
+    ({"on_db": 0}, "music begins above 0 dB"),
+    ({"padding_s": 0}, "a padding of 0 s"),
+    ({"min_active_s": -1}, "music of at least -1 s"),
+    ({"min_silent_s": 0.4}, "silence of at least 0.4 s: must be longer than the padding"),
 ])  # fmt: skip
 def test_options_that_make_no_sense(options, flag):
     with pytest.raises(UserError, match=flag):

@@ -97,12 +97,12 @@ def test_mtg_jamendo_with_its_tsv_elsewhere(codec_dir, tmp_path, monkeypatch):
     """The check gets as far as the files, half a second each; the source may be named, too."""
     jamendo = make_jamendo(tmp_path / "jamendo")
     given = {"audio": str(jamendo), "cache_dir": str(tmp_path), "output": str(tmp_path / "o")}
-    with pytest.raises(UserError, match="holds 0 TSVs: name the official one with --metadata"):
+    with pytest.raises(UserError, match="holds 0 TSVs: say which is the official one"):
         run(monkeypatch, codec_dir, **given)
     given |= {"metadata": str(write_tsv(tmp_path / "raw.tsv", ROWS))}
     with pytest.raises(UserError, match="6 files cannot be used, the first is .*mp3: too short"):
         run(monkeypatch, codec_dir, **given)
-    with pytest.raises(UserError, match="--metadata: only --source=mtg_jamendo has it, not folder"):
+    with pytest.raises(UserError, match="metadata: only the source mtg_jamendo has it"):
         run(monkeypatch, codec_dir, **given | {"audio": f"folder:{jamendo}"})
 
 

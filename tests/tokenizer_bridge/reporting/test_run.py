@@ -19,7 +19,7 @@ from tokenizer_bridge.token_dataset.files import file_sha256
 
 
 def test_a_jamendo_without_its_tsv_is_told_by_the_flags_of_a_report(tmp_path):
-    with pytest.raises(UserError, match="one with --metadata=mine=TSV, or put one there"):
+    with pytest.raises(UserError, match="the official one, or put it there alone"):
         reference_tracks(Reference("mine", "mtg_jamendo", str(tmp_path)), 0, 0)
 
 
@@ -69,7 +69,7 @@ def test_clips_of_which_much_is_unheard_are_warned_of(make):
     assert warnings(0.13) == []
     assert warnings(0.14) == [
         "bands against real: of each clip of 0.14 s only 0.1 s are heard (windows: 1); "
-        "--clip_s=real=0.1 would lose next to nothing"
+        "clips of 0.1 s would lose next to nothing"
     ]
 
 
@@ -193,7 +193,7 @@ def test_clips_that_do_not_reach_the_loudness_are_counted(make, tmp_path):
         report, _ = make(codec=None, **at_loudness(tmp_path, -30.0))
         (line,) = [line for line in report["warnings"] if "loudness" in line]
         start = (
-            "--loudness=-30: 1 of 20 clips of generated and 2 of 72 clips of real stay below it, "
+            "-30 LUFS: 1 of 20 clips of generated and 2 of 72 clips of real stay below it, "
             "as their peaks leave no room; --loudness="
         )
         assert line.startswith(start) and line.endswith(" would be reached by all")

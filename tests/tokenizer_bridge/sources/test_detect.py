@@ -45,9 +45,9 @@ def test_a_source_may_be_said(tmp_path):
 def test_options_of_other_sources_are_refused(tmp_path):
     make_nlakh(tmp_path)
     for option in ("metadata", "split_files", "checksums", "bitrate"):
-        with pytest.raises(UserError, match=f"--{option}: only --source=mtg_jamendo has it"):
+        with pytest.raises(UserError, match=f"{option}: only the source mtg_jamendo has it"):
             load("nlakh", tmp_path, **{option: "low"})
-    with pytest.raises(UserError, match="--tags=folders: only --source=folder has it, not nlakh"):
+    with pytest.raises(UserError, match="tags=folders: only the source folder has it, not nlakh"):
         load("nlakh", tmp_path, tags="folders")
     with pytest.raises(UserError, match="source 'jamendo' is unknown: one of folder, mtg_jamendo"):
         load("jamendo", tmp_path)

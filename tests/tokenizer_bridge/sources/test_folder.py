@@ -69,7 +69,7 @@ def test_no_audio_is_one_clear_line(tmp_path):
     for path, reason in ((tmp_path, "no audio files in it"), (tmp_path / "no", "no such folder")):
         with pytest.raises(UserError) as caught:
             folder.tracks(path)
-        assert str(caught.value).startswith(f"--input={path}: {reason}")
+        assert str(caught.value).startswith(f"{path}: {reason}")
 
 
 def test_the_fingerprint_notices_changes(tmp_path):

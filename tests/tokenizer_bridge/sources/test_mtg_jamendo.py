@@ -54,7 +54,7 @@ def test_low_bitrate_names_are_found_and_need_no_other_tsv(tmp_path, tsv):
         jamendo(low, metadata=tsv, bitrate="full")
 
     make_jamendo(low)
-    with pytest.raises(UserError, match="full and low-bitrate files .*: say --bitrate=full or"):
+    with pytest.raises(UserError, match="full and low-bitrate files .*: say which bitrate"):
         jamendo(low, metadata=tsv)
     for bitrate, name in (("full", "14/214.mp3"), ("low", "14/214.low.mp3")):
         assert jamendo(low, metadata=tsv, bitrate=bitrate)[0].file == name
@@ -65,7 +65,7 @@ def test_linked_folders_and_the_only_tsv(tmp_path, audio, tsv):
     linked.mkdir()
     for folder in audio.iterdir():
         (linked / folder.name).symlink_to(folder)
-    with pytest.raises(UserError, match="holds 0 TSVs: name the official one with --metadata,"):
+    with pytest.raises(UserError, match="holds 0 TSVs: say which is the official one"):
         jamendo(linked)
     shutil.copy(tsv, linked)
     (tmp_path / "link").symlink_to(linked)
@@ -87,7 +87,7 @@ def test_a_subset_depends_on_seed_and_ids_alone(tmp_path, audio, tsv):
     others = [row for row, track_id in zip(ROWS, IDS, strict=True) if track_id not in three]
     fewer = [row for row in ROWS if row != others[0]]
     assert chosen(write_tsv(tmp_path / "fewer.tsv", fewer), num_tracks=3) == three
-    with pytest.raises(UserError, match="--num_tracks=7: the source has only 6 tracks"):
+    with pytest.raises(UserError, match="the source has 6 tracks, fewer than 7"):
         chosen(tsv, num_tracks=7)
 
 
@@ -153,7 +153,7 @@ def test_checksums_that_contradict_each_other(audio, tmp_path, tsv):
 def test_what_is_not_there_is_named(audio, tmp_path, tsv):
     with pytest.raises(UserError, match="no.tsv: No such file"):
         jamendo(audio, metadata=tmp_path / "no.tsv")
-    with pytest.raises(UserError, match="--input=.*no: no such folder"):
+    with pytest.raises(UserError, match="no: no such folder"):
         jamendo(tmp_path / "no", metadata=tsv)
     with pytest.raises(UserError, match="none of the 6 files is there .looked for 14/214.mp3 and"):
         jamendo(tmp_path, metadata=tsv)

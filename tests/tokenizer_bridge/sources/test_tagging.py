@@ -109,7 +109,7 @@ def test_a_csv(tmp_path):
     (b"path,artist,tags\nx.wav,,a\nx.wav,,b\n", ", line 3: x.wav is listed a second time"),
     (b"path,artist,tags\nx.wav,,\xff\n", ", line 2: not UTF-8"),
     (b'path,artist,tags\nx.wav,,"a\n', ", line 2: unexpected end of data"),
-    (b"path,artist,tags\ny.wav,,a\n", ": none of its 1 rows names a file in --input"),
+    (b"path,artist,tags\ny.wav,,a\n", ": none of its 1 rows names a file in the folder"),
     (b'"path\n",artist,tags\nx.wav,,a\n', ", line 1: the header must be path,artist,tags"),
     (b"path,artist,tags\n", ": lists no file below its header"),
     (b"", ", line 1: the header must be path,artist,tags"),
@@ -137,9 +137,9 @@ def test_the_command(tmp_path, codec_dir, run_command):
     assert dataset.origin["source_options"] == {"tags": "folders"}
     for flag, text in (
         ("--tags=none", "was made with another source_options ("),
-        ("--tags=genres", "--tags=genres: must be none, folders, metadata or the path of a .csv"),
-        ("--tags=no.csv", "--tags=no.csv: No such file or directory"),
-        ("--metadata=x.tsv", "--metadata: only --source=mtg_jamendo has it, not folder"),
-        ("--num_tracks=9", "--num_tracks=9: the source has only 3 tracks"),
+        ("--tags=genres", "tags=genres: must be none, folders, metadata or the path of a .csv"),
+        ("--tags=no.csv", "no.csv: No such file or directory"),
+        ("--metadata=x.tsv", "metadata: only the source mtg_jamendo has it, not folder"),
+        ("--num_tracks=9", "the source has 3 tracks, fewer than 9"),
     ):
         assert_one_line_error(run_command(ENCODE, *arguments, flag), text)

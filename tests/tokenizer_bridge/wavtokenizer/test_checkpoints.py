@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 from tests.tokenizer_bridge.tiny_codec import make_codec, write_yaml
+from tokenizer_bridge import convert_checkpoint as command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.wavtokenizer import checkpoints
 
@@ -98,10 +99,12 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, yaml_path, zip_fo
     content = lightning(make_codec(), callbacks={"x": Evil(f"touch {traces}")})
     path = tmp_path / "evil.ckpt"
     torch.save(content, path, _use_new_zipfile_serialization=zip_format)
-    with pytest.raises(UserError, match=r"evil\.ckpt: refused.*posix\.system.*--trust$"):
+    with pytest.raises(UserError, match=r"evil\.ckpt: refused.*posix\.system.*convert_checkpoint$"):
         checkpoints.load_codec_files(yaml_path, path)
     with pytest.raises(UserError, match="refused"):
         checkpoints.convert_checkpoint(path, tmp_path / "evil.safetensors", trust=False)
+    with pytest.raises(UserError, match="convert_checkpoint --trust$"):
+        command.main([f"--input={path}", f"--output={tmp_path / 'evil.safetensors'}"])
     assert not traces.exists()
     assert not (tmp_path / "evil.safetensors").exists()
     checkpoints.convert_checkpoint(path, tmp_path / "evil.safetensors", trust=True)
@@ -129,7 +132,7 @@ def test_trusted_checkpoint_with_objects_converts_once(tmp_path, yaml_path, monk
     torch.save(content, tmp_path / "x.ckpt")
     monkeypatch.delitem(sys.modules, "absent_package")
 
-    with pytest.raises(UserError, match=r"refused.*convert_checkpoint --input=.*x\.ckpt"):
+    with pytest.raises(UserError, match=r"x\.ckpt: refused.* once to x\.safetensors with"):
         checkpoints.load_codec_files(yaml_path, tmp_path / "x.ckpt")
     target = tmp_path / "x.safetensors"
     weights = checkpoints.convert_checkpoint(tmp_path / "x.ckpt", target, trust=True)

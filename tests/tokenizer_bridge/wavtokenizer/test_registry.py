@@ -88,7 +88,9 @@ def test_without_a_network_one_line_says_what_to_do(monkeypatch, tmp_path):
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda **where: None)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
-    with pytest.raises(UserError, match=r"cannot be downloaded.*320_24k\.ckpt.*--codec_dir=FOLDER"):
+    with pytest.raises(
+        UserError, match=r"cannot be downloaded.*320_24k\.ckpt.*a folder of its own"
+    ):
         registry.load_codec(MUSIC)
 
 
