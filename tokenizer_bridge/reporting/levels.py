@@ -44,7 +44,7 @@ class Levels:
         if not highest:
             return ""
         line = (
-            f"{target_lufs:g} LUFS: {' and '.join(counts)} stay below it, "
+            f"loudness {target_lufs:g} LUFS: {' and '.join(counts)} stay below it, "
             "as their peaks leave no room"
         )
         if not math.isfinite(min(highest)):

@@ -193,10 +193,10 @@ def test_clips_that_do_not_reach_the_loudness_are_counted(make, tmp_path):
         report, _ = make(codec=None, **at_loudness(tmp_path, -30.0))
         (line,) = [line for line in report["warnings"] if "loudness" in line]
         start = (
-            "-30 LUFS: 1 of 20 clips of generated and 2 of 72 clips of real stay below it, "
-            "as their peaks leave no room; --loudness="
+            "loudness -30 LUFS: 1 of 20 clips of generated and 2 of 72 clips of real stay below "
+            "it, as their peaks leave no room; "
         )
-        assert line.startswith(start) and line.endswith(" would be reached by all")
+        assert line.startswith(start) and line.endswith(" LUFS would be reached by all")
     reached = float(line.removeprefix(start).split()[0])
     assert -70 < reached < -30
     report, _ = make(codec=None, **at_loudness(tmp_path, reached))
