@@ -1,6 +1,6 @@
 """A small model for a CPU: about half an hour of training on 2 cores.
 
-    python -m sedd_jax.train --config=configs/demo.py --config.data.path=TOKENS --workdir=RUN
+    python -m sedd_jax.train --config=configs/demo.py --tokens=TOKENS --workdir=RUN
 
 Windows of 512 tokens (7 s of music at 75 tokens/s). Everything else is as in the paper's run, but
 for a higher learning rate and a shorter EMA, which suit so few steps.

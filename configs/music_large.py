@@ -1,7 +1,6 @@
 """A model for pods: 1.3 B parameters, beyond the paper's sizes.
 
-    python -m sedd_jax.train --config=configs/music_large.py \
-        --config.data.path=TOKENS --workdir=RUN
+    python -m sedd_jax.train --config=configs/music_large.py --tokens=TOKENS --workdir=RUN
 
 24 blocks of width 2,048 with heads of 128, the width of a TPU's matrix unit. 512 windows of 1,024
 tokens a step. Four fp32 copies of the parameters (weights, two Adam moments, EMA) take 21 GB, split

@@ -1,7 +1,6 @@
 """SEDD-medium on music tokens: the paper's larger model.
 
-    python -m sedd_jax.train --config=configs/music_medium.py \
-        --config.data.path=TOKENS --workdir=RUN
+    python -m sedd_jax.train --config=configs/music_medium.py --tokens=TOKENS --workdir=RUN
 
 330 M parameters; data, schedule and batch as in configs/music_small.py. Hardware: 8 GPUs of 80 GB
 or 16 TPU chips, and more; the train state is split over all chips of a slice (`mesh.fsdp`), slices

@@ -1,7 +1,6 @@
 """SEDD-small on music tokens: the paper's training run.
 
-    python -m sedd_jax.train --config=configs/music_small.py \
-        --config.data.path=TOKENS --workdir=RUN
+    python -m sedd_jax.train --config=configs/music_small.py --tokens=TOKENS --workdir=RUN
 
 128 windows of 1,024 tokens a step (14 s of music each at 75 tokens/s) for 150,000 steps: a job
 for one host with 8 GPUs or TPU chips. A CPU can only try it out, with a small

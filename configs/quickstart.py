@@ -1,6 +1,6 @@
 """The quickstart's model: a few minutes of training on 2 cores, to see the whole chain work.
 
-    python -m sedd_jax.train --config=configs/quickstart.py --config.data.path=TOKENS --workdir=RUN
+    python -m sedd_jax.train --config=configs/quickstart.py --tokens=TOKENS --workdir=RUN
 
 Windows of 256 tokens (3.4 s of music at 75 tokens/s).
 What to expect: bits per token on held-out music at the unigram baseline of the same split, a hair

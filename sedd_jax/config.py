@@ -13,7 +13,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sedd_jax.config_keys import KEYS, MAX_INTEGER
+from sedd_jax.diffusion.noise import Geometric
 from sedd_jax.errors import UserError
+from sedd_jax.network.transformer import check_heads
 from sedd_jax.parallel.mesh import AXES
 from tokenizer_bridge.token_dataset.files import atomic_file
 
@@ -59,20 +61,15 @@ def check(config: ConfigDict) -> None:
 def _check_together(config: ConfigDict) -> None:
     """Checks what spans several keys."""
     model, training, noise = config.model, config.training, config.noise
-    if model.width % model.num_heads or (model.width // model.num_heads) % 2:
-        raise UserError(
-            f"config.model.width {model.width} must split into config.model.num_heads "
-            f"{model.num_heads} heads of even width"
-        )
+    try:
+        check_heads(model.width, model.num_heads)
+        Geometric(noise.sigma_min, noise.sigma_max)
+    except ValueError as error:
+        raise UserError(f"config: {error}") from error
     if training.batch_size % training.accumulation:
         raise UserError(
             f"config.training.batch_size {training.batch_size} must be a multiple of "
             f"config.training.accumulation {training.accumulation}"
-        )
-    if noise.sigma_min <= 0 or noise.sigma_min >= noise.sigma_max:
-        raise UserError(
-            f"config.noise.sigma_min {noise.sigma_min} must be above 0 and below "
-            f"config.noise.sigma_max {noise.sigma_max}"
         )
     for group, sizes in (("mesh", config.mesh), ("mesh.dcn", config.mesh.dcn)):
         sizes = {axis: sizes[axis] for axis in AXES}

@@ -1,7 +1,6 @@
 """Graph × noise: 4 trainings.
 
-    python -m launch.sweep --config=configs/sweeps/graph_noise.py \
-        --config.data.path=TOKENS --workdir=DIR
+    python -m launch.sweep --config=configs/sweeps/graph_noise.py --tokens=TOKENS --workdir=DIR
 
 Trains the paper's small model 4 times for 20,000 steps: a job for a cluster (`--slurm`, `--gke`),
 each run on 8 GPUs or TPU chips. On a CPU take a smaller model by name,

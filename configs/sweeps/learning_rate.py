@@ -1,7 +1,6 @@
 """Learning rate × warm-up: 12 trainings.
 
-    python -m launch.sweep --config=configs/sweeps/learning_rate.py \
-        --config.data.path=TOKENS --workdir=DIR
+    python -m launch.sweep --config=configs/sweeps/learning_rate.py --tokens=TOKENS --workdir=DIR
 
 Trains the paper's small model 12 times for 20,000 steps: a job for a cluster (`--slurm`, `--gke`),
 each run on 8 GPUs or TPU chips. On a CPU take a smaller model by name,

@@ -70,7 +70,7 @@ def parse(name: str) -> tuple[Chip, tuple[int, ...]]:
     chip = CHIPS.get(found[1]) if found else None
     dims = tuple(int(size) for size in found[2].split("x")) if found else ()
     if chip is None or len(dims) != chip.dimensions or 0 in dims:
-        raise UserError(f"--topology={name} is unknown; known are {KNOWN}")
+        raise UserError(f"topology {name} is unknown; known are {KNOWN}")
     return chip, dims
 
 
@@ -81,7 +81,7 @@ def _require(module: str, name: str, extra: str) -> None:
         missing = True
     if missing:
         raise UserError(
-            f"--topology={name} needs the package {module}: pip install -r launch/{extra}"
+            f"topology {name} needs the package {module}: pip install -r launch/{extra}"
         )
 
 
@@ -99,12 +99,12 @@ def describe(name: str, num_slices: int = 1) -> Topology:
             devices = _tpu_devices(name, num_slices)
         else:
             if num_slices != 1:
-                raise UserError("--num_slices is of TPUs; for GPUs --topology=h100:HOSTSxGPUS")
+                raise UserError("slices are of TPUs; GPUs are given as h100:HOSTSxGPUS")
             _require("jax_plugins.xla_cuda13", name, "requirements-cuda.txt")
             devices = _gpu_devices(name, dims)
     except (jax.errors.JaxRuntimeError, ValueError, NotImplementedError) as error:
         message = one_line(error)
-        raise UserError(f"--topology={name}: {message}; known are {KNOWN}") from error
+        raise UserError(f"topology {name}: {message}; known are {KNOWN}") from error
     return Topology(name, chip, dims, num_slices, devices)
 
 

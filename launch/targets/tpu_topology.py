@@ -71,12 +71,12 @@ def parse(text: str) -> Slice:
     match = re.fullmatch(r"(\w+):(\w+)", text)
     if match is None or match[1] not in GENERATIONS:
         raise ValueError(
-            f"--topology={text}: must be one of {', '.join(GENERATIONS)} and a shape, as in v5e:4x4"
+            f"topology {text}: must be one of {', '.join(GENERATIONS)} and a shape, as in v5e:4x4"
         )
     generation = GENERATIONS[match[1]]
     if match[2] not in generation.topologies:
         raise ValueError(
-            f"--topology={text}: {match[1]} slices come as {', '.join(generation.topologies)}"
+            f"topology {text}: {match[1]} slices come as {', '.join(generation.topologies)}"
         )
     return Slice(generation, match[2])
 

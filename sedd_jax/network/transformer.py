@@ -39,6 +39,14 @@ REMAT = {
 }
 
 
+def check_heads(width: int, num_heads: int) -> None:
+    """Raises ValueError when a width does not split into heads that rotary embeddings can turn."""
+    if width % num_heads or (width // num_heads) % 2:
+        raise ValueError(
+            f"model.width {width} must split into model.num_heads {num_heads} heads of even width"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
     """Size and execution of a network; hashable, so that programs can be cached by it.
@@ -61,10 +69,7 @@ class NetworkConfig:
     num_tags: int = 0  # 0: the network takes no condition
 
     def __post_init__(self):
-        if self.width % self.num_heads or (self.width // self.num_heads) % 2:
-            raise ValueError(
-                f"width {self.width} must split into num_heads {self.num_heads} heads of even width"
-            )
+        check_heads(self.width, self.num_heads)
         if self.remat not in REMAT:
             raise ValueError(f"remat {self.remat!r} is not one of {tuple(REMAT)}")
 

@@ -55,8 +55,8 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
     [
         ({"model__num_heads": 3}, "heads of even width"),
         ({"training__accumulation": 3}, "multiple of config.training.accumulation"),
-        ({"noise__sigma_min": 30.0}, "config.noise.sigma_min"),
-        ({"noise__sigma_min": 0.0}, "config.noise.sigma_min"),
+        ({"noise__sigma_min": 30.0}, "0 < noise.sigma_min < noise.sigma_max"),
+        ({"noise__sigma_min": 0.0}, "0 < noise.sigma_min < noise.sigma_max"),
         ({"noise__sigma_max": 88.0}, "config.noise.sigma_max is 88.0; it must be between"),
         ({"graph__type": "absorb"}, "absorbing, uniform"),
         ({"model__dropout": 1.5}, "config.model.dropout is 1.5"),
