@@ -48,7 +48,8 @@ class Model:
         """The model of a run, of an exported folder, or the one that comes with the project.
 
         Args:
-          source: the directory (`--workdir` of the commands), or "demo".
+          source: the directory (`--workdir` of the commands), "demo", or "user/name" of an exported
+            model on the Hugging Face hub.
           step: of the checkpoint; the newest readable one by default.
           mesh: devices to use; those of the run's config by default, or, where they do not fit,
             all of them along `data`.

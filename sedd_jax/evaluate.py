@@ -38,7 +38,7 @@ def make_parser() -> Parser:
         "--workdir",
         required=True,
         metavar="RUN",
-        help="Directory of a trained run or of an exported model, or demo.",
+        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
     parser.add_argument("--split", default="validation", help="Split to evaluate on.")
     parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")

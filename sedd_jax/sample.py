@@ -51,7 +51,7 @@ def make_parser() -> Parser:
         "--workdir",
         required=True,
         metavar="RUN",
-        help="Directory of a trained run or of an exported model, or demo.",
+        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
     parser.add_argument("--output", metavar="NEW", help="Token dataset to write.")
     parser.add_argument("--num_samples", type=integer(1), metavar="N", help="How many.")

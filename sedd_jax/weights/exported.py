@@ -15,6 +15,7 @@ holds the step.
 import dataclasses
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -39,6 +40,8 @@ from sedd_jax.weights import torch_files, torch_weights
 WEIGHTS, CONFIG, CODEC, TAGS, CARD = (
     "model.safetensors", "config.json", "codec.json", "tags.json", "README.md",
 )  # fmt: skip
+FILES = (WEIGHTS, CONFIG, CODEC, TAGS, CARD)
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo"
 DTYPES = ("float32", "float16")
@@ -118,15 +121,20 @@ def read(directory: str | os.PathLike) -> Exported:
 def load(
     source: str | os.PathLike, step: int | None = None, mesh: Mesh | None = None
 ) -> tuple[ModelDef, Params, int]:
-    """(definition, EMA parameters on its mesh, step) of a run, an exported folder or `demo`.
+    """(definition, EMA parameters on its mesh, step) of a model.
 
+    source: a run's directory, an exported folder, `demo`, or `user/name` of an exported model on
+    the Hugging Face hub, which is fetched into the hub's cache; a folder of that name comes first.
     step: of a run's checkpoint, the newest readable one by default. mesh: see `load_run`.
     Raises UserError when there is no such model.
     """
-    if str(source) == DEMO and not Path(source).exists():
-        if not DEMO_FOLDER.is_dir():
-            raise UserError(f"the model {DEMO} is not part of this installation: {DEMO_FOLDER}")
-        source = DEMO_FOLDER
+    if not Path(source).exists():
+        if str(source) == DEMO:
+            source = DEMO_FOLDER
+            if not source.is_dir():
+                raise UserError(f"the model {DEMO} is not part of this installation: {source}")
+        elif HUB_NAME.fullmatch(str(source)):
+            source = _fetch(str(source))
     if not (Path(source) / WEIGHTS).exists():
         return load_run(source, step, mesh)
     model = read(source)
@@ -139,6 +147,19 @@ def load(
         raise UserError(f"{source}: the weights are not those of the model in its {CONFIG}")
     params = jax.tree.map(lambda a, s: jax.device_put(a, s.sharding), model.params, shapes)
     return definition, params, model.step
+
+
+def _fetch(name: str) -> str:
+    """The folder of a model of the hub, fetched if it is not in the cache. Raises UserError."""
+    import huggingface_hub  # slow to import, and not needed for what lies here
+
+    try:
+        return huggingface_hub.snapshot_download(name, allow_patterns=list(FILES))
+    except Exception as error:  # the hub lets errors of its HTTP library through
+        raise UserError(
+            f"{name} is no folder here, and cannot be had from the Hugging Face hub "
+            f"({type(error).__name__})"
+        ) from error
 
 
 def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:

@@ -133,3 +133,31 @@ def test_what_is_damaged_is_named(workdir, tmp_path):
     (tmp_path / "two/config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="weights are not those of the model"):
         exported.load(tmp_path / "two")
+
+
+def test_a_name_of_the_hub_is_fetched_unless_it_is_a_folder(workdir, tmp_path, monkeypatch):
+    export.export(workdir, tmp_path / "cache")
+    asked = []
+
+    def snapshot_download(name, allow_patterns):
+        asked.append((name, tuple(allow_patterns)))
+        return str(tmp_path / "cache")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert Model.load("user/tunes").step == 0
+    assert asked == [("user/tunes", exported.FILES)]
+    monkeypatch.chdir(tmp_path)
+    export.export(workdir, "user/tunes")
+    assert Model.load("user/tunes").step == 0 and len(asked) == 1
+
+
+def test_a_hub_that_does_not_answer_is_one_line(monkeypatch):
+    def snapshot_download(name, allow_patterns):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(UserError, match=r"user/none is no folder here.*\(ConnectionError\)"):
+        Model.load("user/none")
+    for path in ("a/b/c", "/a/b", "./a", "none"):  # paths and no names
+        with pytest.raises(UserError, match="no trained run"):
+            Model.load(path)
