@@ -105,7 +105,7 @@ def _collective(
 
 
 def is_collective(opcode: str) -> bool:
-    """Also of the two halves of an asynchronous one."""
+    """True for the two halves of an asynchronous one, too."""
     return opcode.removesuffix("-start").removesuffix("-done") in KINDS
 
 

@@ -90,7 +90,7 @@ class Computation:
 
     @functools.cached_property
     def users(self) -> dict[str, list[tuple[Instruction, int]]]:
-        """By instruction, (user, number of the operand) of all that read it."""
+        """The users of every instruction: (user, number of the operand) of all that read it."""
         users: dict[str, list[tuple[Instruction, int]]] = {}
         for instruction in self.instructions:
             for number, name in enumerate(instruction.operands):

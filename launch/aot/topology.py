@@ -58,7 +58,7 @@ class Topology:
         return int(share * self.chip.hbm_bytes)
 
     def block(self, device: jax.Device) -> int:
-        """Which slice, or GPU host, a device is in: inside, the inner network reaches all."""
+        """The slice, or GPU host, of a device: inside it, the inner network reaches all."""
         if self.chip.platform == "tpu":
             return getattr(device, "slice_index", 0) if self.num_slices > 1 else 0
         return device.process_index
