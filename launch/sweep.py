@@ -5,7 +5,7 @@ r"""Runs of a model that differ in a few settings: lists them, runs them, and sh
 
 The config file has a sweep() beside its get_config(), which yields the overrides of each run;
 `--config.…` holds for all runs. Every run has a folder in DIR, named by its overrides. A file with
-`COMMAND = "sample"` sweeps over samplings of a trained run, as configs/sweeps/sampler_steps.py does.
+`COMMAND = "sample"` sweeps over samplings of a trained run: see configs/sweeps/sampler_steps.py.
 
     --dry_run       lists the runs and their commands
     --slurm=FILE    writes a SLURM array script for the runs that are not finished;
