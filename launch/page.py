@@ -130,7 +130,12 @@ def page_of_run(
     of each. Raises UserError.
     """
     config = findings.read_config(workdir)
-    encoded = TokenDataset(music_tokens or config["data"]["path"])
+    if not (music_tokens := music_tokens or config["data"]["path"]):
+        raise UserError(
+            f"{workdir} does not say where its data lies: name it with --music_tokens, or give "
+            "--tokens and --output for a page of pieces alone"
+        )
+    encoded = TokenDataset(music_tokens)
     codec = Codec.load(encoded.codec, directory=codec_dir)
     listener = Listener(codec)
     shown, samples = other_sets(listener, other_tokens), find_samples(workdir, tokens)

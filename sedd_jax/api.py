@@ -10,6 +10,7 @@ Letters: N sequences, L length, V vocabulary (the codes, and the mask of an abso
 
 import functools
 import math
+import numbers
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.held_out import SplitWindows
@@ -117,6 +119,16 @@ class Model:
             seed=seed,
             length=self.length if length is None else length,
         )
+        _require_integer("num_samples", num_samples, 0)
+        _require_integer("seed", seed, 0, 2**32 - 1)
+        _require_integer("steps", sampling.steps, 1)
+        _require_integer("length", sampling.length, 1)
+        if sampling.sampler not in SAMPLERS:
+            raise ValueError(f"sampler is {sampling.sampler!r}: it can be {', '.join(SAMPLERS)}")
+        if not 0 <= guidance < math.inf:
+            raise ValueError(f"guidance is {guidance}: a finite number of at least 0 is needed")
+        if batch_size is not None:
+            _require_integer("batch_size", batch_size, 1)
         if warning := length_warning(self.definition, sampling.length):
             warnings.warn(warning, stacklevel=2)
         vocabulary = self.definition.vocabulary
@@ -153,7 +165,13 @@ class Model:
           UserError: the model has no such tokens, or sigma does not fit.
         """
         tokens_NxL = self._check(tokens, self.definition.graph.vocab_size)
-        sigma_N = np.broadcast_to(np.asarray(sigma, np.float32), len(tokens_NxL))
+        sigma_N = np.asarray(sigma)
+        if sigma_N.shape not in ((), (1,), (len(tokens_NxL),)) or sigma_N.dtype.kind not in "iuf":
+            raise UserError(
+                f"sigma must be a number or one a sequence, ({len(tokens_NxL)},), not "
+                f"{sigma_N.dtype} {sigma_N.shape}"
+            )
+        sigma_N = np.broadcast_to(sigma_N.astype(np.float32), len(tokens_NxL))
         if not (np.isfinite(sigma_N).all() and (sigma_N > 0).all()):
             raise UserError(f"sigma is {sigma}: a finite number above 0 is needed")
         # The mesh divides the rows: some are repeated to fill it.
@@ -179,8 +197,13 @@ class Model:
           tags: of all sequences, told to the model.
           num_levels: noise levels per sequence; it takes one network evaluation more.
 
-        Raises UserError for tokens or tags that the model does not have.
+        Raises:
+          UserError: the model has no such tokens or tags.
+          ValueError: a number is out of range.
         """
+        _require_integer("num_levels", num_levels, 1)
+        if batch_size is not None:
+            _require_integer("batch_size", batch_size, 1)
         tokens_NxL = self._check(tokens, self.num_codes)
         num, length = tokens_NxL.shape
         tags = self.definition.vocabulary.require(tags)
@@ -210,7 +233,10 @@ class Model:
 
     def _check(self, tokens: np.ndarray, limit: int) -> np.ndarray:
         """(N, L) int32 of (N, L) or (L,) tokens below `limit`. Raises UserError."""
-        tokens = np.asarray(tokens)
+        try:
+            tokens = np.asarray(tokens)
+        except ValueError as error:  # rows of different lengths
+            raise UserError("tokens must have shape (L,) or (N, L): the rows differ") from error
         if tokens.ndim not in (1, 2) or not tokens.size or tokens.dtype.kind not in "iu":
             raise UserError(
                 f"tokens must be integers of shape (L,) or (N, L), not {tokens.dtype} "
@@ -222,3 +248,10 @@ class Model:
                 f"{limit - 1}"
             )
         return np.atleast_2d(tokens).astype(np.int32)
+
+
+def _require_integer(name: str, value: int, low: int, high: float = math.inf) -> None:
+    """Raises ValueError for a value that is no integer within the bounds, both included."""
+    if not isinstance(value, numbers.Integral) or not low <= value <= high:
+        bounds = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise ValueError(f"{name} is {value!r}: an integer {bounds} is needed")

@@ -43,12 +43,18 @@ class Vocabulary:
 
     def require(self, tags: Iterable[str]) -> tuple[str, ...]:
         """The tags, each once. Raises UserError for an unknown one, naming the nearest."""
-        tags = tuple(dict.fromkeys(tags))
+        if isinstance(tags, str):  # whose letters would be taken for tags
+            raise UserError(f"tags are {tags!r}: a list of tags is needed, [{tags!r}]")
+        tags = tuple(tags)
+        if tags and not self.tracks:
+            raise UserError("the model knows no tags: it was trained without")
         for tag in tags:
+            if not isinstance(tag, str):
+                raise UserError(f"{tag!r} is no tag: a text category{SEPARATOR}name is needed")
             if tag not in self._ids:
                 nearest = " or ".join(self.nearest(tag))
                 raise UserError(f"the model knows no tag {tag!r}; the nearest: {nearest}")
-        return tags
+        return tuple(dict.fromkeys(tags))
 
     def nearest(self, tag: str, count: int = 3) -> list[str]:
         """The tags most like it, best first: in the whole, or in the name without its category."""
@@ -81,7 +87,12 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Vocabulary":
-        return cls(values.get("tags", {}), values.get("max_tags", 0))
+        """Raises ValueError for what `to_json` does not make."""
+        tracks, max_tags = values.get("tags", {}), values.get("max_tags", 0)
+        counts = [*tracks.values(), max_tags] if isinstance(tracks, Mapping) else [None]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("no vocabulary: tags with their numbers of tracks, and max_tags")
+        return cls(tracks, max_tags)
 
 
 UNCONDITIONAL = Vocabulary()

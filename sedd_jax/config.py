@@ -147,12 +147,17 @@ def save(config: ConfigDict, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> ConfigDict:
-    """Reads a config.json that `save` wrote. Raises UserError when it is missing or unreadable."""
+    """Reads a config.json that `save` wrote. Raises UserError naming it when it is none."""
     try:
         values = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the config {path}: {error}") from error
-    return from_dict(values)
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no config of a run: a JSON object is one")
+    try:
+        return from_dict(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def as_text(value: Any) -> str:

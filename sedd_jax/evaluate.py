@@ -25,7 +25,7 @@ from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
 from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
-from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--output is needed: {arguments.workdir} is no directory to write into")
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
+        if is_first() and Path(output).exists():
+            make_writable(Path(output))  # seen before hours of measuring, not after
         report = evaluate(
             arguments.workdir,
             split=arguments.split,
@@ -106,6 +108,7 @@ def evaluate(
         raise UserError(f"{workdir} does not say where its data lies: name a token dataset")
     dataset = TokenDataset(tokens)
     dataset.require_codec(run.codec)
+    dataset.num_records(TRAIN_SPLIT)  # refuses a dataset that the baselines cannot be fitted on
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
     windows = cut_windows(dataset, split, length)
     num_windows = len(windows)

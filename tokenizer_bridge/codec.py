@@ -20,7 +20,7 @@ from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks, encode_windowed
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.records import check_tokens
+from tokenizer_bridge.token_dataset.records import check_codec, check_tokens
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo, load_codec
 
@@ -56,7 +56,7 @@ class Codec:
         Raises:
           UserError: the codec cannot be had, is damaged, or is not the described one.
         """
-        name = codec if isinstance(codec, str) else codec["name"]
+        name = codec if isinstance(codec, str) else _check_description(codec)["name"]
         network, info = load_codec(name, codec_dir=directory, device=device)
         if not isinstance(codec, str):
             for key, value in vars(info).items():
@@ -95,13 +95,21 @@ class Codec:
         Args:
           audio: the path of a file, or samples: (T,), or (C, T) with one row a channel, whose mean
             is taken; floats in ±1.
-          sample_rate: of an array, in Hz; the codec's own by default. A file knows its own.
+          sample_rate: of an array, in Hz, an integer; the codec's own by default. A file knows
+            its own.
 
         Raises:
           UserError: the file has no usable audio, or the array no samples.
+          ValueError: a sample rate that is no integer above 0, or a file's.
         """
+        if sample_rate is not None and not (sample_rate >= 1 and sample_rate % 1 == 0):
+            raise ValueError(f"sample_rate is {sample_rate}: an integer above 0 is needed")
         windowing = Windowing.from_seconds(*ENCODING, self.token_rate)
         if not isinstance(audio, np.ndarray):
+            if not isinstance(audio, str | os.PathLike):
+                raise UserError(
+                    f"audio must be a path or a numpy array of floats, not a {type(audio).__name__}"
+                )
             if sample_rate is not None:
                 raise ValueError("a file's sample rate stands in the file")
             path = Path(audio)
@@ -122,7 +130,8 @@ class Codec:
             )
         if not np.isfinite(samples_TxC).all():
             raise UserError("audio has samples that are not finite")
-        mono_T = resample(mix_down(samples_TxC), sample_rate or self.sample_rate, self.sample_rate)
+        rate = self.sample_rate if sample_rate is None else int(sample_rate)
+        mono_T = resample(mix_down(samples_TxC), rate, self.sample_rate)
         return encode_windowed(self.network, mono_T, windowing).astype(np.uint16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
@@ -131,7 +140,10 @@ class Codec:
         T is L · hop_length. Long pieces are decoded in windows, as by the command `decode`; nothing
         is clipped. Raises UserError for codes that are no integers below `codebook_size`.
         """
-        tokens = np.asarray(tokens)
+        try:
+            tokens = np.asarray(tokens)
+        except ValueError as error:  # rows of different lengths
+            raise UserError("tokens must have shape (L,) or (N, L): the rows differ") from error
         if tokens.ndim not in (1, 2) or not tokens.size:
             raise UserError(f"tokens must have shape (L,) or (N, L), not {tokens.shape}")
         try:
@@ -143,3 +155,14 @@ class Codec:
         audio = dict(decode_pieces(self.network, pieces, windowing, _WINDOWS_IN_A_BATCH))
         audio_NxT = np.stack([audio[i] for i in range(len(audio))])
         return audio_NxT if tokens.ndim == 2 else audio_NxT[0]
+
+
+def _check_description(codec: Any) -> Mapping[str, Any]:
+    """The description of a codec. Raises UserError when it is none."""
+    try:
+        check_codec(codec)
+    except ValueError as error:
+        raise UserError(
+            f"a codec is its name, or what a model or token data set says of it: {error}"
+        ) from error
+    return codec

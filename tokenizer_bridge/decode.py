@@ -84,6 +84,8 @@ def decode(
     if source.suffix.lower() == ".npy":
         if codec is None:
             raise UserError(f"{source}: a .npy file does not name its codec: give --codec")
+        if split is not None:
+            raise UserError(f"{source}: a .npy file has no splits: leave --split out")
         network, info = load_codec(codec, codec_dir=codec_dir, device=device)
         pieces = read_npy(source, info.codebook_size)
     else:

@@ -34,11 +34,15 @@ _PREFERRED = ("validation", "test")  # splits, in this order, to judge a model b
 def read_config(workdir: Path) -> dict[str, Any]:
     path = workdir / "config.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{workdir} holds no trained run: {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
+    data = config.get("data") if isinstance(config, dict) else None
+    if not isinstance(data, dict) or not isinstance(data.get("path"), str):
+        raise UserError(f"{path} is no config of a run: it has no data.path")
+    return config
 
 
 def find_dataset(workdir: Path, name: str) -> Path | None:

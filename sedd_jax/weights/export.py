@@ -1,4 +1,4 @@
-"""Exports a trained model: a small folder to share, to sample from, and to train on from.
+"""Exports a trained model: a small folder to share and to sample from.
 
     python -m sedd_jax.weights.export --workdir=RUN --output=DIR --data="what it was trained on" \
         --license=CC-BY-4.0
@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from sedd_jax.conditions import category
-from sedd_jax.model import ModelDef
+from sedd_jax.errors import UserError
+from sedd_jax.model import ModelDef, checkpoint_dir
 from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
 
@@ -52,8 +53,11 @@ def export(
 ) -> int:
     """Exports a run's EMA weights into the folder `output`; returns their step.
 
-    Raises UserError when there is no such checkpoint or the folder is not empty.
+    Raises UserError when there is no such checkpoint, or the folder is not empty or lies where the
+    run's checkpoints do.
     """
+    if checkpoint_dir(workdir).resolve() in Path(output).resolve().parents:
+        raise UserError(f"{output} lies among the checkpoints of {workdir}: choose another folder")
     definition, params, step = exported.load(workdir, step)
     params = jax.tree.map(np.asarray, params)
     config = definition.config.copy_and_resolve_references()
@@ -68,11 +72,21 @@ def export(
 
 
 def newest_evaluation(workdir: Path, step: int) -> Mapping[str, Any] | None:
-    """The report of `evaluate` on this step, of the split test before validation, or None."""
+    """The report of `evaluate` on this step, of the split test before validation, or None.
+
+    Raises UserError for a file that is none.
+    """
     for split in ("test", "validation"):
         path = workdir / f"evaluation_{split}_{step}.json"
         if path.exists():
-            return json.loads(path.read_text())
+            try:
+                report = json.loads(path.read_text(encoding="utf-8"))
+                measured_figures(report)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(
+                    f"{path} is no report of evaluate: measure again, or remove it"
+                ) from error
+            return report
     return None
 
 
@@ -111,12 +125,7 @@ def model_card(
         f"- Licence of the weights: {license or 'not said'}",
     ]
     if measured:
-        bits = measured["bits_per_token"]
-        figures = ", ".join(f"{name} {_figure(bits[name])}" for name in bits)
-        lines.append(
-            f"- Bits per token on {measured['num_tracks']} {measured['split']} tracks, the model's "
-            f"an upper bound: {figures}"
-        )
+        lines.append(measured_figures(measured))
     if definition.vocabulary:
         lines += ["", "## Tags", ""]
         names: dict[str, list[str]] = {}
@@ -132,6 +141,16 @@ def model_card(
         "",
     ]
     return "\n".join([*header, *lines])
+
+
+def measured_figures(report: Mapping[str, Any]) -> str:
+    """The line of a card on a report of `evaluate`."""
+    bits = report["bits_per_token"]
+    figures = ", ".join(f"{name} {_figure(estimate)}" for name, estimate in bits.items())
+    return (
+        f"- Bits per token on {report['num_tracks']} {report['split']} tracks, the model's an "
+        f"upper bound: {figures}"
+    )
 
 
 def _figure(estimate: Mapping[str, Any]) -> str:

@@ -12,13 +12,14 @@ An unconditional one is what the published program loads; the metadata of the sa
 holds the step.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sedd_jax import config as config_lib
-from sedd_jax.conditions import Vocabulary
+from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.model import ModelDef, build, load_run
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params
 from sedd_jax.weights import torch_files, torch_weights
+from tokenizer_bridge.token_dataset.records import check_codec
 
 WEIGHTS, CONFIG, CODEC, TAGS, CARD = (
     "model.safetensors", "config.json", "codec.json", "tags.json", "README.md",
@@ -100,22 +102,27 @@ def read(directory: str | os.PathLike) -> Exported:
     directory = Path(directory)
     config = config_lib.load(directory / CONFIG)
     codec = _read_json(directory / CODEC)
-    has_tags = (directory / TAGS).exists()
-    vocabulary = Vocabulary.from_json(_read_json(directory / TAGS) if has_tags else {})
+    with _damaged(directory / CODEC):
+        check_codec(codec)
+    vocabulary = UNCONDITIONAL
+    if (directory / TAGS).exists():
+        values = _read_json(directory / TAGS)
+        with _damaged(directory / TAGS):
+            vocabulary = Vocabulary.from_json(values)
     path = directory / WEIGHTS
     arrays = dict(torch_files.read(path))
-    table = arrays.pop(TAG_TABLE, None)
-    params = torch_weights.to_params(arrays)
-    if (0 if table is None else len(table)) != len(vocabulary):
-        raise UserError(
-            f"{path} has {0 if table is None else len(table)} tags, {directory / TAGS} "
-            f"{len(vocabulary)}"
-        )
-    if table is not None:
+    table = arrays.pop(TAG_TABLE, np.zeros((0, 0)))
+    with _damaged(path):
+        params = torch_weights.to_params(arrays)
+        if table.ndim != 2 or not np.isfinite(table).all():
+            raise ValueError(f"{TAG_TABLE} is no table of finite numbers")
+        with safe_open(path, "numpy") as file:
+            step = int((file.metadata() or {}).get("step", "0"))
+    if len(table) != len(vocabulary):
+        raise UserError(f"{path} has {len(table)} tags, {directory / TAGS} {len(vocabulary)}")
+    if len(table):
         params["condition"] = {"tags": {"embedding": table.astype(np.float32)}}
-    with safe_open(path, "numpy") as file:
-        step = (file.metadata() or {}).get("step", "0")
-    return Exported(config, codec, vocabulary, params, int(step))
+    return Exported(config, codec, vocabulary, params, step)
 
 
 def load(
@@ -128,13 +135,13 @@ def load(
     step: of a run's checkpoint, the newest readable one by default. mesh: see `load_run`.
     Raises UserError when there is no such model.
     """
-    if not Path(source).exists():
-        if str(source) == DEMO:
-            source = DEMO_FOLDER
-            if not source.is_dir():
-                raise UserError(f"the model {DEMO} is not part of this installation: {source}")
-        elif HUB_NAME.fullmatch(str(source)):
-            source = _fetch(str(source))
+    # A folder of that name may be anything: the samples of the demo, its configs.
+    if str(source) == DEMO and not any((Path(DEMO) / n).exists() for n in (WEIGHTS, "checkpoints")):
+        source = DEMO_FOLDER
+        if not source.is_dir():
+            raise UserError(f"the model {DEMO} is not part of this installation: {source}")
+    elif not Path(source).exists() and HUB_NAME.fullmatch(str(source)):
+        source = _fetch(str(source))
     if not (Path(source) / WEIGHTS).exists():
         return load_run(source, step, mesh)
     model = read(source)
@@ -167,6 +174,15 @@ def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     if not np.isfinite(stored).all():
         raise UserError(f"{name} holds values that {dtype} cannot hold")
     return stored
+
+
+@contextlib.contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """A context in which what is wrong with a file's content becomes one line that names it."""
+    try:
+        yield
+    except (UserError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _json(values: Mapping[str, Any]) -> str:

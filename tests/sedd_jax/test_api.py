@@ -125,3 +125,32 @@ def test_the_example_of_the_readme_runs(tmp_path, capsys):
     assert names["tokens"].shape == (4, 16) and names["tokens"].dtype == np.uint16
     assert names["scores"].shape == (4, 16, NUM_CODES + 1)
     assert "instrument---flute" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_samples": -1}, {"num_samples": 1.5}, {"seed": -1}, {"steps": 0}, {"length": 0},
+        {"batch_size": -1}, {"sampler": "Euler"}, {"guidance": np.nan}, {"guidance": -1.0},
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_named(wrong):
+    model = Model(*make_run(), 0)
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name} is "):
+        model.sample(**{"num_samples": 1, "steps": 1} | wrong)
+
+
+def test_bounds_and_scores_of_what_does_not_fit_are_refused():
+    model = Model(*make_run(), 0)
+    tokens = np.zeros((2, 16), int)
+    for wrong in ({"num_levels": 0}, {"batch_size": -1}):
+        with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is "):
+            model.bits_per_token(tokens, **wrong)
+    with pytest.raises(UserError, match="the rows differ"):
+        model.bits_per_token([[1, 2], [3]])
+    with pytest.raises(UserError, match="the model knows no tags"):
+        model.bits_per_token(tokens, tags=["x"])
+    for sigma in ([1.0, 2.0, 3.0], "x"):
+        with pytest.raises(UserError, match="sigma must be a number or one a sequence"):
+            model.log_score(tokens, sigma)

@@ -65,3 +65,10 @@ def test_an_unknown_tag_is_answered_with_the_nearest(tag, nearest):
     assert KNOWN.require(["genre---jig", "genre---jig"]) == ("genre---jig",)
     with pytest.raises(UserError, match=f"no tag {tag!r}; the nearest: {nearest}"):
         KNOWN.require(["genre---jig", tag])
+
+
+def test_a_text_is_no_list_of_tags():
+    with pytest.raises(UserError, match="a list of tags is needed"):
+        KNOWN.require("genre---jig")
+    with pytest.raises(UserError, match="3 is no tag"):
+        KNOWN.require([3])

@@ -82,6 +82,22 @@ def test_arrays_that_are_no_audio_are_refused(toy, audio, text):
     assert text in str(refusal.value)
 
 
+def test_what_is_neither_path_nor_array_is_refused(toy):
+    with pytest.raises(UserError, match="a path or a numpy array of floats, not a list"):
+        toy.encode([0.0] * 2400)
+    for rate in (0, -1, 2.5, np.nan):
+        with pytest.raises(ValueError, match="sample_rate is"):
+            toy.encode(np.zeros(2400), rate)
+    with pytest.raises(UserError, match="the rows differ"):
+        toy.decode([[1, 2], [3]])
+
+
+@pytest.mark.parametrize("codec", [None, 3, {}, {"name": "demo"}])
+def test_what_describes_no_codec_is_refused(codec):
+    with pytest.raises(UserError, match="a codec is its name, or what a model"):
+        Codec.load(codec)
+
+
 def test_files_that_are_no_audio_are_refused(toy, tmp_path):
     path = tmp_path / "song.mp3"
     path.write_bytes(b"not music")

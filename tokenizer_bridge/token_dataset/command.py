@@ -57,9 +57,19 @@ class Parser(argparse.ArgumentParser):
         for arg in given:  # before what is missing: a name that is misspelt is missing as well
             if arg.startswith("--") and arg.partition("=")[0] not in self._option_string_actions:
                 raise UserError(self._unknown(arg))
-        parsed, unknown = self.parse_known_args(given, namespace)
+        required = [action for action in self._actions if action.required]
+        for action in required:  # a word without its name is named before the name that is missing
+            action.required = False
+        try:
+            parsed, unknown = self.parse_known_args(given, namespace)
+        finally:
+            for action in required:
+                action.required = True
         if unknown:
             raise UserError(self._unknown(unknown[0]))
+        if missing := [_name(a) for a in required if getattr(parsed, a.dest, None) is None]:
+            verb = "is" if len(missing) == 1 else "are"
+            raise UserError(f"{' and '.join(missing)} {verb} required")
         for action in self._actions:
             value = getattr(parsed, action.dest, None)
             if "" in (value if isinstance(value, list) else [value]):
@@ -73,18 +83,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse for what it refuses."""
-        required = message.removeprefix("the following arguments are required: ")
-        if required != message:
-            names = [name.split("/")[0] for name in required.split(", ")]
-            raise UserError(f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} required")
         raise UserError(message.removeprefix("argument "))
 
     def _unknown(self, argument: str) -> str:
         if not argument.startswith("--"):
             return f"unexpected argument {argument!r}: arguments are written --name=value"
         name = argument.partition("=")[0]
-        near = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else "--help shows those that there are"
+        # Without the dashes, which would make any two names alike: --input and --output.
+        known = [option.removeprefix("--") for option in self._option_string_actions]
+        near = difflib.get_close_matches(name.removeprefix("--"), known, n=1, cutoff=0.6)
+        hint = f"did you mean --{near[0]}?" if near else "--help shows those that there are"
         return f"there is no argument {name}; {hint}"
 
 

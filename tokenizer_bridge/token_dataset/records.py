@@ -315,7 +315,7 @@ def _read_dataset_json(directory: Path) -> dict[str, Any]:
     meta = {"origin": {}} | meta
     try:
         _require_types(meta, {"codec": dict, "origin": dict, "splits": dict})
-        _require_types(meta["codec"], _CODEC_TYPES)
+        check_codec(meta["codec"])
         for split in meta["splits"].values():
             _require_types(split, {"lengths": list, "shards": list})
             if not all(type(length) is int and 0 < length < 2**31 for length in split["lengths"]):
@@ -324,11 +324,16 @@ def _read_dataset_json(directory: Path) -> dict[str, Any]:
                 _require_types(shard, _SHARD_TYPES)
                 if os.path.basename(shard["file"]) != shard["file"]:
                     raise ValueError(f"shard {shard['file']!r} lies elsewhere")
-        if meta["codec"]["codebook_size"] > _MAX_CODEBOOK_SIZE:
-            raise ValueError(f"codebook_size {meta['codec']['codebook_size']} does not fit uint16")
     except ValueError as error:
         raise UserError(f"{path}: {error}: it was changed or cut short") from error
     return meta
+
+
+def check_codec(codec: Any) -> None:
+    """Raise ValueError unless this is a map as dataset.json's "codec"."""
+    _require_types(codec, _CODEC_TYPES)
+    if codec["codebook_size"] > _MAX_CODEBOOK_SIZE:
+        raise ValueError(f"codebook_size {codec['codebook_size']} does not fit uint16")
 
 
 def _require_types(values: Any, types: Mapping[str, type]) -> None:

@@ -1,20 +1,21 @@
 """Exported models: what goes out comes in again, and what does not fit is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from sedd_jax import Model
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.weights import export, exported
 from tests.programs import ROOT
-from tests.sedd_jax.toy import environment, write_dataset
+from tests.sedd_jax.toy import CODEC, environment, write_dataset
 from tests.sedd_jax.toy_run import make_run, write_run
 
 
@@ -161,3 +162,75 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch):
     for path in ("a/b/c", "/a/b", "./a", "none"):  # paths and no names
         with pytest.raises(UserError, match="no trained run"):
             Model.load(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An exported model that knows tags."""
+    run, params = make_run()
+    params, vocabulary = with_tags(params)
+    folder = tmp_path_factory.mktemp("folder") / "out"
+    exported.write(folder, model_of(run, params, vocabulary), "float32", "")
+    return folder
+
+
+def edit_arrays(edit, metadata=None):
+    def damage(folder):
+        arrays = load_file(folder / "model.safetensors")
+        edit(arrays)
+        save_file(arrays, folder / "model.safetensors", metadata)
+
+    return damage
+
+
+def edit_text(name, text):
+    return lambda folder: (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    "damage, text",
+    [
+        (edit_text("config.json", "3"), "config.json holds no config of a run"),
+        (edit_text("config.json", '{"a": 1}'), "config.json: unknown config key a"),
+        (edit_text("codec.json", "{}"), "codec.json: lacks 'name'"),
+        (edit_text("codec.json", json.dumps(CODEC | {"codebook_size": "x"})), "codebook_size is"),
+        (edit_text("codec.json", json.dumps(CODEC | {"hop_length": 0})), "hop_length is 0"),
+        (edit_text("tags.json", '{"tags": [1]}'), "tags.json: no vocabulary"),
+        (edit_text("tags.json", '{"tags": {"a": 1}, "max_tags": "x"}'), "tags.json: no vocab"),
+        (lambda folder: (folder / "tags.json").unlink(), "has 3 tags, .*tags.json 0"),
+        (edit_arrays(lambda arrays: None, {"step": "x"}), "model.safetensors: invalid literal"),
+        (edit_arrays(lambda arrays: arrays.popitem()), "model.safetensors: the weights hold no"),
+        (
+            edit_arrays(lambda arrays: arrays[exported.TAG_TABLE].fill(np.nan)),
+            "model.safetensors: .* no table of finite",
+        ),
+    ],
+)
+def test_damage_of_any_file_is_one_line_that_names_it(folder, tmp_path, damage, text):
+    shutil.copytree(folder, tmp_path / "out")
+    damage(tmp_path / "out")
+    with pytest.raises(UserError, match=text):
+        exported.read(tmp_path / "out")
+
+
+@pytest.mark.parametrize("report", ["{", "[]", '{"bits_per_token": 3}'])
+def test_a_damaged_report_is_named_before_anything_is_written(workdir, tmp_path, report):
+    evaluation = workdir / "evaluation_test_0.json"
+    evaluation.write_text(report)
+    try:
+        with pytest.raises(UserError, match="evaluation_test_0.json is no report of evaluate"):
+            export.export(workdir, tmp_path / "out")
+    finally:
+        evaluation.unlink()
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_put_among_checkpoints(workdir):
+    with pytest.raises(UserError, match="lies among the checkpoints of"):
+        export.export(workdir, workdir / "checkpoints" / "9")
+
+
+def test_a_folder_that_happens_to_be_called_demo_hides_no_model(tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert exported.load("demo")[0].vocabulary

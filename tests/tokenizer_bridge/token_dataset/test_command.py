@@ -14,6 +14,7 @@ from tokenizer_bridge.token_dataset.errors import UserError
 def make_parser() -> Parser:
     parser = Parser("Does a thing.\n\n    python -m thing\n", prog="thing")
     parser.add_argument("--workdir", required=True, metavar="RUN", help="Directory of the run.")
+    parser.add_argument("--output", metavar="NEW", help="Where it goes.")
     parser.add_argument("--num_samples", type=integer(1, 9), default=4, help="How many.")
     parser.add_argument("--share", type=number(0), help="A share.")
     parser.add_argument("--sampler", choices=["euler", "analytic"], help="Which.")
@@ -39,6 +40,8 @@ def test_arguments_have_their_types():
         ("--workdir=", "--workdir is empty"),
         ("--workdir=a b", "unexpected argument 'b'"),
         ("--workdir=a --num_sample=3", "no argument --num_sample; did you mean --num_samples?"),
+        ("a", "unexpected argument 'a': arguments are written --name=value"),
+        ("--input=a", "no argument --input; --help shows"),  # is no misspelt --output
         ("--worksir=a", "no argument --worksir; did you mean --workdir?"),
         ("--workdir=a --zzz", "no argument --zzz; --help shows"),
         ("--workdir=a --work=b", "no argument --work"),
