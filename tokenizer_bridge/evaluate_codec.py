@@ -10,6 +10,7 @@ far more than a model that has seen much music needs.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,7 +138,7 @@ def measure(
     """Means over clips of every measure, and the use of the codebook where there are codes."""
     rate, token_rate = codec.config.sample_rate, codec.config.token_rate
     pairs = list(zip(clips, decoded, strict=True))
-    row = {
+    row: dict[str, Any] = {
         "log_mel": np.mean([metrics.log_mel_distance(a, b, rate) for a, b in pairs]),
         "chroma": np.nanmean([metrics.chroma_correlation(a, b, rate) for a, b in pairs]),
         "tuned": np.nanmean([metrics.tuned_share(a, b, rate) for a, b in pairs]),

@@ -20,6 +20,7 @@ goes on where an interrupted one stopped.
 
 import argparse
 import contextlib
+import functools
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,23 +71,20 @@ def make_parser() -> Parser:
         default="musicnn",
         help=f"Comma-separated, of {', '.join(EMBEDDINGS)}.",
     )
-    several = {"action": "append", "default": []}
-    add(
+    several = functools.partial(add, action="append", default=[])
+    several(
         "--weights",
-        **several,
         metavar="NAME=FILE",
         help="An embedding's weights, if they are not in a cache.",
     )
-    add("--clip_s", **several, help="Seconds of a clip, or NAME=seconds; 10, for Nlakh 4.9.")
-    add("--clips_per_file", **several, help="Clips, or NAME=clips; 1.")
-    add(
+    several("--clip_s", help="Seconds of a clip, or NAME=seconds; 10, for Nlakh 4.9.")
+    several("--clips_per_file", help="Clips, or NAME=clips; 1.")
+    several(
         "--num_reference",
-        **several,
         help="Take so many of a reference's tracks, or NAME=tracks; 0, all.",
     )
-    add(
+    several(
         "--metadata",
-        **several,
         metavar="NAME=TSV",
         help="TSV of an MTG-Jamendo reference that has several.",
     )
@@ -148,15 +146,13 @@ def plan(arguments: argparse.Namespace) -> Plan:
     with naming("--reference"):
         references = parse_references(arguments.reference)
     names = [reference.name for reference in references]
-    per_name = {
-        "clip_s": ({reference.name: reference.clip_s for reference in references}, 0.1),
-        "clips_per_file": (dict.fromkeys([GENERATED, *names], 1), 1),
-        "num_reference": (dict.fromkeys(names, 0), 0),
-    }
-    values = {}
-    for name, (defaults, least) in per_name.items():
-        with naming(f"--{name}"):
-            values[name] = parse_per_name(getattr(arguments, name), defaults, least)
+    with naming("--clip_s"):
+        clip_s = parse_per_name(arguments.clip_s, {r.name: r.clip_s for r in references}, 0.1)
+    with naming("--clips_per_file"):
+        defaults = dict.fromkeys([GENERATED, *names], 1)
+        clips_per_file = parse_per_name(arguments.clips_per_file, defaults, 1)
+    with naming("--num_reference"):
+        num_tracks = parse_per_name(arguments.num_reference, dict.fromkeys(names, 0), 0)
     with naming("--metadata"):
         metadata = parse_paths(arguments.metadata, names)
     with naming("--loudness"):
@@ -167,9 +163,9 @@ def plan(arguments: argparse.Namespace) -> Plan:
     return Plan(
         generated=arguments.audio,
         references=references,
-        clip_s=values["clip_s"],
-        clips_per_file=values["clips_per_file"],
-        num_tracks=values["num_reference"],
+        clip_s=clip_s,
+        clips_per_file=clips_per_file,
+        num_tracks=num_tracks,
         metadata=metadata,
         codec=codec,
         options=EmbedOptions(

@@ -82,12 +82,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         asked = arguments.config
         if asked is not None and WavTokenizerConfig.from_yaml(asked) != initial.config:
             raise UserError(f"--init_from={arguments.init_from} has other sizes than --config")
-    names = ("steps", "minutes", "continuous_steps", "steadiness", "batch_size", "crop_s")
-    names += ("learning_rate", "seed")
+    settings = (
+        "steps", "minutes", "batch_size", "crop_s", "learning_rate", "continuous_steps",
+        "steadiness", "seed",
+    )  # fmt: skip
     train_codec(
         load_tracks(arguments),
         Path(arguments.output),
-        CodecTrainingConfig(**{name: getattr(arguments, name) for name in names}),
+        CodecTrainingConfig(**{name: getattr(arguments, name) for name in settings}),
         sizes=sizes,
         initial=initial,
         held_out=arguments.held_out,

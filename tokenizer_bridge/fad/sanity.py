@@ -127,7 +127,7 @@ def measure(
     refuse(failures)
     half = [clips[i] for i in halves.a]
     with tqdm(total=2 * len(half), desc="through the codec", unit="clip") as bar:
-        audio = make_audio(
+        made = make_audio(
             half,
             network,
             info,
@@ -137,7 +137,7 @@ def measure(
             on_clip=bar.update,
         )
     with tqdm(total=3 * len(half), desc="controls", unit="clip") as bar:
-        controls = embed_controls(listener, reference, halves, audio, options, bar.update)
+        controls = embed_controls(listener, reference, halves, made, options, bar.update)
     real = controls.by_name["real_vs_real"]
     damaged = embed_damaged(listener, half, real, info.sample_rate, options)
     sets = ControlSets(
