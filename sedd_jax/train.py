@@ -196,6 +196,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, chosen = config_arguments.parse(
         make_parser(), argv, short_forms={"tokens": "data.path"}
     )
+    if not chosen.config.data.path:
+        raise UserError("--tokens=TOKENS is needed: the config names no data.path")
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
         return train(chosen.config, Path(arguments.workdir))

@@ -186,3 +186,6 @@ def test_a_command_says_it_in_one_line(tmp_path):
     assert line == "error: --workdir is required"
     line = toy.error_line(toy.run([*TRAIN, "somewhere"]))
     assert line.startswith("error: unexpected argument 'somewhere'")
+    line = toy.error_line(toy.run([*TRAIN, "--config=demo", f"--workdir={tmp_path / 'run'}"]))
+    assert line == "error: --tokens=TOKENS is needed: the config names no data.path"
+    assert not (tmp_path / "run").exists()
