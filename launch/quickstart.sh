@@ -15,6 +15,9 @@ usage_if_asked "${BASH_SOURCE[0]}" "$@"
 chain=yes
 case ${1:-} in --demo_only | --demo-only) chain=no && shift ;; esac
 usage="usage: bash launch/quickstart.sh [--demo_only] [FOLDER_OF_MUSIC]"
+case ${1:-} in # a folder may be called -x
+  -*) [ -d "$1" ] || { echo "error: there is no option $1; $usage" >&2; exit 2; } ;;
+esac
 [ $# -le 1 ] || { echo "$usage" >&2; exit 2; }
 music=${1:-}
 [ -z "$music" ] || [ $chain = yes ] || { echo "$usage: one or the other" >&2; exit 2; }

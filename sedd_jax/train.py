@@ -53,6 +53,7 @@ from sedd_jax.stop import StopRequest
 from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
 from sedd_jax.training.validation import Validation, make_validation
+from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import Parser, run_command
 
 VALIDATION_SPLIT = "validation"
@@ -98,6 +99,8 @@ class Votes(NamedTuple):
 def train(config: ConfigDict, workdir: Path) -> int:
     """Trains to config.training.num_steps; returns the exit code. Raises UserError."""
     began = Moment.now()
+    if (workdir / exported.WEIGHTS).exists():  # which would be sampled from instead of what is new
+        raise UserError(f"{workdir} holds an exported model: train in another directory")
     job = prepare(config, workdir)
     validation = make_validation(job.run, job.dataset, VALIDATION_SPLIT)
     workdir.mkdir(parents=True, exist_ok=True)

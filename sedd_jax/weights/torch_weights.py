@@ -126,9 +126,9 @@ def load(path: str | Path) -> Weights:
     """
     content = torch_files.read(path)
     if not isinstance(content, Mapping) or "model" not in content:
-        return Weights(to_params(_arrays(path, content)), None, 0)
+        return Weights(_params(path, _arrays(path, content)), None, 0)
     model = _arrays(path, content["model"])
-    params, ema_params = to_params(model), None
+    params, ema_params = _params(path, model), None
     if "ema" in content:
         names = [name for name in model if not name.endswith(BUFFER)]
         ema = content["ema"]
@@ -143,9 +143,17 @@ def load(path: str | Path) -> Weights:
                 raise UserError(
                     f"{path}: the EMA of {name} is {ema[name].shape}, not {model[name].shape}"
                 )
-        ema_params = to_params(ema)
+        ema_params = _params(path, ema)
     step = content.get("step", 0)
     return Weights(params, ema_params, step if isinstance(step, int) else 0)
+
+
+def _params(path: str | Path, arrays: StateDict) -> dict:
+    """`to_params` of a file's arrays, with errors that name the file."""
+    try:
+        return to_params(arrays)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _arrays(path: str | Path, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -70,6 +70,13 @@ def test_the_shipped_model_comes_first_and_can_be_all(quickstart, tmp_path):
     assert f"|--other_tokens={tmp_path / RUN}/demo|" in said
 
 
+def test_an_unknown_option_is_no_missing_folder(quickstart):
+    done = quickstart("--demo")
+    assert done.returncode == 2 and done.stderr.startswith(
+        "error: there is no option --demo; usage"
+    )
+
+
 def test_what_cannot_be_both_is_one_line(quickstart):
     done = quickstart("--demo_only", "music")
     assert done.returncode == 2 and done.stderr.startswith("usage: ")

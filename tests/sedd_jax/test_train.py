@@ -53,6 +53,12 @@ def test_bad_data_is_refused(tokens, tmp_path):
     assert not workdir.exists()
 
 
+def test_an_exported_model_is_not_trained_over(tokens, tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    line = refuse(toy_config(data__path=str(tokens)), tmp_path)
+    assert line == f"{tmp_path} holds an exported model: train in another directory"
+
+
 def test_a_batch_that_does_not_divide_is_refused(tokens, tmp_path):
     num_devices = len(jax.devices())
     config = toy_config(data__path=str(tokens), training__batch_size=2 * num_devices - 1)
