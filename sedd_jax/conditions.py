@@ -81,6 +81,21 @@ class Vocabulary:
             row_N[: len(ids)] = ids
         return {"tags": ids_BxN}
 
+    def of_others(self, tags_T: Sequence[Iterable[str]]) -> list[tuple[str, ...]]:
+        """For every track the known tags of another one, whose known tags are not the same.
+
+        That one is drawn at random, always alike; a track keeps its own where there is none.
+        """
+        rng = np.random.default_rng(0)
+        own_T = [self.known(tags) for tags in tags_T]
+        numbers: dict[frozenset[str], int] = {}
+        number_T = np.array([numbers.setdefault(frozenset(own), len(numbers)) for own in own_T])
+        others_T = []
+        for own, number in zip(own_T, number_T, strict=True):
+            others = np.flatnonzero(number_T != number)
+            others_T.append(own_T[rng.choice(others)] if len(others) else own)
+        return others_T
+
     def to_json(self) -> dict[str, Any]:
         """The mapping that `from_json` reads; {} for no tags at all."""
         return {"tags": dict(self.tracks), "max_tags": self.max_tags} if self.tracks else {}

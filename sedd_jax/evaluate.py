@@ -7,6 +7,10 @@ Prints a table and writes RUN/evaluation_SPLIT_STEP.json. The model's figure is 
 data (sedd_jax/likelihood/baselines.py) and predict exactly the same tokens, each token of the split
 once (sedd_jax/likelihood/held_out.py), the first of each window by unigram. Several processes
 (sedd_jax/parallel/distributed.py) measure together.
+
+A model with tags is measured three times on the same noise, which takes three times as long: told
+each track's own tags, none, and those of another track of the split, drawn among those whose tags
+differ. What it loses by either, paired, is what its knowledge of the tags is worth.
 """
 
 import math
@@ -16,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sedd_jax.compilation_cache import use_compilation_cache
+from sedd_jax.conditions import Vocabulary
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import baselines, elbo
@@ -30,6 +35,14 @@ from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, pe
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TRAIN_SPLIT = "train"
+_ROWS = {
+    "model": "score model (bound)",
+    "model_without_tags": "- told no tags",
+    "model_with_other_tags": "- told another's",
+    "bigram": "bigram",
+    "unigram": "unigram",
+    "uniform": "uniform",
+}
 
 
 def make_parser() -> Parser:
@@ -91,6 +104,9 @@ def evaluate(
 ) -> dict | None:
     """Bits per token of a run's model and of the baselines; None except in process 0.
 
+    "model" is told each track's own tags; where it knows tags there are "model_without_tags" and
+    "model_with_other_tags" beside it, the latter unless all tracks have the same.
+
     Args:
       workdir: of the run.
       split: of the data.
@@ -112,24 +128,27 @@ def evaluate(
     length, num_codes = run.config.model.length, run.codec["codebook_size"]
     windows = cut_windows(dataset, split, length)
     num_windows = len(windows)
-    with progress_bar(num_windows, "window", name="bound") as bar:
-        bound = elbo.split_bound(
-            run,
-            params,
-            windows,
-            num_levels=num_t,
-            batch_size=batch_size or run.config.sampling.batch_size,
-            on_windows=bar.update,
-        )
-    if not np.isfinite(bound.nats_W).all():
+    told = _told(run.vocabulary, windows)
+    with progress_bar(num_windows * len(told), "window", name="bound") as bar:
+        bounds = {
+            name: elbo.split_bound(
+                run,
+                params,
+                windows,
+                num_levels=num_t,
+                batch_size=batch_size or run.config.sampling.batch_size,
+                tags_T=tags_T,
+                on_windows=bar.update,
+            )
+            for name, tags_T in told.items()
+        }
+    if not all(np.isfinite(bound.nats_W).all() for bound in bounds.values()):
         raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier one")
     if not is_first():
         return None
     train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
     unigram, bigram = baselines.fit(train_tracks, num_codes)
-    model_W = bound.nats_W / math.log(2)
-    bits = {
-        "model": model_W,
+    bits = {name: bound.nats_W / math.log(2) for name, bound in bounds.items()} | {
         "bigram": windows.total(bigram.bits(windows.tokens_WxL, windows.begin_W)),
         "unigram": windows.total(unigram.bits(windows.tokens_WxL)),
         "uniform": windows.counted_W * math.log2(num_codes),
@@ -150,15 +169,26 @@ def evaluate(
         "num_tokens": int(windows.counted_W.sum()),
         "num_short_tracks": int((windows.begin_W > 0).sum()),
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
-        "model_bits_by_t": elbo.bits_by_t(bound, windows.counted_W),
+        "model_bits_by_t": elbo.bits_by_t(bounds["model"], windows.counted_W),
         # Paired by artist, so its interval is narrower than the two figures' own would suggest.
         "above_model": {
-            name: estimate(bits_W - model_W, windows)
+            name: estimate(bits_W - bits["model"], windows)
             for name, bits_W in bits.items()
             if name != "model"
         },
         "baselines": {"unigram": unigram.describe(), "bigram": bigram.describe()},
     }
+
+
+def _told(vocabulary: Vocabulary, windows: SplitWindows) -> dict[str, Sequence[Sequence[str]]]:
+    """Name of a measurement → the tags that the model is told of every track in it."""
+    told: dict[str, Sequence[Sequence[str]]] = {"model": windows.tags}
+    if vocabulary:
+        told["model_without_tags"] = [()] * len(windows.tags)
+        own_T, others_T = map(vocabulary.known, windows.tags), vocabulary.of_others(windows.tags)
+        if list(own_T) != others_T:
+            told["model_with_other_tags"] = others_T
+    return told
 
 
 def write(report: dict, directory: str | Path) -> Path:
@@ -192,8 +222,9 @@ def table(report: dict) -> str:
         "",
         f"{'bits per token':<21}{'mean':>9}{'±':>10}{'above model':>15}{'±':>10}",
     ]
-    names = {"model": "score model (bound)", "bigram": "bigram", "unigram": "unigram"}
-    for key, name in (names | {"uniform": "uniform"}).items():
+    for key, name in _ROWS.items():
+        if key not in report["bits_per_token"]:
+            continue
         cells = _cells(report["bits_per_token"][key], 9)
         if key in report["above_model"]:
             cells += _cells(report["above_model"][key], 15)

@@ -145,7 +145,7 @@ def model_card(
 
 def measured_figures(report: Mapping[str, Any]) -> str:
     """The line of a card on a report of `evaluate`."""
-    bits = report["bits_per_token"]
+    bits = {name.replace("_", " "): value for name, value in report["bits_per_token"].items()}
     figures = ", ".join(f"{name} {_figure(estimate)}" for name, estimate in bits.items())
     return (
         f"- Bits per token on {report['num_tracks']} {report['split']} tracks, the model's an "

@@ -72,3 +72,13 @@ def test_a_text_is_no_list_of_tags():
         KNOWN.require("genre---jig")
     with pytest.raises(UserError, match="3 is no tag"):
         KNOWN.require([3])
+
+
+def test_another_tracks_tags_are_others_where_there_are_any():
+    jig, reel = "genre---jig", "genre---reel"
+    tags_T = [(jig,), (jig, "live"), (reel,), (), (jig,), (reel, jig), (jig, reel)] * 20
+    others_T = KNOWN.of_others(tags_T)
+    own_T = [KNOWN.known(tags) for tags in tags_T]
+    assert all(set(other) != set(own) for other, own in zip(others_T, own_T, strict=True))
+    assert set(others_T) == set(own_T) and others_T == KNOWN.of_others(tags_T)
+    assert KNOWN.of_others([(jig,), ("live", jig)]) == [(jig,), (jig,)]

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from sedd_jax.conditions import Vocabulary
 from sedd_jax.data import fingerprint
 from sedd_jax.likelihood import baselines
 from tests.sedd_jax.toy import CODEC, NUM_CODES, error_line, run, write_dataset
@@ -48,12 +49,34 @@ def test_report(workdir):
     assert sum(report["model_bits_by_t"].values()) > 0
     for name in ("score model (bound)", "bigram", "unigram", "uniform"):
         assert name in result.stdout
+    assert "told" not in result.stdout and set(above) == {"bigram", "unigram", "uniform"}
 
     dataset = TokenDataset(workdir.parent / "tokens")
     unigram, _ = baselines.fit([record.tokens for record in dataset.records("train")], NUM_CODES)
     tracks = [record.tokens for record in dataset.records("validation")]
     expected = unigram.bits(np.concatenate(tracks)[None]).mean()
     assert bits["unigram"]["mean"] == pytest.approx(expected)
+
+
+def test_a_model_with_tags_is_told_the_own_ones_none_and_anothers(tmp_path):
+    lengths = {"train": [40], "validation": [50, 70, 40, 30]}
+    tags = {"validation": [("g---a",), ("g---b", "g---rare"), (), ("g---a", "g---b")]}
+    dataset = write_dataset(tmp_path / "tokens", lengths, tags=tags)
+    vocabulary = Vocabulary({"g---a": 1, "g---b": 1}, max_tags=1)
+    write_run(tmp_path / "run", dataset, vocabulary=vocabulary)
+    result = evaluate(tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "run" / "evaluation_validation_0.json").read_text())
+    bits, above = report["bits_per_token"], report["above_model"]
+    rows = {"model_without_tags": "- told no tags", "model_with_other_tags": "- told another's"}
+    for name, row in rows.items():
+        difference = bits[name]["mean"] - bits["model"]["mean"]
+        assert abs(difference) > 1e-3  # a random network heeds its tags, in any direction
+        assert above[name]["mean"] == pytest.approx(difference) and row in result.stdout
+    low, high = above["model_without_tags"]["interval_95_by_artist"]  # paired: narrower than
+    whole_low, whole_high = bits["model_without_tags"]["interval_95_by_artist"]  # its parts'
+    assert high - low < 0.9 * (whole_high - whole_low)
+    assert bits["model_without_tags"]["mean"] != bits["model_with_other_tags"]["mean"]
 
 
 def test_tokens_of_another_codec_are_refused(workdir, tmp_path):

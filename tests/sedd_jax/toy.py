@@ -24,10 +24,10 @@ CODEC = {
 }
 
 
-def write_dataset(path, lengths=None, codec=CODEC, seed=0, artists=None) -> Path:
+def write_dataset(path, lengths=None, codec=CODEC, seed=0, artists=None, tags=None) -> Path:
     """A token dataset of random walks over the codes.
 
-    lengths: split → lengths of its tracks; artists: likewise, of none by default.
+    lengths: split → lengths of its tracks; artists, tags: likewise, none by default.
     """
     lengths = lengths or {"train": [40, 100, 33, 77, 64, 90], "validation": [50, 70]}
     rng = np.random.default_rng(seed)
@@ -37,7 +37,8 @@ def write_dataset(path, lengths=None, codec=CODEC, seed=0, artists=None) -> Path
                 steps = rng.integers(0, 3, length)
                 tokens = (np.cumsum(steps) % codec["codebook_size"]).astype(np.uint16)
                 artist = artists[split][i] if artists and split in artists else None
-                writer.write(split, Record(f"{split}-{i}", tokens, length / 75, artist))
+                own = tags[split][i] if tags and split in tags else ()
+                writer.write(split, Record(f"{split}-{i}", tokens, length / 75, artist, own))
     return Path(path)
 
 

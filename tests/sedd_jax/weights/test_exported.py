@@ -96,7 +96,8 @@ def test_the_command_takes_it_for_a_run(workdir, tmp_path):
 
 def test_the_card_says_what_was_measured(workdir, tmp_path):
     bits = {"mean": 9.5, "interval_95_by_artist": [9.0, 10.0], "num_artists": 3}
-    report = {"split": "test", "num_tracks": 3, "bits_per_token": {"model": bits}}
+    bits_per_token = {"model": bits, "model_without_tags": bits | {"mean": 9.6}}
+    report = {"split": "test", "num_tracks": 3, "bits_per_token": bits_per_token}
     evaluation = workdir / "evaluation_test_0.json"
     evaluation.write_text(json.dumps(report))
     try:
@@ -106,6 +107,7 @@ def test_the_card_says_what_was_measured(workdir, tmp_path):
     card = (tmp_path / "out/README.md").read_text()
     assert card.startswith("---\nlicense: cc0-1.0\n") and "Training data: tunes" in card
     assert "3 test tracks" in card and "model 9.500 (9.000 to 10.000)" in card
+    assert "model without tags 9.600 (" in card
 
 
 def test_nothing_is_overwritten_or_left_behind(workdir, tmp_path):
