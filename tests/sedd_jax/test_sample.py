@@ -6,6 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from sedd_jax import sample
+from sedd_jax.conditions import Vocabulary
+from sedd_jax.errors import UserError
 from tests.programs import wait_until
 from tests.sedd_jax.toy import error_line, run, start, write_dataset
 from tests.sedd_jax.toy_run import write_run
@@ -83,3 +86,67 @@ def test_mistakes_are_one_line(workdir, tmp_path):
     (tmp_path / "file").write_text("")
     line = error_line(run(command(workdir, tmp_path / "file", "--num_samples=1")))
     assert f"cannot write to {tmp_path}" in line
+
+
+VOCABULARY = Vocabulary({"genre---jig": 3, "genre---reel": 12, "instrument---flute": 5}, max_tags=2)
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tags")
+    write_run(directory / "run", write_dataset(directory / "tokens"), vocabulary=VOCABULARY)
+    return directory / "run"
+
+
+def test_tags_steer_and_stand_in_each_record(conditional, tmp_path):
+    flags = ("--num_samples=3", "--steps=2", "--guidance=1.5", "--guidance_schedule=falling")
+    tags = ("--tags=instrument---flute, genre---jig", "--avoid=genre---reel")
+    made = run(command(conditional, tmp_path / "new", *flags, *tags))
+    assert made.returncode == 0, made.stderr
+    for record in TokenDataset(tmp_path / "new").records("generated"):
+        assert record.tags == ("instrument---flute", "genre---jig")
+        condition = record.source["condition"]
+        assert condition["guidance"] == 1.5 and condition["guidance_schedule"] == "falling"
+        assert condition["avoid"] == ["genre---reel"]
+    again = run(command(conditional, tmp_path / "new", *flags, *tags))
+    assert "already holds these samples" in again.stdout
+    line = error_line(run(command(conditional, tmp_path / "new", *flags[:2])))
+    assert "holds other samples (condition" in line
+    line = error_line(run(command(conditional, tmp_path / "x", *flags, "--tags=genre---reeel")))
+    assert "no tag 'genre---reeel'; the nearest: genre---reel or " in line
+    assert not (tmp_path / "x").exists()
+
+
+def test_tags_are_listed(conditional, capsys):
+    sample.main([f"--workdir={conditional}", "--list_tags"])
+    assert capsys.readouterr().out.split() == (
+        "tag tracks genre---reel 12 genre---jig 3 instrument---flute 5".split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--guidance=2"], "guidance needs tags: tags, tags_file, tags_from or avoid"),
+        (["--avoid=genre---jig"], "avoid needs guidance above 1"),
+        (["--tags=genre---jig", "--tags_file=f"], "tags and tags_file: one of them says"),
+        (["--tags=genre---jig,"], "--tags: 'genre---jig,' has an empty item"),
+        (["--tags="], "--tags: '' has an empty item"),
+        (["--guidance=-1"], "--guidance: -1.0 must be at least 0"),
+        (["--guidance_schedule=sinking"], "--guidance_schedule: invalid choice"),
+    ],
+)
+def test_wishes_that_do_not_go_together_are_refused(flags, text, tmp_path):
+    """Before the run is read: there is none."""
+    given = [f"--workdir={tmp_path}/run", f"--output={tmp_path}/new", "--num_samples=2"]
+    with pytest.raises(UserError, match=text):
+        sample.main([*given, *flags])
+    assert not list(tmp_path.iterdir())
+
+
+def test_tags_are_refused_by_a_model_without(workdir, tmp_path):
+    new = tmp_path / "new"
+    line = error_line(run(command(workdir, new, "--num_samples=2", "--tags=genre---jig")))
+    assert "knows no tags: it was trained without" in line and not new.exists()
+    with pytest.raises(UserError, match="knows no tags: it was trained without"):
+        sample.main([f"--workdir={workdir}", "--list_tags"])
