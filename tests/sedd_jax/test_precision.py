@@ -36,7 +36,10 @@ def programs(model):
         "train": (jit_train_step(model), (state, x_BxL)),
         "advance": (sampling.advance, (state.ema_params, key_B, x_BxL, np.int32(0), 1)),
         "denoise": (sampling.denoise, (state.ema_params, key_B, x_BxL)),
-        "bound": (elbo._make_measure(model, 2), (state.ema_params, x_BxL, number_B, number_B)),
+        "bound": (
+            elbo._make_measure(model, 2),
+            (state.ema_params, x_BxL, number_B, number_B, number_B, None),
+        ),
     }
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +62,7 @@ def test_what_was_reached_is_on_record_before_other_work_begins(tmp_path):
     """So that no checkpoint is of a step that the account does not know."""
     run, _ = make_run()
     with Watch(run, tmp_path, 0, Moment.now()) as watch:
+        time.sleep(0.01)  # a step shorter than a millisecond is rounded to nothing
         watch.add(1, step_metrics())
         with watch.not_training("checkpoint"):
             record = read_lines(tmp_path / "goodput.jsonl")[-1]

@@ -123,9 +123,9 @@ def test_shuffled_tokens_keep_their_frequencies_and_lose_their_order(clips, toy,
     drawn = []
 
     class Listening(type(codec)):
-        def decode(self, codes_BxL):
+        def decode(self, codes_BxL, first_B=None):
             drawn.append(codes_BxL.numpy())
-            return super().decode(codes_BxL)
+            return super().decode(codes_BxL, first_B)
 
     listening = Listening(codec.config).eval()
     listening.load_state_dict(codec.state_dict())

@@ -78,7 +78,7 @@ def test_a_whole_downloaded_repository_serves_as_folder(folder):
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(UserError, match=f"no such codec.*demo, {MUSIC}"):
+    with pytest.raises(UserError, match=f"no such codec.*demo, demo-scores, {MUSIC}"):
         registry.load_codec("wavtokeniser")
 
 
