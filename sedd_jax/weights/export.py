@@ -1,4 +1,4 @@
-"""Exports a trained model: a small folder to share and to sample from.
+r"""Exports a trained model: a small folder to share and to sample from.
 
     python -m sedd_jax.weights.export --workdir=RUN --output=DIR --data="what it was trained on" \
         --license=CC-BY-4.0
