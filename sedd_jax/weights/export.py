@@ -24,7 +24,7 @@ from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
 
 
 def make_parser() -> Parser:
-    parser = Parser(__doc__, prog="python -m sedd_jax.weights.export")
+    parser = Parser(__doc__)
     parser.add_argument("--workdir", required=True, metavar="RUN", help="Directory of the run.")
     parser.add_argument("--output", required=True, metavar="DIR", help="Folder to write.")
     parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")

@@ -5,11 +5,11 @@ A source is a module with `tracks(directory, …) -> list[Track]`, sorted by id.
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from tokenizer_bridge.sources import folder, mtg_jamendo, nlakh
 from tokenizer_bridge.sources.track import Failure, Track, draw, fingerprint, subset
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import require_folder
 
 __all__ = [
     "SOURCES",
@@ -31,9 +31,7 @@ def detect(directory: str | os.PathLike) -> str:
 
     Raises UserError if there is no such directory.
     """
-    root = Path(directory)
-    if not root.is_dir():
-        raise UserError(f"{directory}: no such folder")
+    root = require_folder(directory)
     if nlakh.is_layout_of(root):
         return "nlakh"
     return "mtg_jamendo" if mtg_jamendo.is_layout_of(root) else "folder"

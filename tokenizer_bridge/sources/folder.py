@@ -12,7 +12,7 @@ from tokenizer_bridge.audio.read import READABLE, UNREADABLE
 from tokenizer_bridge.sources import tagging
 from tokenizer_bridge.sources.track import Track
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.files import as_text
+from tokenizer_bridge.token_dataset.files import as_text, require_folder
 
 
 def tracks(
@@ -27,9 +27,7 @@ def tracks(
     audio is seen when it is read. tags, tell: where tags come from, see `tagging.tagged`. Raises
     UserError without any audio file, naming the folder.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise UserError(f"{folder}: no such folder")
+    root = require_folder(folder)
     found: dict[str, Track] = {}  # real path -> track
     for path in sorted(_audio_files(root, ancestors=frozenset()), key=lambda path: path.parts):
         relative = path.relative_to(root)

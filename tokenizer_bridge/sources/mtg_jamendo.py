@@ -19,6 +19,7 @@ from pathlib import Path
 from tokenizer_bridge.sources.splits import SPLITS
 from tokenizer_bridge.sources.track import Track
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import require_folder
 
 BITRATES = ("auto", "full", "low")
 HEADER = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")
@@ -61,9 +62,7 @@ def tracks(
     artist in two splits; a track without a checksum; and if both kinds of files are there, or none
     of the files. Single files that are missing are seen when they are read.
     """
-    root = Path(directory)
-    if not root.is_dir():
-        raise UserError(f"{directory}: no such folder")
+    root = require_folder(directory)
     if split_files and metadata:
         raise UserError("metadata and split files exclude each other: give one of them")
     if split_files:

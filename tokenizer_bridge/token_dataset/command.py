@@ -44,6 +44,9 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, description: str | None = None, **options: Any):
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        if spec is not None and "prog" not in options:  # as it is started: python -m package.name
+            options["prog"] = f"python -m {spec.name.removesuffix('.__main__')}"
         super().__init__(
             description=description,
             formatter_class=_HelpFormatter,

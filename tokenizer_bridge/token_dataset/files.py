@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenizer_bridge.token_dataset.errors import UserError
+
 _MAX_STEM = 150  # characters; a file name may have 255 bytes, with suffixes
 
 
@@ -98,3 +100,12 @@ def safe_file_stems(names: Sequence[str]) -> list[str]:
             seen[name] += 1
         unique.append(stem)
     return unique
+
+
+def require_folder(path: str | os.PathLike) -> Path:
+    """The path of a folder that is there. Raises UserError, for a file by saying that it is one."""
+    folder = Path(path)
+    if not folder.is_dir():
+        what = "a file, where a folder is needed" if folder.exists() else "no such folder"
+        raise UserError(f"{path}: {what}")
+    return folder

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from tokenizer_bridge.token_dataset.files import make_writable
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import make_writable, require_folder
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path):
@@ -26,3 +27,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermissionError, match=str(tmp_path)):
         make_writable(tmp_path)
+
+
+def test_a_file_is_told_from_a_folder_that_is_missing(tmp_path):
+    (tmp_path / "song.ogg").touch()
+    assert require_folder(tmp_path) == tmp_path
+    with pytest.raises(UserError, match="song.ogg: a file, where a folder is needed"):
+        require_folder(tmp_path / "song.ogg")
+    with pytest.raises(UserError, match="none: no such folder"):
+        require_folder(tmp_path / "none")
