@@ -57,6 +57,9 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):
         """The arguments; `args` are sys.argv's by default. Raises UserError."""
         given = [_with_underscores(arg) for arg in (sys.argv[1:] if args is None else args)]
+        if {"-h", "--help"} & set(given):  # while it still knows what is required
+            self.print_help()
+            self.exit()
         for arg in given:  # before what is missing: a name that is misspelt is missing as well
             if arg.startswith("--") and arg.partition("=")[0] not in self._option_string_actions:
                 raise UserError(self._unknown(arg))

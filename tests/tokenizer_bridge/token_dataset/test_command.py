@@ -63,7 +63,7 @@ def test_help_keeps_the_description_and_names_defaults(capsys):
     with pytest.raises(SystemExit) as end:
         make_parser().parse_args(["--help"])
     said = capsys.readouterr().out
-    assert end.value.code == 0
+    assert end.value.code == 0 and "[--num_samples" in said and "[--workdir" not in said
     assert "Does a thing.\n\n    python -m thing\n" in said and "How many. (default: 4)" in said
 
 
