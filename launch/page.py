@@ -101,7 +101,7 @@ def page_of_pieces(
     sets = [TokenDataset(path) for path in [*other_tokens, tokens] if path]
     codec = Codec.load(sets[0].codec, directory=codec_dir)
     listener = Listener(codec)
-    shown = other_sets(listener, other_tokens)
+    shown = other_sets(codec, other_tokens)
     if tokens:
         folder = audio_folder(listener, sets[-1], audio)
         shown.append(listener.piece_set("New pieces", sets[-1], folder))
@@ -138,7 +138,7 @@ def page_of_run(
     encoded = TokenDataset(music_tokens)
     codec = Codec.load(encoded.codec, directory=codec_dir)
     listener = Listener(codec)
-    shown, samples = other_sets(listener, other_tokens), find_samples(workdir, tokens)
+    shown, samples = other_sets(codec, other_tokens), find_samples(workdir, tokens)
     if samples:
         concern = findings.require_own_samples(workdir, samples)
         folder = audio_folder(listener, samples, audio)
@@ -191,12 +191,16 @@ def audio_folder(listener: Listener, samples: TokenDataset, audio: str | None) -
     return usual if listener.has_decoded(samples, usual) else None
 
 
-def other_sets(listener: Listener, other_tokens: Sequence[str]) -> list[PieceSet]:
-    sets = [TokenDataset(path) for path in other_tokens]
-    return [
-        listener.piece_set(f"Pieces of another model: {samples.path.name}", samples, None)
-        for samples in sets
-    ]
+def other_sets(codec: Codec, other_tokens: Sequence[str]) -> list[PieceSet]:
+    """Pieces of other models, decoded by the codec of each, which may be another than `codec`."""
+    sets = []
+    for samples in map(TokenDataset, other_tokens):
+        title, own = f"Pieces of another model: {samples.path.name}", codec
+        if samples.codec["weights_sha256"] != codec.info.weights_sha256:
+            own = Codec.load(samples.codec)
+            title += f" (codec {own.info.name})"
+        sets.append(Listener(own).piece_set(title, samples, None))
+    return sets
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sedd_jax.checkpoints.meta import Meta, checksums
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
 from sedd_jax.sampling import generate
+from tokenizer_bridge import Codec
 from tokenizer_bridge.audio.write import write_audio
 from tokenizer_bridge.decoding import stamp_of_tokens
 from tokenizer_bridge.token_dataset.intervals import Estimate
@@ -152,6 +153,15 @@ def test_pieces_of_another_model_come_first_and_apart(page, finished_run):
     assert outcome.code == 0, outcome.err
     assert html.count("<audio") == 5
     assert html.index("another model: demo") < html.index("New pieces of this run")
+
+
+def test_pieces_of_another_model_may_be_of_another_codec(page, finished_run, tmp_path):
+    codec = Codec.load("demo-scores")
+    with TokenDatasetWriter(tmp_path / "tunes", vars(codec.info)) as writer:
+        writer.write("generated", Record("a", np.arange(40, dtype=np.uint16), 1.0))
+    outcome, html = page(f"--other_tokens={tmp_path / 'tunes'}")
+    assert outcome.code == 0, outcome.err
+    assert "another model: tunes (codec demo-scores)" in html and html.count("<audio") == 4
 
 
 def test_audio_of_other_tokens_is_refused_where_named_and_passed_over_where_found(
