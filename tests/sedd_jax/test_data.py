@@ -44,7 +44,7 @@ def batches(dataset, batch_size, num_steps, **kwargs):
 
 
 def visits(dataset, length, num_windows) -> list[np.ndarray]:
-    """How often the first windows visit each token of each track, (n,) a track."""
+    """The number of visits to each token of each track by the first windows, (n,) a track."""
     tokens = np.concatenate(batches(dataset, 1, num_windows, length=length))
     lengths = dataset.lengths("train")
     visits_N = np.bincount(tokens.ravel(), minlength=lengths.sum())

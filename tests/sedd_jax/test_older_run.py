@@ -1,4 +1,4 @@
-"""What an earlier version wrote is read as it read it (tests/reference/older_run/README.md)."""
+"""Files of an earlier version are read as it read them (tests/reference/older_run/README.md)."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""What tests of encoding share: toy music, the command's flags, and what is in a directory."""
+"""Helpers of the tests of encoding: toy music, the command's flags, the files of a directory."""
 
 from pathlib import Path
 

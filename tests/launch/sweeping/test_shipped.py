@@ -1,4 +1,4 @@
-"""What the shipped sweeps compare, beyond that their configs are valid."""
+"""The shipped sweeps compare what they say, beyond that their configs are valid."""
 
 import jax
 import numpy as np

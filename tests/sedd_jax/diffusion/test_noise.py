@@ -48,7 +48,7 @@ def test_everything_is_finite_up_to_the_largest_noise_that_is_allowed(graph):
     xt_BxL = graph.perturb(key_B, x0_BxL, noise(t_B).sigma)
 
     def log_score_fn(offset, x_BxL, sigma_B):
-        """What a fresh network says, and something to learn."""
+        """The scores of a fresh network, and something to learn."""
         here_BxLxV = jnp.arange(graph.vocab_size)[None, None] == x_BxL[..., None]
         ratio_B = jnp.log(jnp.expm1(sigma_B)) if graph == Absorbing(30) else jnp.zeros(3)
         return jnp.where(here_BxLxV, 0.0, offset - ratio_B[:, None, None])
