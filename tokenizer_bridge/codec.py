@@ -19,8 +19,9 @@ from tokenizer_bridge.audio.windows import DECODING, ENCODING, Windowing
 from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks, encode_windowed
 from tokenizer_bridge.sources import Track
+from tokenizer_bridge.token_dataset.description import check_codec
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.records import check_codec, check_tokens
+from tokenizer_bridge.token_dataset.records import check_tokens
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo, load_codec
 

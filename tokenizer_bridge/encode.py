@@ -16,6 +16,9 @@ Tracks longer than --window_s are encoded in overlapping windows. They change no
 full size from 1 s on; without overlap, 1 % of the codes of 6 s windows change. Larger batches round
 differently: with --batch_size=1 the tokens depend on the audio and the number of threads alone.
 
+--vectors=clip:FOLDER puts a vector a track into its record, such as CLIP or CLAP makes it: FOLDER
+has an .npy file for each track (tokenizer_bridge/encoding/vectors.py says under which name).
+
 To share the work, give each machine its own --shard=i/n (0 ≤ i < n) and the same --output on a
 shared disk; the last to finish writes dataset.json. --num_workers starts several processes here.
 """
@@ -41,6 +44,7 @@ from tokenizer_bridge.encoding.job import (
     prepare_output,
     read_failures,
 )
+from tokenizer_bridge.encoding.vectors import find_vectors
 from tokenizer_bridge.encoding.workers import CodecChoice, run_workers
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.source_arguments import (
@@ -90,6 +94,14 @@ def make_parser() -> Parser:
         help="Do only the i-th of n parts, from 0.",
     )
     add_source_arguments(parser)
+    add(
+        "--vectors",
+        type=parse_vectors,
+        action="extend",
+        default=[],
+        metavar="KIND:FOLDER,…",
+        help="Put a vector of this kind into each record, from FOLDER's .npy files, one a track.",
+    )
     clean = parser.add_argument_group("cleaning").add_argument
     clean("--drop_silence", action="store_true", help="Drop long silence from tracks.")
     for name, field, text in _ACTIVITY:
@@ -129,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
         shard=arguments.shard,
+        vectors=vectors_asked_for(arguments),
     )
 
 
@@ -147,13 +160,15 @@ def encode(
     batch_size: int = 1,
     num_workers: int = 1,
     shard: tuple[int, int] = (0, 1),
+    vectors: Mapping[str, str | Path] | None = None,
 ) -> TokenDataset | None:
     """Encodes tracks into a token dataset; None where other shards are still at work on it.
 
     source, source_options: what dataset.json says of where the tracks come from. window_s and
-    overlap_s in seconds. shard: (i, n), the i-th of n parts, from 0. Shows progress and prints what
-    was made. Raises UserError.
+    overlap_s in seconds. shard: (i, n), the i-th of n parts, from 0. vectors: kind → folder with an
+    .npy file a track. Shows progress and prints what was made. Raises UserError.
     """
+    vector_files = find_vectors(tracks, vectors or {})
     network, info = load_codec(codec, codec_dir=codec_dir, device=device)
     job = EncodeJob(
         output=output,
@@ -164,6 +179,7 @@ def encode(
         overlap_s=overlap_s,
         source_options=source_options or {},
         cleaning=cleaning,
+        vectors=vector_files,
     )
     if (dataset := prepare_output(job)) is not None:
         print(f"whole already, nothing to do: {describe(job, dataset)}")
@@ -207,6 +223,24 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_vectors(text: str) -> list[tuple[str, str]]:
+    """The type of --vectors: (kind, folder) of each."""
+    pairs = [item.strip().partition(":") for item in text.split(",")]
+    if not all(kind and folder for kind, _, folder in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} must be KIND:FOLDER, such as clip:VECTORS")
+    return [(kind, folder) for kind, _, folder in pairs]
+
+
+def vectors_asked_for(arguments: argparse.Namespace) -> dict[str, str]:
+    """Kind → folder. Raises UserError for a kind that is given twice."""
+    folders: dict[str, str] = {}
+    for kind, folder in arguments.vectors:
+        if kind in folders:
+            raise UserError(f"--vectors: {kind} is given twice")
+        folders[kind] = folder
+    return folders
+
+
 def cleaning_asked_for(arguments: argparse.Namespace) -> Cleaning | None:
     """The cleaning that the arguments ask for; None if none. Raises UserError."""
     given = {field: getattr(arguments, name) for name, field, _ in _ACTIVITY}
@@ -227,6 +261,9 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
     hours = tokens * job.codec["hop_length"] / job.codec["sample_rate"] / 3600
     splits = ", ".join(f"{split} {len(length)}" for split, length in lengths.items())
     text = f"{job.output}: {hours:.2f} h of audio, {tokens:,} tokens; tracks: {splits}"
+    if dataset.vectors:
+        kinds = (f"{kind} of {width} numbers" for kind, width in dataset.vectors.items())
+        text += f"; vectors: {', '.join(kinds)}"
     if missing := [split for split in SPLITS if split not in lengths]:
         text += (
             f"\nno {' and no '.join(missing)} split: too few artists or tracks to set one apart "

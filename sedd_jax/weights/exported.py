@@ -37,7 +37,7 @@ from sedd_jax.model import ModelDef, build, load_run
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params
 from sedd_jax.weights import torch_files, torch_weights
-from tokenizer_bridge.token_dataset.records import check_codec
+from tokenizer_bridge.token_dataset.description import check_codec
 
 WEIGHTS, CONFIG, CODEC, TAGS, CARD = (
     "model.safetensors", "config.json", "codec.json", "tags.json", "README.md",

@@ -33,6 +33,25 @@ def test_the_command(songs, codec_dir, tmp_path, run_command):
     assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
 
 
+def test_vectors_of_tracks_go_into_their_records(songs, codec_dir, tmp_path, run_command):
+    for path in songs.rglob("*.wav"):
+        np.save(path.with_suffix(".npy"), np.full(5, int(path.stem[-1]), np.float16))
+    arguments = flags(songs, tmp_path / "out", codec_dir)
+    wanted = f"--vectors=clip:{songs},clap:{songs}"
+    outcome = run_command(ENCODE, *arguments, wanted, f"--vectors=clip:{songs}")
+    assert_one_line_error(outcome, "--vectors: clip is given twice")
+    for bad in ("clip", "clip:", f":{songs}"):
+        outcome = run_command(ENCODE, *arguments, f"--vectors={bad}")
+        assert_one_line_error(outcome, f"--vectors: '{bad}' must be KIND:FOLDER")
+    assert not (tmp_path / "out").exists()
+    outcome = run_command(ENCODE, *arguments, wanted, f"--vectors=speaker:{songs}")
+    assert outcome.code == 0, outcome.err
+    assert "vectors: clap of 5 numbers, clip of 5 numbers, speaker of 5 numbers" in outcome.out
+    record = next(TokenDataset(tmp_path / "out").records("train"))
+    assert set(record.vectors) == {"clip", "clap", "speaker"}
+    assert (record.vectors["clip"] == int(record.id[-5])).all()
+
+
 def test_unusable_files_are_listed_and_counted(songs, codec_dir, tmp_path, run_command):
     bad = songs / "bad"
     bad.mkdir()

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks
+from tokenizer_bridge.encoding.vectors import VectorFiles
 from tokenizer_bridge.sources import Failure, Track, fingerprint
 from tokenizer_bridge.sources.splits import assign_splits
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -43,6 +44,7 @@ class EncodeJob:
 
     codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds. source_options: by
     which the source chose the tracks (JSON values), for dataset.json. cleaning: of every track.
+    vectors: what goes into the records beside the codes.
     """
 
     output: Path
@@ -53,6 +55,7 @@ class EncodeJob:
     overlap_s: float
     source_options: Mapping[str, Any] = field(default_factory=dict)
     cleaning: Cleaning | None = None
+    vectors: VectorFiles = VectorFiles()
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class EncodeJob:
             "overlap_s": self.overlap_s,
             "num_files": len(self.tracks),
             "files_sha256": fingerprint(self.tracks),
+            "vectors": self.vectors.settings(),
         }
         return {key: value for key, value in settings.items() if value != {}}
 
@@ -198,10 +202,12 @@ def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
     # A source gives splits to all of its tracks or to none.
     official = {track.id: track.split for track in usable if track.split is not None}
     splits = official or assign_splits({track.id: track.artist for track in usable})
-    with TokenDatasetWriter(job.output, job.codec, job.settings) as writer:
+    widths = job.vectors.widths
+    with TokenDatasetWriter(job.output, job.codec, job.settings, vectors=widths) as writer:
         for track in usable:
-            data = done.record(track.id)
-            writer.write(splits[track.id], Record.from_bytes(data, job.codec["codebook_size"]))
+            record = Record.from_bytes(done.record(track.id), job.codec["codebook_size"])
+            vectors = job.vectors.read(track.id)
+            writer.write(splits[track.id], replace(record, vectors=vectors))
 
 
 @contextmanager

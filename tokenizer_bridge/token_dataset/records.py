@@ -6,12 +6,13 @@
 
 A record is a msgpack map {id, tokens, num_tokens, duration_s, artist, tags, source}, its tokens
 little-endian uint16. dataset.json holds `format_version`, `codec`, `origin` (how the dataset was
-made, for people and for resuming) and per split the shards and the length of every track.
+made, for people and for resuming) and per split the shards and the length of every track. Where
+tracks have vectors (vectors.py), dataset.json has `vectors`, kind → width, and a record has
+`vectors`, kind → little-endian fp32.
 
 This module imports neither torch nor jax, so that both packages may use it.
 """
 
-import json
 import os
 import re
 import threading
@@ -24,21 +25,24 @@ import msgpack
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from tokenizer_bridge.token_dataset.description import (
+    CODEC_KEYS,
+    DATASET_FILE,
+    FORMAT_VERSION,
+    MAX_CODEBOOK_SIZE,
+    read_description,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import file_sha256, write_json_atomically
 from tokenizer_bridge.token_dataset.shards import SplitWriter
+from tokenizer_bridge.token_dataset.vectors import (
+    Vectors,
+    check_vectors,
+    check_widths,
+    pack,
+    unpack,
+)
 
-FORMAT_VERSION = 1
-DATASET_FILE = "dataset.json"
-_CODEC_TYPES = {
-    "name": str, "weights_sha256": str, "sample_rate": int, "hop_length": int, "codebook_size": int,
-}  # fmt: skip
-_SHARD_TYPES = {
-    "file": str, "num_records": int, "num_tokens": int, "num_bytes": int, "sha256": str,
-}  # fmt: skip
-CODEC_KEYS = tuple(_CODEC_TYPES)
-
-_MAX_CODEBOOK_SIZE = 2**16  # tokens are stored as uint16
 _TOKENS_PER_SHARD = 2**25  # 64 MiB: about 120 hours of music at 75 tokens/s
 _SHARD_NAME = re.compile(r"[a-z_]+-\d{5}(-of-\d{5})?\.array_record(\.partial)?")
 # Random access by many loader threads: no read-ahead, no thread pool of the reader's own.
@@ -52,6 +56,7 @@ class Record:
     tokens: (L,) uint16, each below the codec's codebook_size. duration_s: seconds of audio.
     artist: None if unknown. tags: free text, e.g. "genre---rock". source: where it came from, as
     msgpack-able values (encode: the file; sample: seed, sampler, steps, checkpoint step).
+    vectors: kind → (W,) float32, of the kinds and widths of the dataset; a track may lack some.
     """
 
     id: str
@@ -60,6 +65,7 @@ class Record:
     artist: str | None = None
     tags: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
+    vectors: Vectors = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The record as stored: a msgpack map."""
@@ -72,6 +78,8 @@ class Record:
             "tags": list(self.tags),
             "source": dict(self.source),
         }
+        if self.vectors:
+            fields["vectors"] = pack(self.vectors)
         return msgpack.packb(fields)
 
     @staticmethod
@@ -91,8 +99,11 @@ class Record:
                 artist=fields["artist"],
                 tags=tuple(fields["tags"]),
                 source=fields["source"],
+                vectors=unpack(fields.get("vectors", {})),
             )
-        except (KeyError, TypeError, UnicodeDecodeError, msgpack.UnpackException) as error:
+        except (
+            KeyError, TypeError, AttributeError, UnicodeDecodeError, msgpack.UnpackException
+        ) as error:  # fmt: skip
             raise ValueError(f"no msgpack map of a track ({error!r})") from error
 
 
@@ -111,8 +122,9 @@ class TokenDatasetWriter:
     """Writes a token dataset; `close` (or leaving the `with` block) makes it whole.
 
     path: directory, created if missing; must not hold a dataset.json. codec: the CODEC_KEYS.
-    origin: how the dataset is made (JSON values). If the `with` block raises, its shards are
-    removed; those of a killed writer are removed by the next one.
+    origin: how the dataset is made (JSON values). vectors: width of each kind that records may
+    have. If the `with` block raises, its shards are removed; those of a killed writer are removed
+    by the next one.
     Raises UserError for a whole dataset at path, ValueError for a record that breaks the format.
     """
 
@@ -122,6 +134,7 @@ class TokenDatasetWriter:
         codec: Mapping[str, Any],
         origin: Mapping[str, Any] | None = None,
         tokens_per_shard: int = _TOKENS_PER_SHARD,
+        vectors: Mapping[str, int] | None = None,
     ):
         self.path = Path(path)
         if (self.path / DATASET_FILE).exists():
@@ -129,9 +142,11 @@ class TokenDatasetWriter:
         self.path.mkdir(parents=True, exist_ok=True)
         self._remove_shards()
         self.codec = {key: codec[key] for key in CODEC_KEYS}
-        if not 0 < self.codec["codebook_size"] <= _MAX_CODEBOOK_SIZE:
+        if not 0 < self.codec["codebook_size"] <= MAX_CODEBOOK_SIZE:
             raise ValueError(f"codebook_size {self.codec['codebook_size']} does not fit uint16")
         self.origin = dict(origin or {})
+        self.vectors = dict(sorted((vectors or {}).items()))
+        check_widths(self.vectors)
         self._tokens_per_shard = tokens_per_shard
         self._splits: dict[str, SplitWriter] = {}
 
@@ -141,6 +156,7 @@ class TokenDatasetWriter:
             raise ValueError(f"split {split!r}: lower-case letters and underscores only")
         try:
             check_tokens(np.asarray(record.tokens), self.codec["codebook_size"])
+            check_vectors(record.vectors, self.vectors)
         except ValueError as error:
             raise ValueError(f"record {record.id!r}: {error}") from error
         if split not in self._splits:
@@ -150,6 +166,8 @@ class TokenDatasetWriter:
     def close(self) -> None:
         """Finish the shards, then write dataset.json."""
         meta = {"format_version": FORMAT_VERSION, "codec": self.codec, "origin": self.origin}
+        if self.vectors:
+            meta["vectors"] = self.vectors
         meta["splits"] = {name: writer.close() for name, writer in sorted(self._splits.items())}
         write_json_atomically(self.path / DATASET_FILE, meta)
 
@@ -182,9 +200,10 @@ class TokenDataset:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        meta = _read_dataset_json(self.path)
+        meta = read_description(self.path)
         self.codec: dict[str, Any] = meta["codec"]
         self.origin: dict[str, Any] = meta["origin"]
+        self.vectors: dict[str, int] = meta["vectors"]  # kind → width
         self._splits: dict[str, dict[str, Any]] = meta["splits"]
         self._starts = {}  # split -> (shards + 1,) index of each shard's first record
         for name, split in self._splits.items():
@@ -227,6 +246,7 @@ class TokenDataset:
             raise UserError(f"{where} cannot be read, the file is damaged: {error}") from error
         try:
             record = Record.from_bytes(data, self.codec["codebook_size"])
+            check_vectors(record.vectors, self.vectors)
         except (ValueError, TypeError) as error:
             raise UserError(f"{where} is damaged: {error}") from error
         length = self._split(split)["lengths"][index]
@@ -291,57 +311,3 @@ class TokenDataset:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _readers={}, _lock=threading.Lock())
-
-
-def _read_dataset_json(directory: Path) -> dict[str, Any]:
-    """dataset.json, its shape checked. Raises UserError."""
-    path = directory / DATASET_FILE
-    if not directory.is_dir():
-        raise UserError(f"{directory} is not a directory: a token dataset is one")
-    if not path.exists():
-        raise UserError(
-            f"{directory} is not a whole token dataset, it has no {DATASET_FILE}: encode music "
-            "into one, or run the command that makes it again to finish it"
-        )
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    version = meta.get("format_version") if isinstance(meta, dict) else None
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: format_version {version!r} is unknown, this program reads {FORMAT_VERSION}"
-        )
-    meta = {"origin": {}} | meta
-    try:
-        _require_types(meta, {"codec": dict, "origin": dict, "splits": dict})
-        check_codec(meta["codec"])
-        for split in meta["splits"].values():
-            _require_types(split, {"lengths": list, "shards": list})
-            if not all(type(length) is int and 0 < length < 2**31 for length in split["lengths"]):
-                raise ValueError("lengths of tracks must be whole numbers above 0")
-            for shard in split["shards"]:
-                _require_types(shard, _SHARD_TYPES)
-                if os.path.basename(shard["file"]) != shard["file"]:
-                    raise ValueError(f"shard {shard['file']!r} lies elsewhere")
-    except ValueError as error:
-        raise UserError(f"{path}: {error}: it was changed or cut short") from error
-    return meta
-
-
-def check_codec(codec: Any) -> None:
-    """Raise ValueError unless this is a map as dataset.json's "codec"."""
-    _require_types(codec, _CODEC_TYPES)
-    if codec["codebook_size"] > _MAX_CODEBOOK_SIZE:
-        raise ValueError(f"codebook_size {codec['codebook_size']} does not fit uint16")
-
-
-def _require_types(values: Any, types: Mapping[str, type]) -> None:
-    """Raise ValueError unless `values` is a map with these types; numbers must be above 0."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{values!r} stands where a map of {', '.join(types)} belongs")
-    for key, kind in types.items():
-        if key not in values:
-            raise ValueError(f"lacks {key!r}")
-        if type(values[key]) is not kind or (kind is int and not 0 < values[key] < 2**63):
-            raise ValueError(f"{key} is {values[key]!r}")

@@ -11,10 +11,10 @@ from tokenizer_bridge.sources import folder
 from tokenizer_bridge.token_dataset.errors import UserError
 
 
-def make_job(songs, output) -> EncodeJob:
+def make_job(songs, output, **options) -> EncodeJob:
     return EncodeJob(
         output=output, source="folder", tracks=tuple(folder.tracks(songs)), codec=CODEC,
-        window_s=1.0, overlap_s=0.2,
+        window_s=1.0, overlap_s=0.2, **options,
     )  # fmt: skip
 
 
