@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tokenizer_bridge.audio.windows import Window, Windowing, in_batches, join_audio
+from tokenizer_bridge.devices import map_in_threads
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
@@ -50,7 +51,9 @@ def decode_pieces(
                 )
 
     hop = codec.config.hop_length
-    for batch in in_batches(windows(), functools.partial(decode_batch, codec), batch_size):
+    on_cpu = next(codec.parameters()).device.type == "cpu"
+    process = functools.partial(decode_batch, codec)
+    for batch in in_batches(windows(), process, batch_size, map_in_threads if on_cpu else map):
         for last in (window for window in batch if window.is_last):
             yield last.key, join_audio(last.results, windowing.overlap, hop)
 

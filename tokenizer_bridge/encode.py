@@ -14,7 +14,7 @@ each record says in `source` what was done to it.
 Tracks longer than --window_s are encoded in overlapping windows. They change no code: measured on
 2 min of music with the demo codec from 0.5 s of overlap on, and on 30 s with a random network of
 full size from 1 s on; without overlap, 1 % of the codes of 6 s windows change. Larger batches round
-differently: with --batch_size=1 the tokens depend on the audio and the number of threads alone.
+differently: with --batch_size=1 the tokens depend on the audio and the kind of processor alone.
 
 --vectors=clip:FOLDER puts a vector a track into its record, such as CLIP or CLAP makes it: FOLDER
 has an .npy file for each track (tokenizer_bridge/encoding/vectors.py says under which name).

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from tokenizer_bridge.audio.windows import spread_starts
 from tokenizer_bridge.codec_training import code_statistics, metrics
 from tokenizer_bridge.codec_training.corpus import load_int16
+from tokenizer_bridge.devices import map_in_threads
 from tokenizer_bridge.source_arguments import add_source_arguments, load_tracks
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
@@ -127,8 +128,14 @@ def round_trip(
     codec: WavTokenizer, clips: torch.Tensor, name: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Decoded clips (N, T) and their codes (N, L)."""
-    codes = [codec.encode(clip[None]) for clip in tqdm(clips, desc=name, leave=False)]
-    decoded = [codec.decode(c)[0, : clips.shape[1]] for c in codes]
+
+    @torch.inference_mode()  # which each thread has for itself
+    def one(clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        codes = codec.encode(clip[None])
+        return codec.decode(codes)[0, : clips.shape[1]], codes
+
+    done = tqdm(map_in_threads(one, clips), desc=name, total=len(clips), leave=False)
+    decoded, codes = zip(*done, strict=True)
     return torch.stack(decoded), torch.cat(codes)
 
 

@@ -171,17 +171,23 @@ def in_batches(
     windows: Iterable[AnyWindow],
     process: Callable[[np.ndarray, np.ndarray], np.ndarray],
     batch_size: int,
+    map_batches: Callable[[Callable, Iterable], Iterable] = map,
 ) -> Iterator[list[AnyWindow]]:
     """Put windows of many pieces through a codec, those of equal length together.
 
     windows: those of a piece in their order, all of one length. process: from a batch of contents,
-    (B, T) or (B, L), and their starts in codes, (B,) int64, to their results, a row each. Yields
-    every batch when its windows' results are in their lists: after a piece's last window the piece
-    is complete, since items of one length keep their order.
+    (B, T) or (B, L), and their starts in codes, (B,) int64, to their results, a row each.
+    map_batches: applies it to the batches, results in order, as `map` does. Yields every batch when
+    its windows' results are in their lists: after a piece's last window the piece is complete,
+    since items of one length keep their order.
     """
-    for batch in batches_of_equal_length(windows, lambda each: len(each.content), batch_size):
+
+    def done(batch: list[AnyWindow]) -> tuple[list[AnyWindow], np.ndarray]:
         starts_B = np.array([window.start for window in batch])
-        results = process(np.stack([window.content for window in batch]), starts_B)
+        return batch, process(np.stack([window.content for window in batch]), starts_B)
+
+    batches = batches_of_equal_length(windows, lambda each: len(each.content), batch_size)
+    for batch, results in map_batches(done, batches):
         for window, result in zip(batch, results, strict=True):
             # A copy, made when the batch's tensors are free again: the original lies between them,
             # and kept for a piece's length it would split that memory for good.

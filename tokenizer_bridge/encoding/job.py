@@ -106,9 +106,10 @@ def encode_shard(
     batch_size: int,
     on_tracks: Callable[[int], None],
     on_audio: Callable[[float], None],
+    num_threads: int | None = None,
 ) -> None:
     """Encode what is left of a shard. `on_tracks` is told of every track that is done, first of
-    those done earlier; `on_audio` of seconds encoded.
+    those done earlier; `on_audio` of seconds encoded. num_threads: as of `encode_tracks`.
     """
     log_path = job.unfinished / f"{shard_index:05d}-of-{num_shards:05d}.log"
     with WorkLog(log_path) as log:
@@ -116,7 +117,9 @@ def encode_shard(
         shard = job.shard(shard_index, num_shards)
         todo = [track for track in shard if track.id not in done]
         on_tracks(len(shard) - len(todo))
-        results = encode_tracks(codec, todo, job.windowing, batch_size, on_audio, job.cleaning)
+        results = encode_tracks(
+            codec, todo, job.windowing, batch_size, on_audio, job.cleaning, num_threads
+        )
         for result in results:
             log.append(_payload(result))
             on_tracks(1)

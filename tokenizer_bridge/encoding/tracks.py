@@ -1,5 +1,6 @@
 """Tracks to codes: files are read in threads, windows of many tracks share a batch."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import torch
 from tokenizer_bridge.audio.read import AudioError, require_sha256, stream_mono
 from tokenizer_bridge.audio.windows import Window, Windowing, cut_audio, in_batches, join_codes
 from tokenizer_bridge.cleaning import Cleaning
+from tokenizer_bridge.devices import map_in_threads, one_core_an_operation
 from tokenizer_bridge.encoding.prefetch import Prefetcher
 from tokenizer_bridge.sources import Failure, Track
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
@@ -49,12 +51,14 @@ def encode_tracks(
     batch_size: int,
     on_audio: Callable[[float], None] = lambda seconds: None,
     cleaning: Cleaning | None = None,
+    num_threads: int | None = None,
 ) -> Iterator[Encoded | Failure]:
     """Encode tracks, each yielded once, in the order in which they are done.
 
     codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
     at once. on_audio: told the seconds of audio after each batch, overlaps once. cleaning: what is
-    done to the audio before. Memory holds a few batches of windows, however long tracks are.
+    done to the audio before. num_threads: of a CPU, each with a batch of its own, see
+    `map_in_threads`. Memory holds a few batches of windows, however long tracks are.
     """
     hop, sample_rate = codec.config.hop_length, codec.config.sample_rate
     failures: list[Failure] = []
@@ -73,8 +77,14 @@ def encode_tracks(
         del starts_B  # codes do not depend on where a window is
         return encode_batch(codec, audio_BxT).astype(np.uint16)
 
-    with Prefetcher(tracks, read, _NUM_READERS, capacity=2 * batch_size) as read_ahead:
-        for batch in in_batches(windows(read_ahead), encode, batch_size):
+    map_batches: Callable[[Callable, Iterable], Iterable] = map
+    if next(codec.parameters()).device.type == "cpu":
+        map_batches = functools.partial(map_in_threads, num_threads=num_threads)
+    with (
+        one_core_an_operation(),
+        Prefetcher(tracks, read, _NUM_READERS, capacity=2 * batch_size) as read_ahead,
+    ):
+        for batch in in_batches(windows(read_ahead), encode, batch_size, map_batches):
             on_audio(sum(window.num_new_samples for window in batch) / sample_rate)
             for last in (window for window in batch if window.is_last):
                 codes_L = join_codes(last.results, windowing.overlap)

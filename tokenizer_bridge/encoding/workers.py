@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
-import torch
-
 from tokenizer_bridge.devices import available_cores
 from tokenizer_bridge.encoding.job import EncodeJob, encode_shard
 from tokenizer_bridge.memory import keep_freed_memory
@@ -88,7 +86,6 @@ def _work(
     """A worker process."""
     keep_freed_memory()
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(max(1, available_cores() // num_processes))
     try:
         codec, _ = load_codec(choice.name, codec_dir=choice.codec_dir, device=choice.device)
         encode_shard(
@@ -98,6 +95,7 @@ def _work(
             batch_size,
             lambda count: sender.send(("tracks", count)),
             lambda seconds: sender.send(("audio", seconds)),
+            num_threads=max(1, available_cores() // num_processes),
         )
     except KeyboardInterrupt:  # the parent has had the Ctrl-C too, and says so
         os._exit(130)

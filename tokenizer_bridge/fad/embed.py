@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +17,7 @@ import torch
 from tokenizer_bridge.audio.read import AudioError
 from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.cleaning.loudness import Level
-from tokenizer_bridge.devices import available_cores
+from tokenizer_bridge.devices import map_in_threads
 from tokenizer_bridge.fad.cache import VectorCache, entry_key
 from tokenizer_bridge.fad.clips import Clip, Sound, prepare, read_levelled
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
@@ -157,7 +155,7 @@ def embed(
         return outcomes
 
     batches = _batched(clips, options.batch_size)
-    for outcomes in _in_threads(embed_batch, batches, options.num_workers):
+    for outcomes in map_in_threads(embed_batch, batches, options.num_workers):
         for one, key in outcomes:
             if key and isinstance(one, Embedded):
                 level = np.array(dataclasses.astuple(one.level), np.float64)  # None: NaN
@@ -218,29 +216,6 @@ def _key(info: EmbeddingInfo, clip: Clip, file_sha256: str, loudness: float | No
         resampler=RESAMPLER,
         loudness=loudness,
     )
-
-
-def _in_threads(work: Callable, items: Iterable, num_workers: int | None) -> Iterator:
-    """`work` of each item, in their order, a few of them ahead.
-
-    Reading, resampling and the networks release Python's lock. One thread each for PyTorch: on two
-    busy cores musicnn is 3 times as fast so as with two threads that share every operation, and
-    VGGish 1.4 times.
-    """
-    num_workers = num_workers or available_cores()
-    torch.get_num_threads()  # fixes the number of the caller's, before the workers set theirs
-    pending: deque = deque()
-    with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) > 2 * num_workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _batched(items: Iterable, size: int) -> Iterator[list]:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tests.tokenizer_bridge.toy_songs import HOP, music
 from tokenizer_bridge.audio.windows import Windowing
@@ -78,3 +79,32 @@ def test_an_error_in_a_reader_is_raised(codec, songs, monkeypatch):
     monkeypatch.setattr("tokenizer_bridge.encoding.tracks.stream_mono", broken)
     with pytest.raises(ZeroDivisionError):
         list(encode_tracks(codec, folder.tracks(songs), Windowing(1000, 200), 2))
+
+
+def test_operations_of_a_cpu_use_one_core(codec, songs, monkeypatch):
+    """Threads that share an operation wait for each other by spinning, which a busy CPU makes
+    dear: 24 s took minutes."""
+    seen = set()
+    real = encode_batch
+
+    def watched(*arguments):
+        seen.add(torch.get_num_threads())
+        return real(*arguments)
+
+    monkeypatch.setattr("tokenizer_bridge.encoding.tracks.encode_batch", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = [
+            {
+                result.track.id: result.codes.tobytes()
+                for result in encode_tracks(
+                    codec, folder.tracks(songs), Windowing(1000, 200), 1, num_threads=threads
+                )
+            }
+            for threads in (1, 3)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
+    assert found[0] == found[1] and len(found[0]) == 9
