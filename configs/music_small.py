@@ -48,12 +48,18 @@ def get_config() -> ConfigDict:
     optim.eps = 1e-8
     optim.weight_decay = 0.0
     optim.clip_norm = 1.0
+    optim.trainable = ()  # e.g. ("condition", "adaLN"): only parameters with these in their path
 
     config.training = training = ConfigDict()
     training.batch_size = 128
     training.accumulation = 1
     training.num_steps = 150_000
     training.ema_decay = 0.9999
+    # A share of the rows whose times are drawn from [high_noise_from, 1] alone: tags decide only
+    # what is drawn while nearly all is masked, and few plain rows show that. Nothing is reweighted,
+    # so with a share the training loss is a weighted bound; validation measures the bound itself.
+    training.high_noise_share = 0.0
+    training.high_noise_from = 0.9
     training.max_consecutive_skips = 50
     training.log_every = 50
 

@@ -71,6 +71,12 @@ def _check_together(config: ConfigDict) -> None:
             f"config.training.batch_size {training.batch_size} must be a multiple of "
             f"config.training.accumulation {training.accumulation}"
         )
+    share = training.high_noise_share
+    if share and not round(share * training.batch_size):
+        raise UserError(
+            f"config.training.high_noise_share {share} of config.training.batch_size "
+            f"{training.batch_size} is no row"
+        )
     for group, sizes in (("mesh", config.mesh), ("mesh.dcn", config.mesh.dcn)):
         sizes = {axis: sizes[axis] for axis in AXES}
         if 0 in sizes.values() or [*sizes.values()].count(-1) > 1:

@@ -110,11 +110,30 @@ KEYS: dict[str, Key] = {
     "optim.eps": Key(float, "Adam's epsilon.", low=0.0),
     "optim.weight_decay": Key(float, "Decoupled weight decay.", low=0.0),
     "optim.clip_norm": Key(float, "Global gradient norm to clip at; 0 or less: no clipping."),
+    "optim.trainable": Key(
+        tuple,
+        "Parts of parameters' paths, as blocks/adaLN/kernel: only these train; none: all.",
+        default_of_older_runs=(),
+    ),
     "training.batch_size": Key(int, "Rows a step, over all devices and microbatches.", low=1),
     "training.accumulation": Key(int, "Microbatches a step.", low=1, resumable=True),
     "training.num_steps": Key(int, "Optimizer updates.", low=1, resumable=True),
     "training.ema_decay": Key(
         float, "Decay of the averaged weights, which are sampled from.", low=0.0, high=1.0
+    ),
+    "training.high_noise_share": Key(
+        float,
+        "Share of a batch's rows whose times come from high noise alone; not reweighted.",
+        low=0.0,
+        high=1.0,
+        default_of_older_runs=0.0,
+    ),
+    "training.high_noise_from": Key(
+        float,
+        "Time from which on, up to 1, those rows' times are.",
+        low=1e-3,
+        high=0.999,
+        default_of_older_runs=0.9,
     ),
     "training.max_consecutive_skips": Key(
         int, "Steps in a row that are not finite until the run stops.", low=1, resumable=True

@@ -4,12 +4,16 @@ An update that is not finite is refused.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
+
+from sedd_jax.errors import UserError
 
 Params = Any  # nested dict of fp32 arrays
 
@@ -53,12 +57,36 @@ def make_optimizer(optim: ConfigDict) -> optax.GradientTransformation:
     )
 
 
+def trained_part(params: Params, fragments: Sequence[str]) -> Params:
+    """The parameters whose path, as "blocks/adaLN/kernel", contains one of the fragments.
+
+    All of them where there are no fragments. Raises UserError for a fragment that no path contains.
+    """
+    paths = flatten_dict(params, sep="/")
+    for fragment in fragments:
+        if not any(fragment in path for path in paths):
+            raise UserError(
+                f"config.optim.trainable {fragment!r} is part of no parameter's path; there are "
+                + ", ".join(sorted(paths))
+            )
+    if not fragments:
+        return params
+    kept = {path: x for path, x in paths.items() if any(part in path for part in fragments)}
+    return unflatten_dict(kept, sep="/")
+
+
+def with_part(params: Params, part: Params) -> Params:
+    """The parameters with those of `part`, a subtree as of `trained_part`, in their places."""
+    return unflatten_dict(flatten_dict(params) | flatten_dict(part))
+
+
 def init_state(params: Params, optim: ConfigDict) -> TrainState:
+    """The state before the first step; the optimizer holds moments of what is trained alone."""
     # Separate arrays throughout: a buffer that the state held twice could not be donated.
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state=make_optimizer(optim).init(params),
+        opt_state=make_optimizer(optim).init(trained_part(params, optim.trainable)),
         ema_params=jax.tree.map(jnp.copy, params),
         skipped=jnp.zeros((), jnp.int32),
         consecutive_skips=jnp.zeros((), jnp.int32),
@@ -84,18 +112,21 @@ def update(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimizer step: clip, AdamW, EMA; nothing of them when loss or gradient is not finite.
 
-    grads: of the batch's mean loss; loss: []. Returns the new state and grad_norm (before
-    clipping), learning_rate, skipped, consecutive_skips, all [].
+    grads: of the batch's mean loss in the parameters that are trained; loss: []. Returns the new
+    state and grad_norm (before clipping), learning_rate, skipped, consecutive_skips, all [].
     """
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    old_params, old_ema_params = (
+        trained_part(whole, config.optim.trainable) for whole in (state.params, state.ema_params)
+    )
 
     updates, opt_state = make_optimizer(config.optim).update(
-        clip(grads, grad_norm, config.optim.clip_norm), state.opt_state, state.params
+        clip(grads, grad_norm, config.optim.clip_norm), state.opt_state, old_params
     )
-    params = optax.apply_updates(state.params, updates)
+    params = optax.apply_updates(old_params, updates)
     ema_params = ema_update(
-        state.ema_params, params, state.num_updates + 1, config.training.ema_decay
+        old_ema_params, params, state.num_updates + 1, config.training.ema_decay
     )
 
     def keep_if_finite(new, old):
@@ -103,9 +134,9 @@ def update(
 
     new_state = TrainState(
         step=state.step + 1,
-        params=keep_if_finite(params, state.params),
+        params=with_part(state.params, keep_if_finite(params, old_params)),
         opt_state=keep_if_finite(opt_state, state.opt_state),
-        ema_params=keep_if_finite(ema_params, state.ema_params),
+        ema_params=with_part(state.ema_params, keep_if_finite(ema_params, old_ema_params)),
         skipped=state.skipped + ~finite,
         consecutive_skips=jnp.where(finite, 0, state.consecutive_skips + 1),
     )

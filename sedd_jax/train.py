@@ -48,7 +48,7 @@ from sedd_jax.monitoring.recorder import Watch
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import Agreement, is_first, wait_for_all
 from sedd_jax.progress import progress_bar, say
-from sedd_jax.state import TrainState
+from sedd_jax.state import TrainState, trained_part
 from sedd_jax.stop import StopRequest
 from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
@@ -75,13 +75,17 @@ def make_parser() -> Parser:
 def describe(job: Job, state: TrainState) -> str:
     """A few lines for people on what is about to be trained."""
     run, windows = job.run, job.windows
-    num_params = sum(x.size for x in jax.tree.leaves(state.params))
+    trained = trained_part(state.params, run.config.optim.trainable)
+    num_params, num_trained = (
+        sum(x.size for x in jax.tree.leaves(tree)) for tree in (state.params, trained)
+    )
+    part = f", {num_trained:,} of them trained," if num_trained < num_params else ""
     devices = run.mesh.devices
     tags = f"{len(run.vocabulary)} tags, " if run.vocabulary else ""
     num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
     return (
-        f"{num_params:,} parameters in {run.network.compute_dtype} on {devices.size} "
+        f"{num_params:,} parameters{part} in {run.network.compute_dtype} on {devices.size} "
         f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
         f"{tags}{windows.per_epoch:,.1f} windows of {windows.length} tokens an epoch"
         f"{joined if num_short else ''}\n"

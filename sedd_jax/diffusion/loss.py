@@ -52,6 +52,26 @@ def stratified_t(key: jax.Array, batch_size: int, eps: float = 1e-3) -> jax.Arra
     return eps + (1 - eps) * ((jax.random.uniform(key) + grid_B) % 1)
 
 
+def training_t(
+    key: jax.Array, batch_size: int, high_share: float = 0.0, from_t: float = 0.9
+) -> jax.Array:
+    """Times t_B of a batch: of a share of its rows in [from_t, 1], of the others in [eps, 1].
+
+    The first round(high_share · B) rows are the share. Each part is stratified over its own rows;
+    without a share the times are those of `stratified_t`. Nothing is reweighted: with a share the
+    expected loss is a weighted bound, in which t in [from_t, 1] counts (1 - share) / (1 - eps) +
+    share / (1 - from_t), and the rest (1 - share) / (1 - eps). The reason: tags decide only what is
+    drawn while nearly all is masked, since later the tokens that are there tell the same, and of
+    the plain times few are so late.
+    """
+    num_high = round(high_share * batch_size)
+    low_L = stratified_t(key, batch_size - num_high)
+    if not num_high:
+        return low_L
+    high_H = stratified_t(jax.random.fold_in(key, 1), num_high, eps=from_t)
+    return jnp.concatenate([high_H, low_L])
+
+
 def dwdse_loss(
     network_fn: LogScoreFn,
     graph: Graph,

@@ -21,7 +21,7 @@ from sedd_jax.conditions import Condition, read_vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, build
 from sedd_jax.parallel import mesh as mesh_lib
-from sedd_jax.state import TrainState
+from sedd_jax.state import TrainState, trained_part
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
 
@@ -166,4 +166,5 @@ def prepare(config: ConfigDict, workdir: Path) -> Job:
     )
     run = build(config, dataset.codec, vocabulary=vocabulary)
     mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
+    trained_part(run.state_shapes().params, config.optim.trainable)  # raises for a wrong name
     return Job(run, workdir, dataset, windows, data_fingerprint)

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from sedd_jax.conditions import Condition
 from sedd_jax.diffusion.jump import uniform_rows
-from sedd_jax.diffusion.loss import dwdse_loss, stratified_t
+from sedd_jax.diffusion.loss import dwdse_loss, training_t
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
-from sedd_jax.state import Params, TrainState, update
+from sedd_jax.state import Params, TrainState, trained_part, update, with_part
 
 Metrics = dict[str, jax.Array]
 
@@ -41,7 +41,10 @@ def draw(
     t_key, noise_key, dropout_key = jax.random.split(key, 3)
     rows_B = jnp.arange(x0_BxL.shape[0])
     row_keys = jax.vmap(jax.random.fold_in, (None, 0))
-    t_B = stratified_t(t_key, x0_BxL.shape[0])
+    training = run.config.training
+    t_B = training_t(
+        t_key, x0_BxL.shape[0], training.high_noise_share, from_t=training.high_noise_from
+    )
     xt_BxL = run.graph.perturb(row_keys(noise_key, rows_B), x0_BxL, run.noise(t_B).sigma)
     if condition is not None:
         # Not a fourth of the split, so that the three are those of an unconditional run.
@@ -77,11 +80,17 @@ def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
 
 
 def loss_and_grads(run: ModelDef, params: Params, batch: Noised) -> tuple[jax.Array, Params]:
-    """Mean loss and its gradient, over config.training.accumulation microbatches in turn."""
-    value_and_grad = jax.value_and_grad(lambda params, part: mean_loss(run, params, part))
+    """Mean loss and its gradient, over config.training.accumulation microbatches in turn.
+
+    The gradient is that in the parameters of config.optim.trainable: of the others none is made.
+    """
+    value_and_grad = jax.value_and_grad(
+        lambda trained, part: mean_loss(run, with_part(params, trained), part)
+    )
+    trained = trained_part(params, run.config.optim.trainable)
     accumulation = run.config.training.accumulation
     if accumulation == 1:
-        return value_and_grad(params, batch)
+        return value_and_grad(trained, batch)
 
     def split(x):  # (B, …) → (A, B/A, …)
         # Every A-th row, so that each device finds its share of a microbatch among its own rows.
@@ -89,9 +98,9 @@ def loss_and_grads(run: ModelDef, params: Params, batch: Noised) -> tuple[jax.Ar
         return jax.lax.with_sharding_constraint(x, mesh_lib.microbatch_sharding(run.mesh))
 
     def add(total, part):
-        return jax.tree.map(jnp.add, total, value_and_grad(params, part)), None
+        return jax.tree.map(jnp.add, total, value_and_grad(trained, part)), None
 
-    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
+    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, trained))
     total, _ = jax.lax.scan(add, zero, jax.tree.map(split, batch))
     return jax.tree.map(lambda x: x / accumulation, total)
 

@@ -58,6 +58,8 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
         ({"noise__sigma_min": 30.0}, "0 < noise.sigma_min < noise.sigma_max"),
         ({"noise__sigma_min": 0.0}, "0 < noise.sigma_min < noise.sigma_max"),
         ({"noise__sigma_max": 88.0}, "config.noise.sigma_max is 88.0; it must be between"),
+        ({"training__high_noise_share": 0.01}, "0.01 of config.training.batch_size 8 is no row"),
+        ({"training__high_noise_from": 1.0}, "it must be between 0.001 and 0.999"),
         ({"graph__type": "absorb"}, "absorbing, uniform"),
         ({"model__dropout": 1.5}, "config.model.dropout is 1.5"),
         ({"training__num_steps": 0}, "config.training.num_steps is 0; it must be at least 1"),

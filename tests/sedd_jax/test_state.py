@@ -57,6 +57,23 @@ def test_updates_are_the_published_ones(overrides):
     assert not np.allclose(state.params["bias"], state.ema_params["bias"], rtol=1e-4)
 
 
+def test_what_is_not_trained_stays_and_the_rest_is_updated_as_if_alone():
+    config = toy_config(optim__trainable=("bi",), optim__clip_norm=0.1)
+    params = random_tree(0)
+    state, m, v = state_lib.init_state(params, config.optim), {"bias": 0.0}, {"bias": 0.0}
+    assert set(state.opt_state[0].mu) == {"bias"}
+    p, ema = ({"bias": np.asarray(params["bias"], np.float64)} for _ in range(2))
+    step = jax.jit(lambda state, grads: state_lib.update(state, grads, jnp.zeros(()), config))
+    for n in range(1, 4):
+        grads = state_lib.trained_part(random_tree(n), config.optim.trainable)
+        state, _ = step(state, grads)
+        published_update(p, {"bias": np.asarray(grads["bias"])}, m, v, ema, n, config)
+    np.testing.assert_allclose(state.params["bias"], p["bias"], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(state.ema_params["bias"], ema["bias"], rtol=1e-5, atol=1e-7)
+    for tree in (state.params, state.ema_params):
+        np.testing.assert_array_equal(tree["kernel"], params["kernel"])
+
+
 def test_warm_up_starts_at_one_step_and_ends_at_the_rate():
     optim = toy_config(optim__learning_rate=0.5, optim__warmup_steps=4).optim
     rates = [float(state_lib.learning_rate(optim, jnp.int32(n))) for n in range(6)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sedd_jax.diffusion.graph import Absorbing, Uniform
-from sedd_jax.diffusion.loss import dwdse_loss, stratified_t
+from sedd_jax.diffusion.loss import dwdse_loss, stratified_t, training_t
 from sedd_jax.diffusion.noise import Geometric, LogLinear
 
 
@@ -18,6 +18,21 @@ def test_stratified_t_has_one_time_in_every_stratum():
     # Rows must not differ in how noisy they are on average.
     times = jnp.stack([stratified_t(jax.random.key(i), 4) for i in range(400)])
     np.testing.assert_allclose(times.mean(0), 0.5, atol=0.06)
+
+
+def test_a_share_of_the_rows_is_stratified_over_high_noise():
+    key = jax.random.key(3)
+    np.testing.assert_array_equal(training_t(key, 64), stratified_t(key, 64))
+    t_B = training_t(key, 64, high_share=0.25, from_t=0.8)
+    assert t_B.shape == (64,)
+    for part, low, n in [(t_B[:16], 0.8, 16), (t_B[16:], 1e-3, 48)]:
+        stratum = np.floor((np.sort(part) - low) / (1 - low) * n - 1e-3)
+        assert len(np.unique(stratum)) == n
+        assert part.min() >= low and part.max() <= 1
+    # The two parts are shifted by draws of their own.
+    parts = np.stack([training_t(jax.random.key(i), 2, 0.5, from_t=1e-3) for i in range(200)])
+    assert abs(np.corrcoef(parts.T)[0, 1]) < 0.2
+    assert training_t(key, 4, high_share=1.0).min() >= 0.9
 
 
 @pytest.mark.parametrize("graph", [Absorbing(30), Uniform(30)])

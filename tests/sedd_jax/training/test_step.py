@@ -5,8 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from sedd_jax.conditions import Vocabulary
+from sedd_jax.errors import UserError
 from sedd_jax.model import Stream, build
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.training import step as step_lib
@@ -45,6 +47,52 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(toy_run, params):
     for whole, accumulated in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(accumulated, whole, rtol=1e-4, atol=1e-4)
     assert results[0][0] == pytest.approx(float(results[1][0]), rel=1e-6)
+
+
+def paths(tree):
+    return {mesh_lib.path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def test_what_is_not_trained_has_no_gradient_and_no_moments_and_stays():
+    """On one device, and on 8 with microbatches: the same rows draw high noise on both."""
+    results = []
+    for accumulation, sizes in ((1, (1, 1)), (2, (4, 2))):
+        mesh = mesh_lib.make_mesh(
+            dict(zip(mesh_lib.AXES, (*sizes, 1), strict=True)), jax.devices()[: np.prod(sizes)]
+        )
+        overrides = {
+            "training__accumulation": accumulation,
+            "optim__trainable": ("adaLN", "output_layer/linear"),
+            "training__batch_size": 16,
+            "training__high_noise_share": 0.25,
+            "model__dropout": 0.3,
+        }
+        run = build(toy_config(**overrides), CODEC, mesh)
+        state, step = run.fresh_state(), step_lib.compile_train_step(run)
+        before = jax.device_get(state)
+        batch = jax.device_put(tokens(16), mesh_lib.batch_sharding(mesh))
+        for _ in range(3):  # the head starts at zero, and hides what leads to it
+            state, metrics = step(state, batch)
+        results.append((float(metrics["grad_norm"]), jax.device_get(state.params)))
+
+    layers = ("blocks/adaLN", "output_layer/adaLN", "output_layer/linear")
+    trained = {f"{layer}/{name}" for layer in layers for name in ("kernel", "bias")}
+    assert paths(state.opt_state[0].mu) == paths(state.opt_state[0].nu) == trained
+    for old, new in ((before.params, state.params), (before.ema_params, state.ema_params)):
+        old, new = (flatten_dict(tree, sep="/") for tree in (old, jax.device_get(new)))
+        assert {path for path, x in old.items() if (x != new[path]).any()} == trained
+    (norm, params), (other_norm, other_params) = results
+    assert other_norm == pytest.approx(norm, rel=1e-4)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=0.02, atol=1e-4), params, other_params
+    )
+
+
+def test_a_name_of_no_parameter_is_refused_with_those_that_there_are(toy_run):
+    config = toy_config(optim__trainable=("adaLN", "condition"))
+    with pytest.raises(UserError, match="'condition' is part of no parameter's path") as caught:
+        dataclasses.replace(toy_run, config=config).state_shapes()
+    assert "blocks/adaLN/kernel, " in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
