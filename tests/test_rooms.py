@@ -30,8 +30,9 @@ FLOORS = {
         {
             "encode", "decode", "inspect", "report",
             "train_codec", "evaluate_codec", "convert_checkpoint", "codec", "render_scores",
+            "judge_tags",
         },
-        {"source_arguments", "reporting", "inspection"},
+        {"source_arguments", "reporting", "inspection", "judging"},
         {"fad", "codec_training"},
         {"encoding", "decoding"},
         {"wavtokenizer", "cleaning", "sources"},
