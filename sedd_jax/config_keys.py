@@ -110,6 +110,12 @@ KEYS: dict[str, Key] = {
     "optim.eps": Key(float, "Adam's epsilon.", low=0.0),
     "optim.weight_decay": Key(float, "Decoupled weight decay.", low=0.0),
     "optim.clip_norm": Key(float, "Global gradient norm to clip at; 0 or less: no clipping."),
+    "optim.condition_rate": Key(
+        float,
+        "Learning rate of what conditions are embedded with, times optim.learning_rate.",
+        low=0.0,
+        default_of_older_runs=1.0,
+    ),
     "optim.trainable": Key(
         tuple,
         "Parts of parameters' paths, as blocks/adaLN/kernel: only these train; none: all.",

@@ -112,6 +112,10 @@ def update(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimizer step: clip, AdamW, EMA; nothing of them when loss or gradient is not finite.
 
+    What conditions are embedded with takes steps config.optim.condition_rate times as long, decay
+    included: it starts at zero and is added to the embedding of σ, whose norm grows to tens, while
+    Adam moves an entry by the learning rate at most.
+
     grads: of the batch's mean loss in the parameters that are trained; loss: []. Returns the new
     state and grad_norm (before clipping), learning_rate, skipped, consecutive_skips, all [].
     """
@@ -124,6 +128,9 @@ def update(
     updates, opt_state = make_optimizer(config.optim).update(
         clip(grads, grad_norm, config.optim.clip_norm), state.opt_state, old_params
     )
+    if "condition" in updates:
+        rate = config.optim.condition_rate
+        updates = updates | {"condition": jax.tree.map(lambda u: rate * u, updates["condition"])}
     params = optax.apply_updates(old_params, updates)
     ema_params = ema_update(
         old_ema_params, params, state.num_updates + 1, config.training.ema_decay

@@ -74,6 +74,22 @@ def test_what_is_not_trained_stays_and_the_rest_is_updated_as_if_alone():
         np.testing.assert_array_equal(tree["kernel"], params["kernel"])
 
 
+def test_conditions_take_longer_steps_and_nothing_else_does():
+    def moved(rate):
+        config = toy_config(optim__condition_rate=rate)
+        params = random_tree(0) | {"condition": random_tree(9)}
+        grads = random_tree(1) | {"condition": random_tree(10)}
+        state = state_lib.init_state(params, config.optim)
+        state, _ = state_lib.update(state, grads, jnp.zeros(()), config)
+        return jax.tree.map(jnp.subtract, state.params, params)
+
+    plain, longer = moved(1.0), moved(4.0)
+    np.testing.assert_array_equal(plain["kernel"], longer["kernel"])
+    np.testing.assert_allclose(
+        longer["condition"]["bias"], 4 * plain["condition"]["bias"], rtol=1e-3
+    )
+
+
 def test_warm_up_starts_at_one_step_and_ends_at_the_rate():
     optim = toy_config(optim__learning_rate=0.5, optim__warmup_steps=4).optim
     rates = [float(state_lib.learning_rate(optim, jnp.int32(n))) for n in range(6)]
