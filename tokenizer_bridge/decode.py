@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tokenizer_bridge.audio.read import READABLE
+from tokenizer_bridge.audio.kinds import FOR_FFMPEG, READABLE
 from tokenizer_bridge.audio.windows import DECODING, Windowing
 from tokenizer_bridge.audio.write import read_comment, write_audio
 from tokenizer_bridge.decoding import decode_pieces, stamp_of
@@ -174,7 +174,7 @@ def read_npy(path: Path, codebook_size: int) -> list[tuple[str, np.ndarray]]:
 def strip_audio_suffix(name: str) -> str:
     """A track's id without the suffix of the file that it was encoded from."""
     stem, _, suffix = name.rpartition(".")
-    return stem if suffix.lower() in READABLE else name
+    return stem if suffix.lower() in READABLE | FOR_FFMPEG else name
 
 
 if __name__ == "__main__":

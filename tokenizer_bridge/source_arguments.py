@@ -5,9 +5,13 @@ import os
 from typing import Any
 
 from tokenizer_bridge import sources
+from tokenizer_bridge.audio.opening import GET_FFMPEG, lacking_ffmpeg
 from tokenizer_bridge.sources import Track, mtg_jamendo
 from tokenizer_bridge.token_dataset.command import Parser, integer
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import as_text
+
+_NAMED = 5  # files without a decoder
 
 
 def add_source_arguments(parser: Parser) -> None:
@@ -79,6 +83,13 @@ def load_tracks(arguments: argparse.Namespace) -> list[Track]:
     )
     if missing := [track for track in tracks if not track.path.exists()]:
         print(f"{len(missing)} of {len(tracks)} files are missing, the first is {missing[0].path}")
+    if lacking := lacking_ffmpeg(track.path for track in tracks):
+        names = ", ".join(as_text(path.name) for path in lacking[:_NAMED])
+        more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+        print(
+            f"{len(lacking)} of {len(tracks)} files need ffmpeg, which is not on the PATH, and "
+            f"will be left out: {names}{more}; {GET_FFMPEG}, and start again"
+        )
     return tracks
 
 

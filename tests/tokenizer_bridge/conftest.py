@@ -2,11 +2,14 @@
 
 import contextlib
 import multiprocessing
+import os
 import resource
 import runpy
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import safetensors.torch
@@ -73,23 +76,30 @@ class CommandRunner:
         modules = ["tokenizer_bridge.encoding.workers", "tokenizer_bridge.decoding"]
         self._context.set_forkserver_preload(modules)
 
-    def start(self, module: str, *arguments: str, max_file_bytes: int | None = None):
+    def start(
+        self,
+        module: str,
+        *arguments: str,
+        max_file_bytes: int | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ):
         """The process of a command that has just been started."""
         argv = [module, *map(str, arguments)]
         process = self._context.Process(
-            target=_run, args=(module, argv, self._folder, max_file_bytes)
+            target=_run, args=(module, argv, self._folder, max_file_bytes, dict(environment))
         )
         process.start()
         return process
 
-    def __call__(self, module: str, *arguments: str, max_file_bytes: int | None = None) -> Outcome:
-        process = self.start(module, *arguments, max_file_bytes=max_file_bytes)
+    def __call__(self, module: str, *arguments: str, **options) -> Outcome:
+        process = self.start(module, *arguments, **options)
         process.join()
         texts = [(self._folder / name).read_text() for name in ("out", "err")]
         return Outcome(process.exitcode, *texts)
 
 
-def _run(module, argv, folder, max_file_bytes) -> None:
+def _run(module, argv, folder, max_file_bytes, environment) -> None:
+    os.environ |= environment
     if max_file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
     sys.argv = argv

@@ -78,7 +78,7 @@ def test_unusable_files_are_listed_and_counted(songs, codec_dir, tmp_path, run_c
         "bad/no_samples.wav": "holds no samples",
         "bad/short.wav": "too short: 0.05 s",
         "bad/silent.flac": "silent",
-        "bad/text.mp3": "not audio that soundfile can read",
+        "bad/text.mp3": "not audio but text",
         "bad/truncated.wav": "cut short",
         "bad/zero_bytes.wav": "empty: 0 bytes",
     }
@@ -97,10 +97,33 @@ def test_nothing_to_encode(codec_dir, tmp_path, run_command):
     assert_one_line_error(outcome, "no audio files in it")
     assert not (tmp_path / "out").exists()
 
-    (tmp_path / "in/x.mp3").write_text("text")
+    (tmp_path / "in/x.mp3").write_bytes(b"\1\2\3\4")
     for _ in range(2):  # the second run must not take the first for done
-        assert_one_line_error(run_command(ENCODE, *arguments), "none of the 1 files could be used")
+        text = "none of the 1 files could be used: x.mp3: not audio that"
+        assert_one_line_error(run_command(ENCODE, *arguments), text)
         assert list(contents(tmp_path / "out")) == ["failures.jsonl"]
+
+
+def test_the_first_reasons_are_told_when_no_file_can_be_used(codec_dir, tmp_path, run_command):
+    (tmp_path / "in").mkdir()
+    for i in range(5):
+        (tmp_path / f"in/{i}.mp3").write_text("no music\n" * 100)
+    outcome = run_command(ENCODE, *flags(tmp_path / "in", tmp_path / "out", codec_dir))
+    reasons = "; ".join(f"{i}.mp3: not audio but text" for i in range(3))
+    text = f"none of the 5 files could be used: {reasons}; all are in {tmp_path}/out/failures.jsonl"
+    assert_one_line_error(outcome, text)
+
+
+def test_files_that_need_ffmpeg_are_named_before_the_work(songs, codec_dir, tmp_path, run_command):
+    for name in ("a.m4a", "b.WMA"):
+        (songs / name).write_bytes(b"\0\0\0\x20ftypM4A " + bytes(500))
+    outcome = run_command(
+        ENCODE, *flags(songs, tmp_path / "out", codec_dir), environment={"PATH": str(tmp_path)}
+    )
+    assert outcome.code == 0, outcome.err
+    first = outcome.out.splitlines()[0]
+    assert first.startswith("2 of 11 files need ffmpeg, which is not on the PATH, and will be left")
+    assert "a.m4a, b.WMA; install ffmpeg" in first and "2 of 11 files could not be" in outcome.out
 
 
 def test_flags_that_make_no_sense(songs, codec_dir, tmp_path, run_command):

@@ -9,6 +9,7 @@ vary, and reads no further. Headers: ISO/IEC 11172-3 and 13818-3; the index is L
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 # kbit/s by bit rate index, from 1: of MPEG-1, layers 1 to 3; of MPEG-2 and 2.5, layer 1 and others.
 _RATES_1 = {
@@ -46,9 +47,10 @@ class Survey:
     start: int
 
 
-def survey(path: Path) -> Survey | None:
-    """A file's length; None without frames of a known size (of free format, or none at all)."""
-    with open(path, "rb") as file:
+def survey(source: Path | bytes) -> Survey | None:
+    """The length of a file, or of what was in one; None without frames of a known size (of free
+    format, or none at all)."""
+    with _reading(source) as file:
         start = _skip_tags(file)
         size = file.seek(0, io.SEEK_END)
         file.seek(start)
@@ -65,16 +67,18 @@ def survey(path: Path) -> Survey | None:
             indexed = num_frames * header.num_samples
             missing = abs(size - start - num_bytes)
             start += header.num_bytes
-            if indexed and missing <= num_bytes // 100:
+            # A lie about the frames shows where they would be larger than any.
+            possible = num_bytes <= num_frames * header.largest
+            if indexed and possible and missing <= num_bytes // 100:
                 return Survey(header.layer, indexed, None, start)
         file.seek(start)
         found = _count_frames(file.read(), header) * header.num_samples
         return Survey(header.layer, indexed or None, found, start)
 
 
-def with_index(path: Path, survey: Survey) -> io.BytesIO:
+def with_index(source: Path | bytes, survey: Survey) -> io.BytesIO:
     """The frames of a layer 3 file, in memory, behind an index that announces what was found."""
-    with open(path, "rb") as file:
+    with _reading(source) as file:
         file.seek(survey.start)
         content = file.read()
     content = content[_next_frame(content, 0) :]
@@ -94,6 +98,11 @@ class _Header:
     num_bytes: int  # of the frame, with the header
     num_samples: int
     side_bytes: int  # between header and data of layer 3 (without a checksum)
+
+    @property
+    def largest(self) -> int:
+        """The bytes of a frame of the highest bit rate, of the same kind."""
+        return _Header.of(self.bits & ~0xF200 | 14 << 12 | 1 << 9).num_bytes
 
     @classmethod
     def parse(cls, data: bytes) -> "_Header | None":
@@ -117,7 +126,11 @@ class _Header:
         return cls(bits, layer, slots * slot_bytes, num_samples, side_bytes)
 
 
-def _skip_tags(file: io.BufferedReader) -> int:
+def _reading(source: Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+
+
+def _skip_tags(file: BinaryIO) -> int:
     """The end of a file's ID3v2 tags, in bytes."""
     start = 0
     while True:

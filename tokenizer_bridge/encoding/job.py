@@ -36,6 +36,7 @@ from tokenizer_bridge.token_dataset.records import (
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 FAILURES_FILE = "failures.jsonl"
+_NUM_REASONS = 3  # that are told when no file could be used
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,12 @@ def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
     usable = [track for track in job.tracks if track.id not in done.failures]
     if not usable:
         shutil.rmtree(job.unfinished)
+        first = [done.failures[track.id] for track in job.tracks[:_NUM_REASONS]]
+        reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in first)
+        all_are = f"; all are in {job.output / FAILURES_FILE}"
         raise UserError(
-            f"none of the {len(job.tracks)} files could be used: the reasons are in "
-            f"{job.output / FAILURES_FILE}"
+            f"none of the {len(job.tracks)} files could be used: {reasons}"
+            + (all_are if len(job.tracks) > len(first) else "")
         )
     # A source gives splits to all of its tracks or to none.
     official = {track.id: track.split for track in usable if track.split is not None}

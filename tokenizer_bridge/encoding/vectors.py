@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tokenizer_bridge.audio.read import READABLE, UNREADABLE
+from tokenizer_bridge.audio.kinds import FOR_FFMPEG, READABLE
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import require_folder
@@ -104,7 +104,7 @@ def _names(track: Track) -> Iterator[str]:
     for name in dict.fromkeys((track.id, track.file or track.id)):
         yield name
         path = PurePosixPath(name)
-        if path.suffix[1:].lower() in READABLE | UNREADABLE:  # an id may have dots of its own
+        if path.suffix[1:].lower() in READABLE | FOR_FFMPEG:  # an id may have dots of its own
             yield str(path.with_suffix(""))
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tokenizer_bridge.audio.read import READABLE, UNREADABLE
+from tokenizer_bridge.audio.kinds import FOR_FFMPEG, READABLE
 from tokenizer_bridge.sources import tagging
 from tokenizer_bridge.sources.track import Track
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -55,5 +55,5 @@ def _audio_files(folder: Path, ancestors: frozenset[str]) -> Iterator[Path]:
             continue
         if os.path.isdir(entry.path):  # entry.is_dir() raises for a link to itself
             yield from _audio_files(Path(entry.path), ancestors | {real})
-        elif Path(entry.name).suffix[1:].lower() in READABLE | UNREADABLE:
+        elif Path(entry.name).suffix[1:].lower() in READABLE | FOR_FFMPEG:
             yield Path(entry.path)
