@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
 
     config.graph = graph = ConfigDict()
     graph.type = "absorbing"
+    graph.num_codes = 0  # 0: all of the codec's; others are of imported weights
 
     config.noise = noise = ConfigDict()
     noise.type = "loglinear"

@@ -23,6 +23,7 @@ from launch.listening.verdict import verdict
 from tokenizer_bridge.codec import Codec
 from tokenizer_bridge.pages.template import render
 from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.description import codec_difference
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -196,7 +197,7 @@ def other_sets(codec: Codec, other_tokens: Sequence[str]) -> list[PieceSet]:
     sets = []
     for samples in map(TokenDataset, other_tokens):
         title, own = f"Pieces of another model: {samples.path.name}", codec
-        if samples.codec["weights_sha256"] != codec.info.weights_sha256:
+        if codec_difference(samples.codec, vars(codec.info)):
             own = Codec.load(samples.codec)
             title += f" (codec {own.info.name})"
         sets.append(Listener(own).piece_set(title, samples, None))

@@ -211,7 +211,7 @@ class Model:
             tokens_WxL=tokens_NxL.astype(np.uint16),
             track_W=np.arange(num),
             part_W=np.zeros(num, np.int64),
-            counted_W=np.full(num, length),
+            new_W=np.full(num, length),
             ids=tuple(map(str, range(num))),
             artists=(None,) * num,
             tags=(tags,) * num,

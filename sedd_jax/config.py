@@ -66,6 +66,11 @@ def _check_together(config: ConfigDict) -> None:
         Geometric(noise.sigma_min, noise.sigma_max)
     except ValueError as error:
         raise UserError(f"config: {error}") from error
+    if config.graph.num_codes and config.graph.type != "absorbing":
+        raise UserError(
+            f"config.graph.num_codes is {config.graph.num_codes}: without a mask, which the "
+            f"{config.graph.type} graph has not, codes cannot be unknown"
+        )
     if training.batch_size % training.accumulation:
         raise UserError(
             f"config.training.batch_size {training.batch_size} must be a multiple of "

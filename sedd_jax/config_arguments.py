@@ -74,10 +74,13 @@ def parse(
     parser: Parser,
     argv: Sequence[str] | None = None,
     short_forms: Mapping[str, str] | None = None,
+    default: str | None = None,
 ) -> tuple[Namespace, Chosen]:
     """The other arguments and the config, of a parser with `add_arguments`.
 
     short_forms: names of arguments of the parser, each of which stands for a key of the config.
+    default: the config where the command line names none and the parser has no default of its own;
+    the arguments' `config` is then None.
     Raises UserError; SystemExit after --print_config and the like, as after --help.
     """
     rest, texts = split(sys.argv[1:] if argv is None else argv)
@@ -86,7 +89,7 @@ def parse(
     for name, key in (short_forms or {}).items():
         if (text := getattr(arguments, name)) is not None:
             texts = {key: text} | texts
-    return arguments, load(arguments.config, texts)
+    return arguments, load(arguments.config or default, texts)
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:

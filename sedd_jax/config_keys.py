@@ -78,6 +78,12 @@ KEYS: dict[str, Key] = {
         "Where noise takes a token: to the mask, or to any.",
         choices=("absorbing", "uniform"),
     ),
+    "graph.num_codes": Key(
+        int,
+        "Codes that the model knows, the codec's first; 0: all of them. Absorbing graph only.",
+        low=0,
+        default_of_older_runs=0,
+    ),
     "noise.type": Key(str, "How noise grows with time.", choices=("loglinear", "geometric")),
     "noise.sigma_min": Key(float, "Total noise at time 0 of geometric noise.", low=0.0),
     "noise.sigma_max": Key(

@@ -11,6 +11,9 @@ once (sedd_jax/likelihood/held_out.py), the first of each window by unigram. Sev
 A model with tags is measured three times on the same noise, which takes three times as long: told
 each track's own tags, none, and those of another track of the split, drawn among those whose tags
 differ. What it loses by either, paired, is what its knowledge of the tags is worth.
+
+Imported weights may not know all of the codec's codes (config.graph.num_codes). Tokens of the
+others are then unknown: they count in no figure, and all figures are given that a token is none.
 """
 
 import math
@@ -125,8 +128,9 @@ def evaluate(
     dataset = TokenDataset(tokens)
     dataset.require_codec(run.codec)
     dataset.num_records(TRAIN_SPLIT)  # refuses a dataset that the baselines cannot be fitted on
-    length, num_codes = run.config.model.length, run.codec["codebook_size"]
-    windows = cut_windows(dataset, split, length)
+    length, num_codes = run.config.model.length, run.graph.num_codes
+    all_windows = cut_windows(dataset, split, length)
+    windows = all_windows.knowing(num_codes)
     num_windows = len(windows)
     told = _told(run.vocabulary, windows)
     with progress_bar(num_windows * len(told), "window", name="bound") as bar:
@@ -147,10 +151,11 @@ def evaluate(
     if not is_first():
         return None
     train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
-    unigram, bigram = baselines.fit(train_tracks, num_codes)
+    unigram, bigram = baselines.fit(train_tracks, run.codec["codebook_size"])
+    below = None if num_codes == run.codec["codebook_size"] else num_codes
     bits = {name: bound.nats_W / math.log(2) for name, bound in bounds.items()} | {
-        "bigram": windows.total(bigram.bits(windows.tokens_WxL, windows.begin_W)),
-        "unigram": windows.total(unigram.bits(windows.tokens_WxL)),
+        "bigram": windows.total(bigram.bits(windows.tokens_WxL, windows.begin_W, below)),
+        "unigram": windows.total(unigram.bits(windows.tokens_WxL, below)),
         "uniform": windows.counted_W * math.log2(num_codes),
     }
     return {
@@ -167,6 +172,7 @@ def evaluate(
         "num_tracks": windows.num_tracks,
         "num_windows": num_windows,
         "num_tokens": int(windows.counted_W.sum()),
+        "num_unknown_tokens": int(all_windows.new_W.sum() - windows.counted_W.sum()),
         "num_short_tracks": int((windows.begin_W > 0).sum()),
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
         "model_bits_by_t": elbo.bits_by_t(bounds["model"], windows.counted_W),
@@ -208,11 +214,18 @@ def estimate(bits_W: np.ndarray, windows: SplitWindows) -> dict:
 
 def table(report: dict) -> str:
     """The report for people."""
+    num_unknown = report["num_unknown_tokens"]
+    which = "" if num_unknown else "all "
     lines = [
-        f"checkpoint {report['step']} on {report['split']}: all {report['num_tokens']:,} tokens of "
-        f"{report['num_tracks']:,} tracks, in {report['num_windows']:,} windows of "
+        f"checkpoint {report['step']} on {report['split']}: {which}{report['num_tokens']:,} tokens "
+        f"of {report['num_tracks']:,} tracks, in {report['num_windows']:,} windows of "
         f"{report['length']:,}",
     ]
+    if num_unknown:
+        lines.append(
+            f"{num_unknown:,} more tokens are codes that the model does not know: they count as "
+            "unknown, and in no figure"
+        )
     if report["num_short_tracks"]:
         lines.append(
             f"{report['num_short_tracks']:,} of the tracks are shorter than a window and are read "

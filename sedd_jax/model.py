@@ -35,8 +35,9 @@ class Stream(enum.IntEnum):
 class ModelDef:
     """A model without its parameters: network, noising process, and where it lives.
 
-    To `Model` (sedd_jax/api.py) what nnx.GraphDef is to a module. codec: dataset.json's "codec";
-    vocabulary: the tags that it may be conditioned on, none for an unconditional model.
+    To `Model` (sedd_jax/api.py) what nnx.GraphDef is to a module. codec: dataset.json's "codec", of
+    which the model knows the first `graph.num_codes` codes, as a rule all; vocabulary: the tags
+    that it may be conditioned on, none for an unconditional model.
 
     Hashed by identity, so that programs compiled for a run can be cached by it.
     """
@@ -96,7 +97,12 @@ def build(
     Raises UserError when mesh or attention do not fit the devices.
     """
     config = config_lib.settled(config)
-    graph = make_graph(config.graph.type, codec["codebook_size"])
+    num_codes = config.graph.num_codes or codec["codebook_size"]
+    if num_codes > codec["codebook_size"]:
+        raise UserError(
+            f"config.graph.num_codes is {num_codes}, the codec has {codec['codebook_size']} codes"
+        )
+    graph = make_graph(config.graph.type, num_codes)
     noise = make_noise(
         config.noise.type, sigma_min=config.noise.sigma_min, sigma_max=config.noise.sigma_max
     )

@@ -18,6 +18,8 @@ def check(path: str) -> list[Row]:
     # One half needs torch and the other JAX, so only the half that is asked for is imported.
     if "embedding" in reference:
         from tests import reference_embeddings as half
+    elif "state_dict" in reference:
+        from tests import reference_forward as half
     elif "salt" in reference:
         from tests import reference_wavtokenizer as half
     elif "forward/x" in reference:

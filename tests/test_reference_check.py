@@ -17,6 +17,7 @@ from tests.reference_rows import Row, of_largest, of_rows_largest, relative, rel
 DATA = Path(__file__).parent / "reference"
 ABSORB, UNIFORM = DATA / "sedd_absorb_loglinear.npz", DATA / "sedd_uniform_geometric.npz"
 CODEC = DATA / "wavtokenizer_75.npz"
+FORWARD = (DATA / "aidd.npz", DATA / "sedd_exported.npz")
 RESULTS = (
     "noise/sigma", "noise/dsigma", "forward/sigma", "forward/dsigma", "forward/log_score",
     "loss/score_entropy", "loss/loss", "step/euler", "step/analytic", "step/denoise", "train/loss",
@@ -45,7 +46,7 @@ def disturb(array: np.ndarray) -> np.ndarray:
     return np.where(np.arange(len(array)) % 40 == 0, (array + 1) % 4096, array)
 
 
-@pytest.mark.parametrize("path", [ABSORB, UNIFORM, CODEC], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [ABSORB, UNIFORM, CODEC, *FORWARD], ids=lambda path: path.stem)
 def test_the_reference_figures_hold(path, capsys):
     assert reference_check.main([str(path)]) == 0, capsys.readouterr().out
     assert "FAILED" not in capsys.readouterr().out
@@ -60,6 +61,19 @@ def test_every_quantity_can_fail(path, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()[1:]
     assert len(lines) >= 5
     assert [line for line in lines if "FAILED" not in line] == []
+
+
+@pytest.mark.parametrize("path", FORWARD, ids=lambda path: path.stem)
+def test_another_forward_pass_fails(path, tmp_path, capsys):
+    arrays = arrays_of(path)
+    for name, other in (
+        ("forward/log_score", arrays["forward/log_score"] + np.float32(2e-4)),
+        ("salt", np.array("another:")),
+        ("forward/sigma", 1.01 * arrays["forward/sigma"]),
+    ):
+        np.savez(tmp_path / "x.npz", **(arrays | {name: other}))
+        assert reference_check.main([str(tmp_path / "x.npz")]) == 1
+        assert "FAILED" in capsys.readouterr().out
 
 
 def test_our_names_and_shapes_are_the_published_ones(tmp_path):
@@ -150,6 +164,8 @@ def write(path: Path, original: Path, *, without: str = "", **changes) -> Path:
         ),
         (lambda path: write(path, ABSORB, without="config"), "lacks config"),
         (lambda path: write(path, ABSORB, config='{"tokens": 40}'), "no SEDD configuration"),
+        (lambda path: write(path, FORWARD[0], without="forward/x"), "lacks forward/x"),
+        (lambda path: write(path, FORWARD[0], config='{"tokens": 4095}'), "no SEDD configuration"),
     ],
 )
 def test_a_file_that_is_not_of_the_format_is_one_line(make, message, tmp_path, capsys):

@@ -19,7 +19,7 @@ from tokenizer_bridge.audio.windows import DECODING, ENCODING, Windowing
 from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks, encode_windowed
 from tokenizer_bridge.sources import Track
-from tokenizer_bridge.token_dataset.description import check_codec
+from tokenizer_bridge.token_dataset.description import check_codec, codec_difference
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.records import check_tokens
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
@@ -60,12 +60,11 @@ class Codec:
         name = codec if isinstance(codec, str) else _check_description(codec)["name"]
         network, info = load_codec(name, codec_dir=directory, device=device)
         if not isinstance(codec, str):
-            for key, value in vars(info).items():
-                if codec[key] != value:
-                    raise UserError(
-                        f"the codec {name} has {key} {value} here, the tokens were made with one "
-                        f"that has {codec[key]}"
-                    )
+            if key := codec_difference(codec, vars(info)):
+                raise UserError(
+                    f"the codec {name} has {key} {vars(info)[key]} here, the tokens were made with "
+                    f"one that has {codec[key]}"
+                )
         return cls(network, info)
 
     @property

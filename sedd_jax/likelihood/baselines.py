@@ -101,9 +101,10 @@ class Unigram:
     probs_K: np.ndarray
     alpha: float
 
-    def bits(self, windows_WxL: np.ndarray) -> np.ndarray:
-        """−log2 p of every token, float64 (W, L)."""
-        return -np.log2(self.probs_K)[windows_WxL]
+    def bits(self, windows_WxL: np.ndarray, below: int | None = None) -> np.ndarray:
+        """−log2 p of every token, float64 (W, L); given that it is a code below `below`."""
+        known = 1.0 if below is None else self.probs_K[:below].sum()
+        return -np.log2(self.probs_K / known)[windows_WxL]
 
     def describe(self) -> dict:
         return {"smoothing": "add-alpha", "alpha": self.alpha}
@@ -126,14 +127,24 @@ class Bigram:
         n_a_N, t_a_N = self.counts.outgoing_K[a_N], self.counts.followers_K[a_N]
         return kneser_ney(n_ab_N, n_a_N, t_a_N, self.base_K[b_N], self.discount, self.concentration)
 
-    def bits(self, windows_WxL: np.ndarray, begin_W: np.ndarray | int = 0) -> np.ndarray:
+    def bits(
+        self,
+        windows_WxL: np.ndarray,
+        begin_W: np.ndarray | int = 0,
+        below: int | None = None,
+    ) -> np.ndarray:
         """−log2 p of every token given its left neighbour, float64 (W, L).
 
         begin_W: the position in each window where a track begins; its first token has no neighbour.
+        below: a token is known to be a code below this one; its neighbour may be any.
         """
-        bits_WxL = self.unigram.bits(windows_WxL)
+        bits_WxL = self.unigram.bits(windows_WxL, below)
         first_W = bits_WxL[np.arange(len(bits_WxL)), begin_W]
-        prob_N = self.prob(windows_WxL[:, :-1].ravel(), windows_WxL[:, 1:].ravel())
+        a_N = windows_WxL[:, :-1].ravel()
+        prob_N = self.prob(a_N, windows_WxL[:, 1:].ravel())
+        if below is not None:
+            others = range(below, len(self.base_K))
+            prob_N = prob_N / (1 - sum(self.prob(a_N, np.full_like(a_N, b)) for b in others))
         bits_WxL[:, 1:] = -np.log2(prob_N).reshape(len(windows_WxL), -1)
         bits_WxL[np.arange(len(bits_WxL)), begin_W] = first_W
         return bits_WxL

@@ -83,7 +83,9 @@ def split_bound(
 
     hash_W, part_W = hash_T[windows.track_W], windows.part_W.astype(np.uint32)
     condition_W = jax.tree.map(lambda values_T: values_T[windows.track_W], condition_T)
-    values_W = (windows.tokens_WxL, hash_W, part_W, windows.counted_W, condition_W)
+    # A code that the model does not know is the mask, which no noise changes.
+    tokens_WxL = np.minimum(windows.tokens_WxL, np.uint16(min(run.graph.num_codes, 2**16 - 1)))
+    values_W = (tokens_WxL, hash_W, part_W, windows.counts_WxL, condition_W)
     sharding, rows_B = mesh_lib.batch_sharding(run.mesh), np.arange(batch_size)
 
     def place(values_W: np.ndarray, window_B: np.ndarray) -> jax.Array:
@@ -118,13 +120,12 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
     """
 
     @functools.partial(jax.jit, out_shardings=mesh_lib.replicated(run.mesh))
-    def measure(params, x0_BxL, hash_B, part_B, counted_B, condition):
+    def measure(params, x0_BxL, hash_B, part_B, counts_BxL, condition):
         fold_in = jax.vmap(jax.random.fold_in)
         key_B = jnp.broadcast_to(run.stream_key(Stream.EVALUATE), hash_B.shape)
         key_B = fold_in(fold_in(key_B, hash_B), part_B)
 
-        length = x0_BxL.shape[1]
-        counts_BxL = jnp.arange(length)[None, :] >= length - counted_B[:, None]
+        counts_BxL = counts_BxL.astype(bool)
 
         def terms(log_score_fn):
             return bound_terms(
@@ -137,7 +138,7 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
                 counts_BxL=counts_BxL,
             )
 
-        guess_nats_B = counted_B * math.log(run.graph.num_codes)
+        guess_nats_B = counts_BxL.sum(-1) * math.log(run.graph.num_codes)
         error_B = terms(uniform_guess(run.graph)).total_B - guess_nats_B
         model = terms(functools.partial(run.log_score, params, condition=condition))
         return model.total_B, error_B, model.t_BxS, model.integrand_BxS

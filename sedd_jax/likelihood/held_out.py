@@ -10,6 +10,9 @@ So it is always the end of a window that counts. The network reads the rest, noi
 is a bound still: whoever decodes the tracks in order knows the rest from windows before, can noise
 it himself, and pays for the new tokens what the bound charges at their positions.
 
+A model may know only the first of the codec's codes (config.graph.num_codes). A token of another
+code is unknown to it: the network sees the mask there at every noise level, and it does not count.
+
 W windows, L window length.
 """
 
@@ -18,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sedd_jax.data import plan_windows
+from sedd_jax.errors import UserError
 from tokenizer_bridge.token_dataset.intervals import artist_numbers
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
@@ -27,17 +31,19 @@ class SplitWindows:
     """Windows that are measured.
 
     tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
-    it is, from 0; counted_W: how many tokens count, the last ones of the window; ids, artists (None
-    if unknown), tags: of every track of the split.
+    it is, from 0; new_W: how many tokens no window before has, the last ones of the window; ids,
+    artists (None if unknown), tags: of every track of the split; num_codes: codes from this one on
+    are unknown.
     """
 
     tokens_WxL: np.ndarray
     track_W: np.ndarray
     part_W: np.ndarray
-    counted_W: np.ndarray
+    new_W: np.ndarray
     ids: tuple[str, ...]
     artists: tuple[str | None, ...]
     tags: tuple[tuple[str, ...], ...]
+    num_codes: int = 2**16
 
     def __len__(self) -> int:
         return len(self.track_W)
@@ -55,13 +61,34 @@ class SplitWindows:
     def begin_W(self) -> np.ndarray:
         """The first position that belongs to the window's track: 0 but for short tracks."""
         length = self.tokens_WxL.shape[1]
-        return np.where(self.part_W == 0, length - self.counted_W, 0)
+        return np.where(self.part_W == 0, length - self.new_W, 0)
+
+    @property
+    def counts_WxL(self) -> np.ndarray:
+        """The tokens that count, bool: new ones of a code that is known."""
+        length = self.tokens_WxL.shape[1]
+        is_new_WxL = np.arange(length)[None, :] >= (length - self.new_W)[:, None]
+        return is_new_WxL & (self.tokens_WxL < self.num_codes)
+
+    @property
+    def counted_W(self) -> np.ndarray:
+        """How many tokens of each window count."""
+        return self.counts_WxL.sum(axis=1)
 
     def total(self, values_WxL: np.ndarray) -> np.ndarray:
         """Sums over the tokens that count (W,)."""
-        length = self.tokens_WxL.shape[1]
-        counts_WxL = np.arange(length)[None, :] >= (length - self.counted_W)[:, None]
-        return np.where(counts_WxL, values_WxL, 0).sum(axis=1)
+        return np.where(self.counts_WxL, values_WxL, 0).sum(axis=1)
+
+    def knowing(self, num_codes: int) -> "SplitWindows":
+        """The windows as a model of the first `num_codes` codes can be measured on them.
+
+        Raises UserError when it knows none of the tokens.
+        """
+        windows = replace(self, num_codes=num_codes)
+        counted_W = windows.counted_W
+        if not counted_W.any():
+            raise UserError(f"no token of these tracks is below {num_codes}, the model's codes")
+        return windows.take(np.flatnonzero(counted_W))
 
     def take(self, window_N: np.ndarray) -> "SplitWindows":
         """Some of the windows."""
@@ -70,7 +97,7 @@ class SplitWindows:
             tokens_WxL=self.tokens_WxL[window_N],
             track_W=self.track_W[window_N],
             part_W=self.part_W[window_N],
-            counted_W=self.counted_W[window_N],
+            new_W=self.new_W[window_N],
         )
 
     def spread(self, num_windows: int) -> "SplitWindows":
@@ -92,7 +119,7 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
     """
     tokens_T = plan_windows(dataset, split, length).tokens_T
     before = _last_tokens(dataset, split, length)  # of all that stands before a track
-    ids, artists, tags, windows, track, part, counted = [], [], [], [], [], [], []
+    ids, artists, tags, windows, track, part, new = [], [], [], [], [], [], []
     for i, record in enumerate(dataset.records(split)):
         ids.append(record.id)
         artists.append(record.artist)
@@ -104,12 +131,12 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
         windows += [tokens[end - length : end] for end in ends]
         track += [i] * len(ends)
         part += range(len(ends))
-        counted += np.diff(ends, prepend=length - min(length, int(tokens_T[i]))).tolist()
+        new += np.diff(ends, prepend=length - min(length, int(tokens_T[i]))).tolist()
     return SplitWindows(
         np.stack(windows),
         np.array(track),
         np.array(part),
-        np.array(counted),
+        np.array(new),
         tuple(ids),
         tuple(artists),
         tuple(tags),

@@ -158,6 +158,11 @@ def prepare(config: ConfigDict, workdir: Path) -> Job:
     dataset = TokenDataset(config.data.path)
     config = config.copy_and_resolve_references()
     config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
+    if config.graph.num_codes not in (0, dataset.codec["codebook_size"]):
+        raise UserError(
+            f"config.graph.num_codes is {config.graph.num_codes}, and {dataset.path} has "
+            f"{dataset.codec['codebook_size']} codes: a model is trained on all of them, 0"
+        )
     conditioning = config.conditioning
     windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
     data_fingerprint = data_lib.fingerprint(dataset, TRAIN_SPLIT)

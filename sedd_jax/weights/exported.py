@@ -4,11 +4,13 @@
                         (sedd_jax/weights/torch_weights.py), fp32 or fp16; `condition.*` beside them
                         where the model knows tags
     config.json         the run's config
+    config.yaml         the same for the published program, of an unconditional model
     codec.json          dataset.json's "codec": whose tokens these are
     tags.json           the vocabulary of its tags, where it has one
     README.md           the model card
 
-An unconditional one is what the published program loads; the metadata of the safetensors file
+An unconditional one is what the published program loads: model.safetensors, but for the buffer
+rotary_emb.inv_freq, into the network that config.yaml makes. The metadata of the safetensors file
 holds the step.
 """
 
@@ -16,7 +18,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -36,14 +37,14 @@ from sedd_jax.errors import UserError, one_line
 from sedd_jax.model import ModelDef, build, load_run
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params
-from sedd_jax.weights import torch_files, torch_weights
+from sedd_jax.weights import hub, published_config, torch_files, torch_weights
 from tokenizer_bridge.token_dataset.description import check_codec
 
 WEIGHTS, CONFIG, CODEC, TAGS, CARD = (
     "model.safetensors", "config.json", "codec.json", "tags.json", "README.md",
 )  # fmt: skip
+PUBLISHED_CONFIG = "config.yaml"
 FILES = (WEIGHTS, CONFIG, CODEC, TAGS, CARD)
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo"
 DTYPES = ("float32", "float16")
@@ -82,6 +83,10 @@ def write(directory: str | os.PathLike, model: Exported, dtype: str, card: str) 
         metadata = {"format": "pt", "step": str(model.step)}
         save_file(arrays, partial / WEIGHTS, metadata)
         (partial / CONFIG).write_text(config_lib.to_json(model.config))
+        if condition is None:
+            num_codes = model.config.graph.num_codes or model.codec["codebook_size"]
+            text = published_config.to_yaml(model.config, num_codes)
+            (partial / PUBLISHED_CONFIG).write_text(text)
         (partial / CODEC).write_text(_json(model.codec))
         if model.vocabulary:
             (partial / TAGS).write_text(_json(model.vocabulary.to_json()))
@@ -140,8 +145,8 @@ def load(
         source = DEMO_FOLDER
         if not source.is_dir():
             raise UserError(f"the model {DEMO} is not part of this installation: {source}")
-    elif not Path(source).exists() and HUB_NAME.fullmatch(str(source)):
-        source = _fetch(str(source))
+    elif hub.is_name(source):
+        source = hub.fetch(str(source), FILES)
     if not (Path(source) / WEIGHTS).exists():
         return load_run(source, step, mesh)
     model = read(source)
@@ -154,19 +159,6 @@ def load(
         raise UserError(f"{source}: the weights are not those of the model in its {CONFIG}")
     params = jax.tree.map(lambda a, s: jax.device_put(a, s.sharding), model.params, shapes)
     return definition, params, model.step
-
-
-def _fetch(name: str) -> str:
-    """The folder of a model of the hub, fetched if it is not in the cache. Raises UserError."""
-    import huggingface_hub  # slow to import, and not needed for what lies here
-
-    try:
-        return huggingface_hub.snapshot_download(name, allow_patterns=list(FILES))
-    except Exception as error:  # the hub lets errors of its HTTP library through
-        raise UserError(
-            f"{name} is no folder here, and cannot be had from the Hugging Face hub "
-            f"({type(error).__name__})"
-        ) from error
 
 
 def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:

@@ -61,6 +61,7 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
         ({"training__high_noise_share": 0.01}, "0.01 of config.training.batch_size 8 is no row"),
         ({"training__high_noise_from": 1.0}, "it must be between 0.001 and 0.999"),
         ({"graph__type": "absorb"}, "absorbing, uniform"),
+        ({"graph__type": "uniform", "graph__num_codes": 3}, "config.graph.num_codes is 3: without"),
         ({"model__dropout": 1.5}, "config.model.dropout is 1.5"),
         ({"training__num_steps": 0}, "config.training.num_steps is 0; it must be at least 1"),
         ({"mesh__fsdp": -1}, "one of them may be -1"),

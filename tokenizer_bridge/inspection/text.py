@@ -18,7 +18,7 @@ def _lines(summary: Mapping) -> Iterator[str]:
     yield (
         f"codec {codec['name']}: {codec['codebook_size']:,} codes, "
         f"{summary['tokens_per_second']:g} tokens/s, {codec['sample_rate']:,} Hz, "
-        f"weights {codec['weights_sha256'][:12]}"
+        f"weights {codec['weights_sha256'][:12] or 'unknown'}"
     )
     if summary["origin"]:
         yield "origin " + ", ".join(f"{key}={value}" for key, value in summary["origin"].items())

@@ -59,6 +59,16 @@ def read_description(directory: Path) -> dict[str, Any]:
     return meta
 
 
+def codec_difference(codec: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """The first key in which two descriptions are of different codecs; None for the same codec.
+
+    Names do not matter unless the weights of either are not known, their SHA-256 being "".
+    """
+    known = codec["weights_sha256"] and other["weights_sha256"]
+    keys = ["weights_sha256" if known else "name", *CODEC_KEYS[2:]]
+    return next((key for key in keys if codec[key] != other[key]), None)
+
+
 def check_codec(codec: Any) -> None:
     """Raise ValueError unless this is a map as dataset.json's "codec"."""
     _require_types(codec, _CODEC_TYPES)

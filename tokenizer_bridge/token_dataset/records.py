@@ -30,6 +30,7 @@ from tokenizer_bridge.token_dataset.description import (
     DATASET_FILE,
     FORMAT_VERSION,
     MAX_CODEBOOK_SIZE,
+    codec_difference,
     read_description,
 )
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -277,12 +278,11 @@ class TokenDataset:
 
     def require_codec(self, codec: Mapping[str, Any]) -> None:
         """Raise UserError unless the tokens are those of this codec (its weights and rates)."""
-        for key in CODEC_KEYS[1:]:
-            if self.codec[key] != codec[key]:
-                raise UserError(
-                    f"{self.path / DATASET_FILE}: tokens of codec {self.codec['name']!r} do not "
-                    f"match codec {codec['name']!r} ({key} {self.codec[key]} against {codec[key]})"
-                )
+        if key := codec_difference(self.codec, codec):
+            raise UserError(
+                f"{self.path / DATASET_FILE}: tokens of codec {self.codec['name']!r} do not "
+                f"match codec {codec['name']!r} ({key} {self.codec[key]} against {codec[key]})"
+            )
 
     def _split(self, name: str) -> dict[str, Any]:
         if name not in self._splits:

@@ -9,13 +9,13 @@ from pathlib import Path
 import huggingface_hub
 import torch
 
+from tokenizer_bridge.token_dataset import codecs
+from tokenizer_bridge.token_dataset.codecs import EMBEDDED
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.wavtokenizer.checkpoints import load_codec_files
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 ASSETS = Path(__file__).parent.parent / "assets"
-DEMO, DEMO_SCORES = "demo", "demo-scores"
-EMBEDDED = {DEMO: ASSETS / "demo_codec", DEMO_SCORES: ASSETS / "demo_scores_codec"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +120,7 @@ def locate(name: str, codec_dir: str | os.PathLike | None) -> tuple[Path, Path, 
         weights = _download(name, published)
         expected = published.weights_sha256 or _announced_sha256(weights)
         return ASSETS / "configs" / published.yaml_file, weights, expected
-    raise UserError(
-        f"{name}: no such codec; choose one of {', '.join(KNOWN_CODECS)}, or name the folder "
-        "of your own"
-    )
+    raise UserError(f"{codecs.unknown(name)}; one of your own needs its folder named")
 
 
 def _download(name: str, published: PublishedCodec) -> Path:

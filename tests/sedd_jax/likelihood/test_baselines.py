@@ -69,6 +69,17 @@ def markov_tracks(seed: int, num_tracks: int, length: int, stay: float) -> list[
     return tracks
 
 
+def test_given_that_a_token_is_known_the_known_ones_share_all_probability():
+    tracks = [np.random.default_rng(0).integers(0, 5, 400)]
+    unigram, bigram = baselines.fit(tracks, 5)
+    pairs_Nx2 = np.array([(a, b) for a in range(5) for b in range(3)])  # a may be unknown
+    for bits_NxL in (unigram.bits(pairs_Nx2, 3), bigram.bits(pairs_Nx2, below=3)):
+        np.testing.assert_allclose(np.exp2(-bits_NxL[:, 1]).reshape(5, 3).sum(1), 1.0)
+    gain_Nx2 = bigram.bits(pairs_Nx2) - bigram.bits(pairs_Nx2, below=3)
+    assert (gain_Nx2[:, 1] > 0.3).all()  # about log2(5 / 3)
+    np.testing.assert_allclose(gain_Nx2[:3, 1], gain_Nx2[0, 1])
+
+
 def test_fit_approaches_the_entropy_of_a_markov_chain():
     unigram, bigram = baselines.fit(markov_tracks(0, 20, 500, stay=0.9), 8)
     held = np.stack(markov_tracks(1, 20, 500, stay=0.9))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -67,7 +68,7 @@ def test_the_error_is_taken_off_by_a_slope_and_what_came_is_kept(single, windows
         tokens_WxL=windows.tokens_WxL.repeat(4, axis=0),
         track_W=windows.track_W.repeat(4),
         part_W=np.arange(4 * len(windows)),
-        counted_W=windows.counted_W.repeat(4),
+        new_W=windows.new_W.repeat(4),
     )
     given = []
     monkeypatch.setattr(
@@ -124,6 +125,27 @@ def test_noise_belongs_to_the_record_not_to_its_place(single, windows, reference
     twice = replace(alone, tokens_WxL=alone.tokens_WxL[[0, 0]])
     same_W = elbo.split_bound(*single, twice, num_levels=2, batch_size=4).plain_nats_W
     assert abs(same_W[0] - same_W[1]) > 1e-3
+
+
+def test_an_unknown_code_is_a_mask_and_free(windows):
+    """A model that lacks the last code is measured alike whatever stands where it does."""
+    run, params = make_run(graph__num_codes=NUM_CODES - 1)
+    is_last_WxL = windows.tokens_WxL == NUM_CODES - 1
+    assert is_last_WxL.any()
+
+    def measure(params, tokens_WxL):
+        known = replace(windows, tokens_WxL=tokens_WxL).knowing(run.graph.num_codes)
+        assert known.counted_W.sum() == (windows.counts_WxL & ~is_last_WxL).sum()
+        bound = elbo.split_bound(run, params, known, num_levels=2, batch_size=4)
+        return bound.nats_W / known.counted_W
+
+    nats_W = measure(params, windows.tokens_WxL)
+    assert np.isfinite(nats_W).all()
+    other_WxL = np.where(is_last_WxL, NUM_CODES + 7, windows.tokens_WxL).astype(np.uint16)
+    np.testing.assert_array_equal(measure(params, other_WxL), nats_W)
+    guessing = params | {"output_layer": jax.tree.map(jnp.zeros_like, params["output_layer"])}
+    guess_W = measure(guessing, windows.tokens_WxL)
+    np.testing.assert_allclose(guess_W, np.log(NUM_CODES - 1), rtol=1e-5)
 
 
 def test_record_hash_is_stable():

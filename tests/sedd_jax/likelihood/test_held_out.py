@@ -46,6 +46,18 @@ def test_a_short_track_is_read_behind_what_stands_before_it(dataset):
     np.testing.assert_array_equal(windows.tokens_WxL[0, :11], tracks[-1][-11:])
 
 
+def test_codes_that_a_model_does_not_know_count_nowhere(dataset):
+    windows = cut_windows(dataset, "validation", 16)
+    known = windows.knowing(3)  # of tracks that walk over 32 codes
+    assert 0 < len(known) < len(windows) and known.counted_W.all()
+    tokens = np.concatenate([record.tokens for record in dataset.records("validation")])
+    assert known.counted_W.sum() == (tokens < 3).sum()
+    assert known.total(known.tokens_WxL.astype(int)).sum() == tokens[tokens < 3].sum()
+    np.testing.assert_array_equal(windows.knowing(32).counted_W, windows.counted_W)
+    with pytest.raises(UserError, match="no token of these tracks is below 0"):
+        windows.knowing(0)
+
+
 def test_unusable_splits_are_refused(dataset):
     with pytest.raises(UserError, match="'test' have 15 tokens together"):
         cut_windows(dataset, "test", 16)

@@ -242,6 +242,12 @@ def test_another_codec(path):
     dataset.require_codec(CODEC | {"name": "the same under another name"})
     message = refusal(lambda: dataset.require_codec(CODEC | {"weights_sha256": "cd" * 32}))
     assert "dataset.json" in message and "do not match codec 'demo' (weights_sha256" in message
+    # Of one whose weights nobody has seen yet, the name decides; the rates always do.
+    dataset.require_codec(CODEC | {"weights_sha256": ""})
+    by_name = CODEC | {"weights_sha256": "", "name": "other"}
+    assert "(name demo against other)" in refusal(lambda: dataset.require_codec(by_name))
+    other_rate = CODEC | {"weights_sha256": "", "hop_length": 600}
+    assert "(hop_length 320 against 600)" in refusal(lambda: dataset.require_codec(other_rate))
 
 
 def test_a_whole_dataset_is_not_overwritten(path):
