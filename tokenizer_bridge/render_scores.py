@@ -33,6 +33,7 @@ def make_parser() -> Parser:
     add("--output", required=True, metavar="CORPUS", help="Folder for the corpus.")
     add("--hours", type=number(0.001), default=20.0, help="Hours of music.")
     add("--seed", type=integer(0), default=0, help="Another seed, another corpus.")
+    add("--num_scores", type=integer(1), help="Read so many scores only, evenly spread.")
     add("--sound_font", default=str(SOUND_FONT), metavar="FILE", help="FluidR3_GM.sf2.")
     add("--num_workers", type=integer(1), default=1, help="Pieces rendered at once.")
     return parser
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         Path(arguments.output),
         hours=arguments.hours,
         seed=arguments.seed,
+        num_scores=arguments.num_scores,
         sound_font=Path(arguments.sound_font),
         num_workers=arguments.num_workers,
     )
@@ -54,10 +56,14 @@ def render_scores(
     *,
     hours: float,
     seed: int = 0,
+    num_scores: int | None = None,
     sound_font: Path = SOUND_FONT,
     num_workers: int = 1,
 ) -> None:
-    """Renders a corpus into a folder; shows progress and prints what was made. Raises UserError."""
+    """Renders a corpus into a folder; shows progress and prints what was made. Raises UserError.
+
+    num_scores: read so many of the scores only, evenly spread; None: all.
+    """
     synthesizer = Synthesizer(sound_font)
     job = corpus.CorpusJob(
         output=output,
@@ -65,11 +71,12 @@ def render_scores(
         seed=seed,
         scores=Path(reading.music21_package().__file__).parent / "corpus",
         synthesizer=synthesizer,
+        num_scores=num_scores,
     )
     if (summary := corpus.begin(job)) is not None:
         print(f"whole already, nothing to do: {describe(job, summary)}")
         return
-    files = reading.score_files(job.scores)
+    files = job.score_files()
     with tqdm(total=len(files), unit="score", desc="read") as bar:
         scores, unusable = corpus.load_scores(job, bar.update)
     pieces = corpus.planned(job, scores)

@@ -45,13 +45,24 @@ _PERFORMING = 1  # key of the random numbers of performances, beside the plan's
 
 @dataclass(frozen=True)
 class CorpusJob:
-    """The ingredients of a corpus. hours: of music. scores: a folder laid out like music21's."""
+    """The ingredients of a corpus. hours: of music. scores: a folder laid out like music21's.
+
+    num_scores: read so many of them only, evenly spread over all; None: all.
+    """
 
     output: Path
     hours: float
     seed: int
     scores: Path
     synthesizer: Synthesizer
+    num_scores: int | None = None
+
+    def score_files(self) -> list[Path]:
+        """The files of the scores that are read."""
+        files = reading.score_files(self.scores)
+        if self.num_scores is None or self.num_scores >= len(files):
+            return files
+        return [files[i * len(files) // self.num_scores] for i in range(self.num_scores)]
 
     def settings(self) -> dict[str, Any]:
         """All that decides what is in the corpus, for JSON."""
@@ -60,6 +71,7 @@ class CorpusJob:
             "format_version": FORMAT_VERSION,
             "hours": self.hours,
             "seed": self.seed,
+            "num_scores": self.num_scores,
             "fluidsynth": self.synthesizer.version,
             "sound_font": self.synthesizer.sound_font.name,
             "sound_font_sha256": file_sha256(self.synthesizer.sound_font),
@@ -119,7 +131,7 @@ def load_scores(
                 known[entry["file"], entry["sha256"]] = entry
     entries = []
     with open(path, "a", encoding="utf-8") as lines:
-        for file in reading.score_files(job.scores):
+        for file in job.score_files():
             name, digest = file.relative_to(job.scores).as_posix(), file_sha256(file)
             entry = known.get((name, digest))
             if entry is None:

@@ -126,6 +126,18 @@ def test_scores_are_read_once(make_job, monkeypatch):
     assert corpus.load_scores(job)[1]["bach/0.mxl"] == "read again"
 
 
+def test_few_scores_are_spread_over_both_books(make_job):
+    job = replace(make_job(), num_scores=3)
+    corpus.begin(job)
+    scores, unusable = corpus.load_scores(job)
+    names = [score.id for score in scores]
+    assert len(names) + len(unusable) == 3
+    assert any("bach" in name for name in names) and any("bach" not in name for name in names)
+    assert len(corpus.load_scores(replace(job, num_scores=100))[0]) == len(SCORES)
+    with pytest.raises(UserError, match="num_scores 3, not None"):
+        corpus.begin(make_job())
+
+
 def test_other_settings_are_refused(make_job):
     run(make_job())
     with pytest.raises(UserError, match="holds a corpus with hours 0.01, not 0.05"):
