@@ -127,14 +127,14 @@ def test_scores_are_read_once(make_job, monkeypatch):
 
 
 def test_few_scores_are_spread_over_both_books(make_job):
-    job = replace(make_job(), num_scores=3)
+    job = replace(make_job(), num_scores=5)
     corpus.begin(job)
     scores, unusable = corpus.load_scores(job)
     names = [score.id for score in scores]
-    assert len(names) + len(unusable) == 3
+    assert len(names) + len(unusable) == 5
     assert any("bach" in name for name in names) and any("bach" not in name for name in names)
     assert len(corpus.load_scores(replace(job, num_scores=100))[0]) == len(SCORES)
-    with pytest.raises(UserError, match="num_scores 3, not None"):
+    with pytest.raises(UserError, match="num_scores 5, not None"):
         corpus.begin(make_job())
 
 
