@@ -71,18 +71,19 @@ card=(--license=CC-BY-4.0 --data="music rendered from scores by launch/demo.sh")
 declare -A expected
 if [ -n "${flag[reduced]}" ]; then
   corpus=(--hours=0.4 --num_scores=40)
-  codec_training=(--num_tracks=20 --steps=60 --continuous_steps=20 --batch_size=4 --crop_s=1
-    --validate_every=20)
+  codec_training=(--num_tracks=20 --steps=30 --continuous_steps=10 --batch_size=4 --crop_s=1
+    --validate_every=10)
   model=(--config.model.num_blocks=2 --config.model.width=64 --config.model.num_heads=2
-    --config.model.length=128 --config.training.batch_size=8 --config.training.num_steps=60
+    --config.model.length=128 --config.training.batch_size=8 --config.training.num_steps=40
     --config.training.log_every=10 --config.optim.warmup_steps=10 --config.evaluation.every=20
     --config.evaluation.num_batches=1 --config.checkpoint.every=20 --config.conditioning.min_tracks=1)
   sampling=(--num_samples=16 --steps=16)
   codec_measuring=(--num_tracks=2 --clips_per_track=1)
   reference=$out/music/train # what is held out of so little is too little
   reporting=(--no_controls --clip_s=3)
+  judging=("--guidance=0,2" --num_samples=8 --length=128 --steps=8)
   expected=([corpus]=45 [codec]=50 [tokens]=20 [model]=40 [bound]=30 [export]=10 [pieces]=25
-    [figures]=60 [page]=15)
+    [figures]=60 [tags]=60 [page]=15)
 else
   corpus=(--hours="${flag[hours]}")
   # 164 pieces are 1.8 hours.
@@ -92,8 +93,9 @@ else
   codec_measuring=(--clips_per_track=1)
   reference=$out/music/held_out
   reporting=()
+  judging=("--guidance=0,1,2,3,6")
   expected=([corpus]=960 [codec]=260 [tokens]=530 [model]=480 [bound]=60 [export]=10 [pieces]=60
-    [figures]=600 [page]=30)
+    [figures]=600 [tags]=600 [page]=30)
 fi
 
 stage_corpus() {
@@ -141,6 +143,11 @@ stage_figures() {
     --codec=$codec --codec_dir="$out/codec" ${reporting[@]+"${reporting[@]}"} --output="$out/report"
 }
 
+stage_tags() {
+  step launch.judge_tags --workdir="$out/model" --tokens="$out/tokens" --codec_dir="$out/codec" \
+    "${judging[@]}" --output="$out/tags"
+}
+
 stage_page() {
   step launch.page --workdir="$out/model" --tokens="$out/new" --audio="$out/wavs" \
     --music="$out/corpus" --codec_dir="$out/codec" --output="$out/index.html"
@@ -173,6 +180,7 @@ note() {
 stop() { # SIGNAL
   trap '' INT TERM
   if [ -n "$child" ]; then
+    pkill -TERM -P "$child" || true # commands that a command has started
     kill -TERM "$child" 2>/dev/null || true
     wait "$child" || true
   fi
@@ -188,7 +196,7 @@ at_exit() {
 
 minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-all=(corpus codec tokens model bound export pieces figures page)
+all=(corpus codec tokens model bound export pieces figures tags page)
 number=0 left=0 anew=''
 for name in "${all[@]}"; do left=$((left + expected[$name])); done
 
@@ -229,6 +237,7 @@ stage bound model "its bits per token on held-out pieces"
 stage export demo/model.safetensors "its weights in a folder to share"
 stage pieces wavs "new pieces, each with the tags of a real one"
 stage figures report/report.json "figures of the codec and of the new pieces"
+stage tags tags/judged.json "what its tags are worth, by independent judges"
 stage page index.html "a page of all this"
 [ -z "${flag[dry_run]}" ] || exit 0
 say "seconds of each stage, stopped ones included ($out/times.txt)"

@@ -75,6 +75,7 @@ def make_parser() -> Parser:
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the pieces.")
     add("--categories", type=comma_list, help="Categories to judge; all by default.")
     add("--num_train", type=integer(16), default=600, metavar="N", help="Real pieces to train on.")
+    add("--codec_dir", metavar="DIR", help="Folder with the codec's weights and YAML.")
     return parser
 
 
@@ -129,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         *(f"--samples={folder}" for folder in folders),
         *([f"--categories={','.join(arguments.categories)}"] if arguments.categories else []),
         f"--num_train={arguments.num_train}",
+        *([f"--codec_dir={arguments.codec_dir}"] if arguments.codec_dir else []),
         f"--output={output}",
     )
 

@@ -18,7 +18,18 @@ from tests.test_readmes import check_command
 from tokenizer_bridge.sources.scores.synthesizer import SOUND_FONT
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
-STAGES = ["corpus", "codec", "tokens", "model", "bound", "export", "pieces", "figures", "page"]
+STAGES = [
+    "corpus",
+    "codec",
+    "tokens",
+    "model",
+    "bound",
+    "export",
+    "pieces",
+    "figures",
+    "tags",
+    "page",
+]
 HAS_SOUND = bool(find_spec("music21") and ctypes.util.find_library("fluidsynth"))
 IS_REAL = HAS_SOUND and SOUND_FONT.is_file()
 
@@ -38,6 +49,7 @@ case $2 in
   *.encode) mkdir -p "$made" && touch "$made/dataset.json" ;;
   *.train) mkdir -p "$made" && touch "$made/config.json" ;;
   *.decode) mkdir -p "$made" ;;
+  *.judge_tags) mkdir -p "$made" && touch "$made/judged.json" ;;
   *.report) mkdir -p "$made" && touch "$made/report.json" ;;
   *.page) touch "$made" ;;
 esac
@@ -177,9 +189,9 @@ def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     with Program(words, env=env) as program:
         done = program.result(600)
     assert done.returncode == 0, done.stderr
-    assert "1/9 corpus: done before" in done.stderr
+    assert "1/10 corpus: done before" in done.stderr
     # Gone on with, not begun anew.
-    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [20, 40, 60]
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [10, 20, 30]
     assert [stage for stage, what in times(out) if what == "begun"].count("codec") == 2
 
     tokens = TokenDataset(out / "tokens")
@@ -193,5 +205,6 @@ def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     assert model.codec["name"] == "demo-scores-remade" and "tempo---slow" in model.tags
     [measured] = json.loads((out / "report/report.json").read_text())["measurements"]
     assert measured
+    assert json.loads((out / "tags/judged.json").read_text())
     assert "test tracks" in (out / "demo/README.md").read_text()
     assert (out / "index.html").stat().st_size > 1e5
