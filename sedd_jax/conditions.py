@@ -139,7 +139,8 @@ def read_vocabulary(
         if not own:
             there = sorted({category(t) for t in counts} - {""})
             raise UserError(
-                f"{dataset.path}: no track of split {split!r} has a tag {wanted}{SEPARATOR}…; "
+                f"{dataset.path}: no track of split {split!r} has a tag {wanted}{SEPARATOR}…, as "
+                "config.conditioning.categories wants; "
                 + (f"its categories are {', '.join(there)}" if there else "none has a category")
             )
         if max(own.values()) < min_tracks:

@@ -19,7 +19,7 @@ import runpy
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,13 @@ def parse(
     parser: Parser,
     argv: Sequence[str] | None = None,
     short_forms: Mapping[str, str] | None = None,
-    default: str | None = None,
+    default: str | Callable[[Namespace], ConfigDict] | None = None,
 ) -> tuple[Namespace, Chosen]:
     """The other arguments and the config, of a parser with `add_arguments`.
 
     short_forms: names of arguments of the parser, each of which stands for a key of the config.
-    default: the config where the command line names none and the parser has no default of its own;
-    the arguments' `config` is then None.
+    default: the config where the command line names none and the parser has no default of its own:
+    as --config names it, or made of the arguments. Their `config` is then None.
     Raises UserError; SystemExit after --print_config and the like, as after --help.
     """
     rest, texts = split(sys.argv[1:] if argv is None else argv)
@@ -89,6 +89,8 @@ def parse(
     for name, key in (short_forms or {}).items():
         if (text := getattr(arguments, name)) is not None:
             texts = {key: text} | texts
+    if arguments.config is None and callable(default):
+        return arguments, change("", default(arguments), texts)
     return arguments, load(arguments.config or default, texts)
 
 
@@ -143,8 +145,13 @@ def load(source: str, texts: Mapping[str, str] | None = None) -> Chosen:
         config = config_lib.load(path)
     else:
         config = _get_config(path, run_file(path), arguments)
+    return change(source, config, texts or {})
+
+
+def change(source: str, config: ConfigDict, texts: Mapping[str, str]) -> Chosen:
+    """A config of `source` changed by the texts of its keys. Raises UserError as `load`."""
     config = config.copy_and_resolve_references()
-    overrides = {key: _value(config, key, text) for key, text in (texts or {}).items()}
+    overrides = {key: _value(config, key, text) for key, text in texts.items()}
     with config.unlocked(), config.ignore_type():
         config.update_from_flattened_dict(overrides)
     return Chosen(source, config.lock(), overrides)

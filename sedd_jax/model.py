@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,6 +69,12 @@ class ModelDef:
         """The program that makes a train state, compiled for the mesh when called."""
         shardings = mesh_lib.tree_shardings(self.mesh, jax.eval_shape(self._init))
         return jax.jit(self._init, out_shardings=shardings)
+
+    def state_from(self, params: Params) -> TrainState:
+        """A train state before its first step, of these parameters, whose arrays it takes over."""
+        shardings = mesh_lib.tree_shardings(self.mesh, jax.eval_shape(self._init))
+        make = functools.partial(init_state, optim=self.config.optim)
+        return jax.jit(make, donate_argnums=0, out_shardings=shardings)(params)
 
     def _init(self) -> TrainState:
         params = transformer.init_params(self.network, self.stream_key(Stream.INIT))

@@ -1,11 +1,17 @@
 r"""Trains a model on a token dataset.
 
     python -m sedd_jax.train --config=configs/music_small.py --tokens=TOKENS --workdir=RUN
+    python -m sedd_jax.train --init_from=demo --tokens=TOKENS --workdir=RUN
 
 Where training starts, by priority:
 
 1. the newest whole checkpoint in WORKDIR/checkpoints, so the same command resumes a run;
-2. fresh parameters, drawn with config.seed.
+2. the EMA weights of the model that --init_from names, with a fresh optimizer and at step 0: a run,
+   RUN@STEP for its checkpoint of a step, an exported folder, `demo`, or user/name on the hub;
+3. fresh parameters, drawn with config.seed.
+
+Without --config, a run that has begun goes on with its own, and one with --init_from begins with
+that of the model, but for its mesh: all devices here.
 
 A resumed run computes bit for bit what it would have computed undisturbed on the same devices.
 Its config may differ from the saved one only where that does not change what is computed (the
@@ -14,7 +20,7 @@ with a checkpoint of the same step. A save that fails is tried again
 (sedd_jax/checkpoints/save_retries.py).
 
 WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
-and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`.
+origin.json with --init_from, and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`.
 Several processes: sedd_jax/parallel/distributed.py. Exit codes, and whether a launcher starts the
 run again:
 
@@ -29,6 +35,7 @@ run again:
 """
 
 import contextlib
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +57,8 @@ from sedd_jax.parallel.consensus import Agreement, is_first, wait_for_all
 from sedd_jax.progress import progress_bar, say
 from sedd_jax.state import TrainState, trained_part
 from sedd_jax.stop import StopRequest
+from sedd_jax.training.origin import describe as describe_origin
+from sedd_jax.training.origin import starting_config
 from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
 from sedd_jax.training.validation import Validation, make_validation
@@ -61,7 +70,12 @@ VALIDATION_SPLIT = "validation"
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    config_arguments.add_arguments(parser)
+    config_arguments.add_arguments(parser, required=False)
+    parser.add_argument(
+        "--init_from",
+        metavar="MODEL",
+        help="Start from a trained model: a run, RUN@STEP, an exported folder, demo, or user/name.",
+    )
     parser.add_argument(
         "--tokens", metavar="TOKENS", help="Token dataset, instead of that of the config."
     )
@@ -83,13 +97,14 @@ def describe(job: Job, state: TrainState) -> str:
     devices = run.mesh.devices
     tags = f"{len(run.vocabulary)} tags, " if run.vocabulary else ""
     num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
+    start = f"\n{describe_origin(job.origin, run.vocabulary)}" if job.origin else ""
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
     return (
         f"{num_params:,} parameters{part} in {run.network.compute_dtype} on {devices.size} "
         f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
         f"{tags}{windows.per_epoch:,.1f} windows of {windows.length} tokens an epoch"
         f"{joined if num_short else ''}\n"
-        f"from step {int(state.step):,} to {run.config.training.num_steps:,}"
+        f"from step {int(state.step):,} to {run.config.training.num_steps:,}{start}"
     )
 
 
@@ -100,12 +115,15 @@ class Votes(NamedTuple):
     save: SaveStatus
 
 
-def train(config: ConfigDict, workdir: Path) -> int:
-    """Trains to config.training.num_steps; returns the exit code. Raises UserError."""
+def train(config: ConfigDict, workdir: Path, init_from: str | None = None) -> int:
+    """Trains to config.training.num_steps; returns the exit code.
+
+    init_from: name of the model to start from (sedd_jax/training/origin.py). Raises UserError.
+    """
     began = Moment.now()
     if (workdir / exported.WEIGHTS).exists():  # which would be sampled from instead of what is new
         raise UserError(f"{workdir} holds an exported model: train in another directory")
-    job = prepare(config, workdir)
+    job = prepare(config, workdir, init_from)
     validation = make_validation(job.run, job.dataset, VALIDATION_SPLIT)
     workdir.mkdir(parents=True, exist_ok=True)
     with sole_trainer(workdir) if is_first() else contextlib.nullcontext():
@@ -114,7 +132,7 @@ def train(config: ConfigDict, workdir: Path) -> int:
 
 def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
     """The rest of `train`, for a job that is known to be possible; it began at `began`."""
-    run, config, workdir = job.run, job.run.config, job.workdir
+    config, workdir = job.run.config, job.workdir
     checkpoints = Checkpoints(
         checkpoint_dir(workdir),
         keep_last=config.checkpoint.keep_last,
@@ -124,7 +142,7 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
         checkpoints, retries=config.checkpoint.retries, retry_wait=config.checkpoint.retry_wait
     )
     with checkpoints, StopRequest() as stop:
-        state = job.start(checkpoints)
+        job, state = job.start(checkpoints)
         step, num_steps = int(state.step), config.training.num_steps
         if step >= num_steps:
             say(f"{workdir} is trained to step {step:,} already")
@@ -136,10 +154,10 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
         def is_due(every: int) -> bool:
             return bool(every) and (step % every == 0 or step == num_steps)
 
-        watch = Watch(run, workdir, step, began)
+        watch = Watch(job.run, workdir, step, began)
         say("compiling…")
         with watch.not_training("compile"):
-            train_step = compile_train_step(run)
+            train_step = compile_train_step(job.run)
             wait_for_all()
         batches = job.batches(step)
         agreement, stop_signal = Agreement(), 0
@@ -199,15 +217,25 @@ def stop_if_diverged(job: Job, state: TrainState, watch: Watch, saver: Saver) ->
     )
 
 
+def config_of_model(arguments: Namespace) -> ConfigDict:
+    """The config where --config is not given: that of the run, or of the model it starts from."""
+    workdir = Path(arguments.workdir)
+    if any(path.name.isdigit() for path in checkpoint_dir(workdir).glob("*")):
+        return config_lib.load(workdir / "config.json")
+    if arguments.init_from is None:
+        raise UserError("--config=CONFIG is needed, or --init_from=MODEL to start from a model")
+    return starting_config(arguments.init_from)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments, chosen = config_arguments.parse(
-        make_parser(), argv, short_forms={"tokens": "data.path"}
+        make_parser(), argv, short_forms={"tokens": "data.path"}, default=config_of_model
     )
     if not chosen.config.data.path:
         raise UserError("--tokens=TOKENS is needed: the config names no data.path")
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
-        return train(chosen.config, Path(arguments.workdir))
+        return train(chosen.config, Path(arguments.workdir), arguments.init_from)
 
 
 if __name__ == "__main__":

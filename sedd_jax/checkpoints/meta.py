@@ -18,7 +18,8 @@ LAYOUT_VERSION = 1
 class Meta:
     """The description of a checkpoint.
 
-    dataset: identity of the training data; vocabulary: of the tags, as Vocabulary.to_json has it.
+    dataset: identity of the training data; vocabulary: of the tags, as Vocabulary.to_json has it;
+    origin: the model that the run started from, {} for none (sedd_jax/training/origin.py).
     """
 
     step: int
@@ -28,6 +29,7 @@ class Meta:
     checksums: Mapping[str, int] = dataclasses.field(default_factory=dict)  # filled by `save`
     layout_version: int = LAYOUT_VERSION
     vocabulary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @jax.jit

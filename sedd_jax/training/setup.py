@@ -5,7 +5,7 @@ import dataclasses
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
 from sedd_jax.conditions import Condition, read_vocabulary
 from sedd_jax.errors import UserError
-from sedd_jax.model import ModelDef, build
+from sedd_jax.model import ModelDef, build, checkpoint_dir
 from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.parallel.consensus import from_first
 from sedd_jax.state import TrainState, trained_part
+from sedd_jax.training import origin as origin_lib
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
 
@@ -33,6 +35,9 @@ class Job:
     """A run that is to be trained, with its data.
 
     data_fingerprint: of the training data; windows: those that it is cut into.
+    init_from: name of the model that it starts from (sedd_jax/training/origin.py), None for fresh
+    parameters; origin: that model, where the run has not begun yet; origin_record: what the run
+    keeps of it.
     """
 
     run: ModelDef
@@ -40,11 +45,15 @@ class Job:
     dataset: TokenDataset
     windows: data_lib.Windows
     data_fingerprint: str
+    init_from: str | None = None
+    origin: origin_lib.Origin | None = None
+    origin_record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def start(self, checkpoints: Checkpoints) -> TrainState:
-        """The newest whole checkpoint's state, or a fresh one where there is no checkpoint.
+    def start(self, checkpoints: Checkpoints) -> tuple["Job", TrainState]:
+        """(the job as it stands, its state): that of the newest whole checkpoint.
 
-        Raises UserError when the directory holds a run of another config or other data, or only
+        Where there is no checkpoint, it is that of the origin's weights, or a fresh one. Raises
+        UserError when the directory holds a run of another config, data or origin, or only
         checkpoints that cannot be read.
         """
         if checkpoints.is_empty:
@@ -53,10 +62,16 @@ class Job:
                     f"{checkpoints.directory} holds damaged checkpoints and no whole one: rename "
                     "damaged-STEP to STEP to try it again, or train in another directory"
                 )
-            return self.run.fresh_state()
+            if self.origin is None:
+                return self, self.run.fresh_state()
+            params = origin_lib.initial_params(self.origin, self.run)
+            job = dataclasses.replace(self, origin_record=self.origin.to_json())
+            return job, self.run.state_from(params)
 
-        def read(step: int) -> TrainState:
+        def read(step: int) -> tuple["Job", TrainState]:
             meta = checkpoints.read_meta(step)
+            if self.init_from is not None:
+                origin_lib.check_same(self.init_from, meta.origin, self.workdir)
             self.dataset.require_codec(meta.codec)
             config_lib.check_resumable(meta.config, self.run.config, self.workdir)
             if meta.dataset != self.data_fingerprint:
@@ -69,7 +84,8 @@ class Job:
                     f"{self.workdir} was trained with other tags than {self.dataset.path} holds: "
                     "give it the same data or train in another directory"
                 )
-            return checkpoints.restore(meta, self.run.state_shapes())
+            state = checkpoints.restore(meta, self.run.state_shapes())
+            return dataclasses.replace(self, origin=None, origin_record=meta.origin), state
 
         return checkpoints.newest(read)
 
@@ -109,12 +125,15 @@ class Job:
             self.dataset.codec,
             self.data_fingerprint,
             vocabulary=self.run.vocabulary.to_json(),
+            origin=self.origin_record,
         )
 
     def describe_in_workdir(self) -> None:
-        """Writes config.json and codec.json."""
+        """Writes config.json and codec.json, and origin.json where the run has an origin."""
         config_lib.save(self.run.config, self.workdir / "config.json")
         write_json_atomically(self.workdir / "codec.json", self.dataset.codec)
+        if self.origin_record:
+            write_json_atomically(self.workdir / "origin.json", self.origin_record)
 
 
 @contextlib.contextmanager
@@ -148,8 +167,20 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def prepare(config: ConfigDict, workdir: Path) -> Job:
-    """The job that a config describes. Raises UserError for what cannot work."""
+def has_begun(workdir: Path) -> bool:
+    """True when a directory holds a run with a whole checkpoint; the same at all processes."""
+    directory = checkpoint_dir(workdir)
+    if not from_first(directory.is_dir()):
+        return False
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        return not checkpoints.is_empty
+
+
+def prepare(config: ConfigDict, workdir: Path, init_from: str | None = None) -> Job:
+    """The job that a config describes. init_from: name of the model that it starts from.
+
+    Raises UserError for what cannot work.
+    """
     config_lib.check(config)
     if not config.data.path:
         raise UserError("config.data.path is empty: a token dataset is needed")
@@ -166,10 +197,15 @@ def prepare(config: ConfigDict, workdir: Path) -> Job:
     conditioning = config.conditioning
     windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
     data_fingerprint = data_lib.fingerprint(dataset, TRAIN_SPLIT)
+    origin = origin_lib.find(init_from) if init_from and not has_begun(workdir) else None
+    if origin:
+        dataset.require_codec(origin.codec)
     vocabulary = read_vocabulary(
         dataset, TRAIN_SPLIT, conditioning.categories, conditioning.min_tracks
     )
     run = build(config, dataset.codec, vocabulary=vocabulary)
     mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
     trained_part(run.state_shapes().params, config.optim.trainable)  # raises for a wrong name
-    return Job(run, workdir, dataset, windows, data_fingerprint)
+    if origin:
+        origin_lib.check_fits(origin, run)
+    return Job(run, workdir, dataset, windows, data_fingerprint, init_from, origin)

@@ -140,16 +140,10 @@ def load(
     step: of a run's checkpoint, the newest readable one by default. mesh: see `load_run`.
     Raises UserError when there is no such model.
     """
-    # A folder of that name may be anything: the samples of the demo, its configs.
-    if str(source) == DEMO and not any((Path(DEMO) / n).exists() for n in (WEIGHTS, "checkpoints")):
-        source = DEMO_FOLDER
-        if not source.is_dir():
-            raise UserError(f"the model {DEMO} is not part of this installation: {source}")
-    elif hub.is_name(source):
-        source = hub.fetch(str(source), FILES)
-    if not (Path(source) / WEIGHTS).exists():
+    directory = locate(source)
+    if not (directory / WEIGHTS).exists():
         return load_run(source, step, mesh)
-    model = read(source)
+    model = read(directory)
     if step not in (None, model.step):
         raise UserError(f"{source} holds step {model.step} alone, not {step}")
     mesh = mesh or mesh_lib.mesh_or_data_parallel(model.config.mesh)
@@ -159,6 +153,27 @@ def load(
         raise UserError(f"{source}: the weights are not those of the model in its {CONFIG}")
     params = jax.tree.map(lambda a, s: jax.device_put(a, s.sharding), model.params, shapes)
     return definition, params, model.step
+
+
+def is_name(source: str | os.PathLike) -> bool:
+    """True for `demo` and for a name of the hub, unless a folder of that name is what is meant."""
+    if str(source) == DEMO:  # that folder may be anything: the samples of the demo, its configs
+        return not any((Path(DEMO) / name).exists() for name in (WEIGHTS, "checkpoints"))
+    return hub.is_name(source)
+
+
+def locate(source: str | os.PathLike) -> Path:
+    """The directory of a model that `load` takes, fetched if it is on the hub; it may be anything.
+
+    Raises UserError when the hub has no such model.
+    """
+    if not is_name(source):
+        return Path(source)
+    if str(source) != DEMO:
+        return hub.fetch(str(source), FILES)
+    if not DEMO_FOLDER.is_dir():
+        raise UserError(f"the model {DEMO} is not part of this installation: {DEMO_FOLDER}")
+    return DEMO_FOLDER
 
 
 def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:

@@ -1,0 +1,207 @@
+"""The trained model that a new run starts from: another run, or an exported model.
+
+The new run takes its EMA weights, with the rows of the tags that both know. Optimizer, step and
+order of the data are fresh.
+"""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from sedd_jax import config as config_lib
+from sedd_jax.checkpoints.manager import Checkpoints
+from sedd_jax.checkpoints.meta import digest
+from sedd_jax.conditions import Vocabulary
+from sedd_jax.errors import UserError
+from sedd_jax.model import ModelDef, checkpoint_dir
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.state import Params
+from sedd_jax.weights import exported
+
+# What weights of equal shapes and of the same meaning have in common.
+SHARED_KEYS = (
+    "graph.type",
+    "model.num_blocks",
+    "model.width",
+    "model.num_heads",
+    "model.cond_dim",
+    "model.scale_by_sigma",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """A trained model that a run can start from; its weights are read when they are needed.
+
+    name: as it was given; directory: where it lies; weights: a hash of them.
+    """
+
+    name: str
+    directory: Path
+    config: ConfigDict
+    codec: Mapping[str, Any]
+    vocabulary: Vocabulary
+    step: int
+    weights: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The record of it that a run keeps."""
+        place = _place(self.name)
+        return {"name": self.name, "place": place, "step": self.step, "weights": self.weights}
+
+
+def find(name: str) -> Origin:
+    """The model RUN, RUN@STEP (a run's newest checkpoint or one of a step), FOLDER (an exported
+    one), `demo` or `user/name` of the Hugging Face hub. Raises UserError when there is none."""
+    directory, step = _locate(name)
+    if (directory / exported.WEIGHTS).exists():
+        model = exported.read(directory)
+        if step not in (None, model.step):
+            raise UserError(f"{name}: the exported model is of step {model.step}")
+        with (directory / exported.WEIGHTS).open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        return Origin(
+            name, directory, model.config, model.codec, model.vocabulary, model.step, weights
+        )
+    with Checkpoints(checkpoint_dir(directory), read_only=True) as checkpoints:
+        read = checkpoints.read_meta
+        meta = checkpoints.newest(read) if step is None else checkpoints.at(step, read)
+    config_lib.check_saved(meta.config, directory)
+    ema = {name: s for name, s in meta.checksums.items() if name.startswith("ema_params/")}
+    vocabulary = Vocabulary.from_json(meta.vocabulary)
+    config = config_lib.from_dict(meta.config)
+    return Origin(name, directory, config, meta.codec, vocabulary, meta.step, digest(ema))
+
+
+def starting_config(name: str) -> ConfigDict:
+    """The config of a run that starts from this model and changes nothing: the model's own.
+
+    Without its data and its mesh, which are of where it was trained, and training all parameters.
+    It uses no JAX. Raises UserError as `find`.
+    """
+    directory, _ = _locate(name)
+    config = config_lib.load(directory / exported.CONFIG).copy_and_resolve_references().unlock()
+    config.data.path, config.optim.trainable = "", ()
+    for sizes in (config.mesh, config.mesh.dcn):
+        sizes.update(mesh_lib.SLICES_ALONG_DATA)
+    return config
+
+
+def check_fits(origin: Origin, run: ModelDef) -> None:
+    """Raises UserError naming a key of the run's config that the weights do not fit."""
+    theirs, ours = (dict(config_lib.flatten(c)) for c in (origin.config, run.config))
+    for key in SHARED_KEYS:
+        if theirs[key] != ours[key]:
+            raise UserError(
+                f"{origin.name} has config.{key}={config_lib.as_text(theirs[key])}, the run "
+                f"{config_lib.as_text(ours[key])}: its weights do not fit"
+            )
+    num_codes = origin.config.graph.num_codes or origin.codec["codebook_size"]
+    if num_codes != run.graph.num_codes:
+        raise UserError(
+            f"{origin.name} knows {num_codes} codes, the run {run.graph.num_codes}: its weights do "
+            "not fit"
+        )
+
+
+def initial_params(origin: Origin, run: ModelDef) -> Params:
+    """The origin's EMA weights as parameters of the run, on its mesh.
+
+    A tag that the origin does not know has a row of zeros, so that the network is the same function
+    with it as without. Raises UserError when they can no longer be read.
+    """
+    shapes = dict(run.state_shapes().params)
+    table_shape = shapes.pop("condition", None)
+    wanted = dict(shapes)
+    if origin.vocabulary:
+        table = (len(origin.vocabulary), run.config.model.cond_dim)
+        replicated = mesh_lib.replicated(run.mesh)
+        embedding = jax.ShapeDtypeStruct(table, jnp.float32, sharding=replicated)
+        wanted["condition"] = {"tags": {"embedding": embedding}}
+    if (origin.directory / exported.WEIGHTS).exists():
+        arrays = exported.read(origin.directory).params
+        if jax.tree.map(np.shape, arrays) != jax.tree.map(lambda s: s.shape, wanted):
+            raise UserError(f"{origin.name}: the weights are not those of the model in its config")
+        params = jax.tree.map(lambda a, s: jax.device_put(a, s.sharding), arrays, wanted)
+    else:
+        with Checkpoints(checkpoint_dir(origin.directory), read_only=True) as checkpoints:
+            params = checkpoints.at(
+                origin.step, lambda s: checkpoints.restore_ema(checkpoints.read_meta(s), wanted)
+            )
+    theirs = params.pop("condition", None)
+    if table_shape is not None:
+        (shape,) = jax.tree.leaves(table_shape)
+        rows = _rows(origin.vocabulary, theirs, run.vocabulary, shape.shape)
+        params["condition"] = {"tags": {"embedding": jax.device_put(rows, shape.sharding)}}
+    return params
+
+
+def _rows(
+    known: Vocabulary, condition: Params | None, wanted: Vocabulary, shape: tuple[int, int]
+) -> np.ndarray:
+    """The table (T, C) of the wanted tags: the known ones' rows by name, zeros for the others."""
+    table_TxC = np.zeros(shape, np.float32)
+    if condition is not None:
+        known_KxC = np.asarray(jax.device_get(condition["tags"]["embedding"]))
+        row_of = dict(zip(known.tracks, known_KxC, strict=True))
+        for row_C, tag in zip(table_TxC, wanted.tracks, strict=True):
+            if tag in row_of:
+                row_C[:] = row_of[tag]
+    return table_TxC
+
+
+def describe(origin: Origin, vocabulary: Vocabulary) -> str:
+    """A line for people on what a run with this vocabulary takes from the origin."""
+    line = f"starts from {origin.name}, step {origin.step:,}"
+    theirs, ours = set(origin.vocabulary.tracks), set(vocabulary.tracks)
+    if not theirs and not ours:
+        return line
+    if not ours:
+        return f"{line}, without its {len(theirs)} tags: the run has no conditioning"
+    return (
+        f"{line}: of the tags {len(theirs & ours)} keep their rows, {len(ours - theirs)} are new, "
+        f"{len(theirs - ours)} are left out"
+    )
+
+
+def check_same(name: str, record: Mapping[str, Any], workdir: Path) -> None:
+    """Refuses to go on with a run as if it had started from `name`. The model may be gone by now.
+
+    record: the origin's, as the run keeps it; {} for a run that started afresh. Raises UserError.
+    """
+    if not record or (name != record["name"] and _place(name) != record["place"]):
+        started = f"from {record['name']}" if record else "with fresh parameters"
+        raise UserError(
+            f"{workdir} was started {started}, not from {name}: leave that out, or train in "
+            "another directory"
+        )
+
+
+def _split(name: str) -> tuple[str, int | None]:
+    """(RUN, STEP) of RUN@STEP, else (name, None)."""
+    match = re.fullmatch(r"(.+)@(\d+)", name)
+    return (match[1], int(match[2])) if match and not Path(name).exists() else (name, None)
+
+
+def _place(name: str) -> str:
+    """A text that is equal for names of the same model; the model may be gone."""
+    source, step = _split(name)
+    place = source if exported.is_name(source) else str(Path(source).absolute())
+    return place if step is None else f"{place}@{step}"
+
+
+def _locate(name: str) -> tuple[Path, int | None]:
+    """(directory, step or None) of a model. Raises UserError when there is none."""
+    source, step = _split(name)
+    directory = exported.locate(source)
+    if not (directory / exported.WEIGHTS).exists() and not checkpoint_dir(directory).is_dir():
+        raise UserError(f"{source} is neither a trained run nor an exported model")
+    return directory, step
