@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tokenizer_bridge.audio.read import mix_down
+from tokenizer_bridge.audio.low_cut import LOW_CUT_HZ, low_cut
+from tokenizer_bridge.audio.mixing import mix_down
+from tokenizer_bridge.audio.read import Preparation
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.audio.windows import DECODING, ENCODING, Windowing
 from tokenizer_bridge.decoding import decode_pieces
@@ -88,15 +90,20 @@ class Codec:
         return self.info.sample_rate / self.info.hop_length
 
     def encode(
-        self, audio: str | os.PathLike | np.ndarray, sample_rate: int | None = None
+        self,
+        audio: str | os.PathLike | np.ndarray,
+        sample_rate: int | None = None,
+        *,
+        low_cut_hz: float = LOW_CUT_HZ,
     ) -> np.ndarray:
         """Codes (n,) uint16 of a file or of an array; those that the command `encode` gives.
 
         Args:
           audio: the path of a file, or samples: (T,), or (C, T) with one row a channel, whose mean
-            is taken; floats in ±1.
+            is taken (the loudest alone where they cancel); floats in ±1.
           sample_rate: of an array, in Hz, an integer; the codec's own by default. A file knows
             its own.
+          low_cut_hz: what lies far below, and a constant, is removed; 0 for nothing.
 
         Raises:
           UserError: the file has no usable audio, or the array no samples.
@@ -104,6 +111,7 @@ class Codec:
         """
         if sample_rate is not None and not (sample_rate >= 1 and sample_rate % 1 == 0):
             raise ValueError(f"sample_rate is {sample_rate}: an integer above 0 is needed")
+        preparation = Preparation(low_cut_hz=low_cut_hz)
         windowing = Windowing.from_seconds(*ENCODING, self.token_rate)
         if not isinstance(audio, np.ndarray):
             if not isinstance(audio, str | os.PathLike):
@@ -113,7 +121,9 @@ class Codec:
             if sample_rate is not None:
                 raise ValueError("a file's sample rate stands in the file")
             path = Path(audio)
-            (result,) = encode_tracks(self.network, [Track(path.name, path)], windowing, 1)
+            (result,) = encode_tracks(
+                self.network, [Track(path.name, path)], windowing, 1, preparation=preparation
+            )
             if not isinstance(result, Encoded):
                 raise UserError(f"{path}: {result.reason}")
             return result.codes
@@ -132,6 +142,8 @@ class Codec:
             raise UserError("audio has samples that are not finite")
         rate = self.sample_rate if sample_rate is None else int(sample_rate)
         mono_T = resample(mix_down(samples_TxC), rate, self.sample_rate)
+        if low_cut_hz:
+            mono_T = np.concatenate(list(low_cut([mono_T], self.sample_rate, low_cut_hz)))
         return encode_windowed(self.network, mono_T, windowing).astype(np.uint16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:

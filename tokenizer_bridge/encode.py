@@ -7,9 +7,10 @@ Nlakh. Killed or interrupted, the same command goes on where it stopped.
 
 Files without usable audio are listed with the reason in OUTPUT/failures.jsonl: missing, unreadable,
 empty, cut short, shorter than 0.1 s, samples that are not finite, or silent from end to end; with
---checksums, those that differ. Everything else is left as it is, unless --drop_silence,
---noise_reduction or --loudness_lufs ask for clean audio (tokenizer_bridge/cleaning says how): then
-each record says in `source` what was done to it.
+--checksums, those that differ. Channels are mixed (--channels), and what lies below hearing is
+removed (--low_cut_hz). Everything else is left as it is, unless --drop_silence, --noise_reduction
+or --loudness_lufs ask for clean audio (tokenizer_bridge/cleaning says how): then each record says
+in `source` what was done to it.
 
 Tracks longer than --window_s are encoded in overlapping windows. They change no code: measured on
 2 min of music with the demo codec from 0.5 s of overlap on, and on 30 s with a random network of
@@ -32,6 +33,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tokenizer_bridge.audio.low_cut import LOW_CUT_HZ
+from tokenizer_bridge.audio.mixing import CHANNELS
+from tokenizer_bridge.audio.read import PREPARATION, Preparation
 from tokenizer_bridge.audio.windows import ENCODING
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.cleaning.activity import Activity
@@ -102,6 +106,20 @@ def make_parser() -> Parser:
         metavar="KIND:FOLDER,…",
         help="Put a vector of this kind into each record, from FOLDER's .npy files, one a track.",
     )
+    prepare = parser.add_argument_group("preparation").add_argument
+    prepare(
+        "--channels",
+        choices=CHANNELS,
+        default="mean",
+        help="Channels that are taken; the mean is the loudest alone where they cancel.",
+    )
+    prepare(
+        "--low_cut_hz",
+        type=number(0),
+        default=LOW_CUT_HZ,
+        metavar="HZ",
+        help="Remove what is below hearing, a constant offset too; 0 for nothing.",
+    )
     clean = parser.add_argument_group("cleaning").add_argument
     clean("--drop_silence", action="store_true", help="Drop long silence from tracks.")
     for name, field, text in _ACTIVITY:
@@ -126,6 +144,7 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     keep_freed_memory()
+    preparation = Preparation(arguments.channels, arguments.low_cut_hz)
     cleaning = cleaning_asked_for(arguments)
     encode(
         load_tracks(arguments),
@@ -135,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         device=arguments.device,
         source=source_of(arguments),
         source_options=given_options(arguments),
+        preparation=preparation,
         cleaning=cleaning,
         window_s=arguments.window_s,
         overlap_s=arguments.overlap_s,
@@ -154,6 +174,7 @@ def encode(
     device: str = "cpu",
     source: str = "folder",
     source_options: Mapping[str, Any] | None = None,
+    preparation: Preparation = PREPARATION,
     cleaning: Cleaning | None = None,
     window_s: float = ENCODING[0],
     overlap_s: float = ENCODING[1],
@@ -178,6 +199,7 @@ def encode(
         window_s=window_s,
         overlap_s=overlap_s,
         source_options=source_options or {},
+        preparation=preparation,
         cleaning=cleaning,
         vectors=vector_files,
     )
@@ -269,9 +291,16 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
             f"\nno {' and no '.join(missing)} split: too few artists or tracks to set one apart "
             "(tokenizer_bridge/sources/splits.py)"
         )
+    records = [
+        (record.duration_s, record.source)
+        for split in dataset.splits
+        for record in dataset.records(split)
+    ]
+    alone = sum("channel" in source for _, source in records)
+    if alone and job.preparation.channels == "mean":
+        text += f"\n{alone} tracks whose channels cancel each other: their loudest one was taken"
     if job.cleaning is not None:
-        records = (record for split in dataset.splits for record in dataset.records(split))
-        figures = ((record.duration_s, record.source["cleaning"]) for record in records)
+        figures = ((seconds, source["cleaning"]) for seconds, source in records)
         text += "".join(f"\n{line}" for line in job.cleaning.summary(figures))
     if failures := read_failures(job):
         first = failures[0]

@@ -10,7 +10,7 @@ import torch
 from markupsafe import Markup
 
 from launch.listening.captions import caption, tag_label
-from tokenizer_bridge.audio.read import AudioError, stream_mono
+from tokenizer_bridge.audio.read import AudioError, read_mono
 from tokenizer_bridge.audio.write import read_comment
 from tokenizer_bridge.codec import Codec
 from tokenizer_bridge.decoding import stamp_of_tokens
@@ -115,7 +115,7 @@ class Listener:
         if music is not None and "cleaning" not in record.source:
             path = music / record.source.get("file", record.id)
             try:
-                track_T = np.concatenate(list(stream_mono(path, rate)))
+                track_T = read_mono(path, rate)
             except AudioError as error:
                 raise UserError(f"{path}: {error}: is {music} what was encoded?") from error
             original_T = track_T[first * hop : (first + count) * hop]

@@ -90,6 +90,27 @@ def test_unusable_files_are_listed_and_counted(songs, codec_dir, tmp_path, run_c
     assert durations["low.wav"] == durations["high.wav"] == 1.0
 
 
+def test_preparation_is_recorded_and_must_agree(songs, codec_dir, tmp_path, run_command):
+    left = music(1.0, 30)
+    soundfile.write(songs / "opposite.wav", np.stack([left, -0.98 * left], 1), 24000)
+    arguments = flags(songs, tmp_path / "out", codec_dir)
+    outcome = run_command(ENCODE, *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "1 tracks whose channels cancel each other: their loudest one was taken" in outcome.out
+    dataset = TokenDataset(tmp_path / "out")
+    assert dataset.origin["preparation"] == {"channels": "mean", "low_cut_hz": 20.0}
+    sources = {r.id: r.source for split in dataset.splits for r in dataset.records(split)}
+    assert sources["opposite.wav"] == {"file": "opposite.wav", "channel": 0}
+    for flag in ("--low_cut_hz=0", "--channels=left"):
+        outcome = run_command(ENCODE, *arguments, flag)
+        assert_one_line_error(outcome, "was made with another preparation")
+    about = json.loads((tmp_path / "out/dataset.json").read_text())
+    del about["origin"]["preparation"]  # as it was before there was one
+    (tmp_path / "out/dataset.json").write_text(json.dumps(about))
+    assert len(TokenDataset(tmp_path / "out").splits) == 3
+    assert_one_line_error(run_command(ENCODE, *arguments), "another preparation (None instead of")
+
+
 def test_nothing_to_encode(codec_dir, tmp_path, run_command):
     (tmp_path / "in").mkdir()
     arguments = flags(tmp_path / "in", tmp_path / "out", codec_dir)

@@ -11,3 +11,11 @@ class UnsuitedError(AudioError):
 
 class UnknownError(UnsuitedError):
     """A file that libsndfile does not read; the text is its own, or empty."""
+
+
+class ChannelsCancelError(AudioError):
+    """A file of which the mean of the channels is next to nothing; loudest: of them, from 0."""
+
+    def __init__(self, loudest: int):
+        super().__init__("its channels cancel each other when they are mixed")
+        self.loudest = loudest

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tokenizer_bridge.audio.read import AudioError, require_sha256, stream_mono
+from tokenizer_bridge.audio.read import AudioError, read_mono, require_sha256
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.errors import UserError
 
@@ -20,7 +20,7 @@ def load_int16(track: Track, sample_rate: int, min_seconds: float) -> np.ndarray
     try:
         if track.sha256 is not None:
             require_sha256(track.path, track.sha256)
-        audio_T = np.concatenate(list(stream_mono(track.path, sample_rate)))
+        audio_T = read_mono(track.path, sample_rate)
     except AudioError as error:
         raise UserError(f"{track.path}: {error}; take it out of the folder") from error
     if len(audio_T) < min_seconds * sample_rate:

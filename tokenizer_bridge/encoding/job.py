@@ -18,6 +18,7 @@ from typing import Any
 
 import msgpack
 
+from tokenizer_bridge.audio.read import PREPARATION, Preparation
 from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
@@ -44,8 +45,8 @@ class EncodeJob:
     """One token dataset that is to be made, and what it is made of.
 
     codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds. source_options: by
-    which the source chose the tracks (JSON values), for dataset.json. cleaning: of every track.
-    vectors: what goes into the records beside the codes.
+    which the source chose the tracks (JSON values), for dataset.json. preparation, cleaning: of
+    every track. vectors: what goes into the records beside the codes.
     """
 
     output: Path
@@ -57,6 +58,7 @@ class EncodeJob:
     source_options: Mapping[str, Any] = field(default_factory=dict)
     cleaning: Cleaning | None = None
     vectors: VectorFiles = VectorFiles()
+    preparation: Preparation = PREPARATION
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
@@ -65,6 +67,7 @@ class EncodeJob:
         settings = {
             "source": self.source,
             "source_options": dict(self.source_options),
+            "preparation": self.preparation.settings(),
             "cleaning": self.cleaning.settings() if self.cleaning is not None else {},
             "window_s": self.window_s,
             "overlap_s": self.overlap_s,
@@ -119,7 +122,14 @@ def encode_shard(
         todo = [track for track in shard if track.id not in done]
         on_tracks(len(shard) - len(todo))
         results = encode_tracks(
-            codec, todo, job.windowing, batch_size, on_audio, job.cleaning, num_threads
+            codec,
+            todo,
+            job.windowing,
+            batch_size,
+            on_audio,
+            job.cleaning,
+            num_threads,
+            job.preparation,
         )
         for result in results:
             log.append(_payload(result))
@@ -175,7 +185,9 @@ def _payload(result: Encoded | Failure) -> bytes:
         entry = {"id": result.id, "file": os.fspath(result.path), "reason": result.reason}
         return msgpack.packb(entry, unicode_errors="backslashreplace")
     track = result.track
-    source = {"file": track.file or track.id}
+    source: dict[str, Any] = {"file": track.file or track.id}
+    if result.channel is not None:
+        source["channel"] = result.channel
     if result.cleaning:
         source["cleaning"] = dict(result.cleaning)
     return Record(

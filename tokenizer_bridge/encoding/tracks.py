@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from tokenizer_bridge.audio.read import AudioError, require_sha256, stream_mono
+from tokenizer_bridge.audio.errors import ChannelsCancelError
+from tokenizer_bridge.audio.read import (
+    PREPARATION,
+    AudioError,
+    Preparation,
+    PreparedFile,
+    require_sha256,
+)
 from tokenizer_bridge.audio.windows import Window, Windowing, cut_audio, in_batches, join_codes
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.devices import map_in_threads, one_core_an_operation
@@ -22,26 +29,31 @@ _NUM_READERS = 2  # threads; the C code that reads and resamples for them runs i
 
 @dataclass(frozen=True)
 class Encoded:
-    """A track, its codes, (L,) uint16, and what cleaning did (`CleanTrack.figures`)."""
+    """A track, its codes, (L,) uint16, and what cleaning did (`CleanTrack.figures`).
+
+    channel: the one that was encoded alone, from 0; None where all were mixed.
+    """
 
     track: Track
     codes: np.ndarray
     duration_s: float
     cleaning: Mapping[str, Any] = field(default_factory=dict)
+    channel: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _TrackWindow(Window):
     """A window of a track's audio.
 
-    num_new_samples: those that none of the track's windows before it had. duration_s, cleaning: of
-    the whole track, and known to its last window alone.
+    num_new_samples: those that none of the track's windows before it had. duration_s, cleaning and
+    channel: of the whole track, and known to its last window alone.
     """
 
     track: Track
     num_new_samples: int
     duration_s: float = math.nan
     cleaning: Mapping[str, Any] = field(default_factory=dict)
+    channel: int | None = None
 
 
 def encode_tracks(
@@ -52,19 +64,20 @@ def encode_tracks(
     on_audio: Callable[[float], None] = lambda seconds: None,
     cleaning: Cleaning | None = None,
     num_threads: int | None = None,
+    preparation: Preparation = PREPARATION,
 ) -> Iterator[Encoded | Failure]:
     """Encode tracks, each yielded once, in the order in which they are done.
 
     codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
-    at once. on_audio: told the seconds of audio after each batch, overlaps once. cleaning: what is
-    done to the audio before. num_threads: of a CPU, each with a batch of its own, see
-    `map_in_threads`. Memory holds a few batches of windows, however long tracks are.
+    at once. on_audio: told the seconds of audio after each batch, overlaps once. preparation,
+    cleaning: what is done to the audio before. num_threads: of a CPU, each with a batch of its own,
+    see `map_in_threads`. Memory holds a few batches of windows, however long tracks are.
     """
     hop, sample_rate = codec.config.hop_length, codec.config.sample_rate
     failures: list[Failure] = []
 
     def read(track: Track) -> Iterator[_TrackWindow | Failure]:
-        return _read_track(track, windowing, sample_rate, hop, cleaning)
+        return _read_track(track, windowing, sample_rate, hop, preparation, cleaning)
 
     def windows(read_ahead: Iterable[_TrackWindow | Failure]) -> Iterator[_TrackWindow]:
         for found in read_ahead:
@@ -88,7 +101,7 @@ def encode_tracks(
             on_audio(sum(window.num_new_samples for window in batch) / sample_rate)
             for last in (window for window in batch if window.is_last):
                 codes_L = join_codes(last.results, windowing.overlap)
-                yield Encoded(last.track, codes_L, last.duration_s, last.cleaning)
+                yield Encoded(last.track, codes_L, last.duration_s, last.cleaning, last.channel)
             yield from failures
             failures.clear()
         yield from failures
@@ -117,15 +130,38 @@ def window_agreement(codec: WavTokenizer, audio_T: np.ndarray, windowing: Window
 
 
 def _read_track(
-    track: Track, windowing: Windowing, sample_rate: int, hop: int, cleaning: Cleaning | None
+    track: Track,
+    windowing: Windowing,
+    sample_rate: int,
+    hop: int,
+    preparation: Preparation,
+    cleaning: Cleaning | None,
 ) -> Iterator[_TrackWindow | Failure]:
     """A track's windows; or, at any point before its last window and instead of it, a Failure."""
+    file = PreparedFile(track.path, sample_rate, preparation)
+    try:
+        if track.sha256 is not None:
+            require_sha256(track.path, track.sha256)
+        try:
+            yield from _windows(track, file, windowing, sample_rate, hop, cleaning)
+        except ChannelsCancelError:
+            yield from _windows(track, file, windowing, sample_rate, hop, cleaning)
+    except AudioError as error:
+        yield Failure(track.id, track.path, str(error))
+
+
+def _windows(
+    track: Track,
+    file: PreparedFile,
+    windowing: Windowing,
+    sample_rate: int,
+    hop: int,
+    cleaning: Cleaning | None,
+) -> Iterator[_TrackWindow]:
+    """A track's windows. Those before an error have no last one, and so come to nothing."""
     num_samples = covered = 0  # samples that were read, and those that windows have had
     results: list[tuple[int, np.ndarray]] = []
     figures: Mapping[str, Any] = {}
-
-    def read() -> Iterator[np.ndarray]:
-        return stream_mono(track.path, sample_rate)
 
     def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         nonlocal num_samples
@@ -133,28 +169,28 @@ def _read_track(
             num_samples += len(block)
             yield block
 
-    try:
-        if track.sha256 is not None:
-            require_sha256(track.path, track.sha256)
-        blocks = read()
-        if cleaning is not None:
-            # Here, because importing SciPy takes a second that others need not spend.
-            from tokenizer_bridge.cleaning.track import CleanTrack
+    if cleaning is None:
+        blocks = file.blocks()
+    else:
+        # Here, because importing SciPy takes a second that others need not spend.
+        from tokenizer_bridge.cleaning.track import CleanTrack
 
-            clean = CleanTrack(read, sample_rate, cleaning)
-            blocks, figures = clean.blocks(), clean.figures
-        for start, audio_T, is_last in cut_audio(counted(blocks), windowing, hop):
-            end = start * hop + len(audio_T)
-            of_whole = {"duration_s": num_samples / sample_rate, "cleaning": figures}
-            yield _TrackWindow(
-                start=start,
-                content=audio_T,
-                results=results,
-                is_last=is_last,
-                track=track,
-                num_new_samples=end - covered,
-                **(of_whole if is_last else {}),
-            )
-            covered = end
-    except AudioError as error:
-        yield Failure(track.id, track.path, str(error))
+        clean = CleanTrack(file.blocks, sample_rate, cleaning)
+        blocks, figures = clean.blocks(), clean.figures
+    for start, audio_T, is_last in cut_audio(counted(blocks), windowing, hop):
+        end = start * hop + len(audio_T)
+        of_whole = {
+            "duration_s": num_samples / sample_rate,
+            "cleaning": figures,
+            "channel": file.channel,
+        }
+        yield _TrackWindow(
+            start=start,
+            content=audio_T,
+            results=results,
+            is_last=is_last,
+            track=track,
+            num_new_samples=end - covered,
+            **(of_whole if is_last else {}),
+        )
+        covered = end

@@ -11,7 +11,9 @@ import soundfile
 import torch
 
 from tests.tokenizer_bridge.toy_songs import HOP, music
+from tokenizer_bridge.audio.read import Preparation
 from tokenizer_bridge.audio.windows import Windowing
+from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.tracks import (
     Encoded,
     encode_batch,
@@ -20,6 +22,8 @@ from tokenizer_bridge.encoding.tracks import (
     window_agreement,
 )
 from tokenizer_bridge.sources import Failure, folder
+
+PLAIN = Preparation(low_cut_hz=0)
 
 
 def test_a_short_clip_is_encoded_in_one_piece(codec):
@@ -42,7 +46,7 @@ def test_tracks_come_out_as_if_alone(codec, songs):
     windowing = Windowing(1000, 200)
     tracks = folder.tracks(songs)
     for batch_size in (1, 4):
-        results = list(encode_tracks(codec, tracks, windowing, batch_size))
+        results = list(encode_tracks(codec, tracks, windowing, batch_size, preparation=PLAIN))
         assert sorted(result.track.id for result in results) == [track.id for track in tracks]
         for result in results:
             audio, _ = soundfile.read(result.track.path, dtype="float32")
@@ -73,10 +77,10 @@ def test_a_failure_takes_no_other_track_with_it(codec, songs):
 
 
 def test_an_error_in_a_reader_is_raised(codec, songs, monkeypatch):
-    def broken(path, rate):
+    def broken(path, rate, channel):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("tokenizer_bridge.encoding.tracks.stream_mono", broken)
+    monkeypatch.setattr("tokenizer_bridge.audio.read.stream_mono", broken)
     with pytest.raises(ZeroDivisionError):
         list(encode_tracks(codec, folder.tracks(songs), Windowing(1000, 200), 2))
 
@@ -108,3 +112,35 @@ def test_operations_of_a_cpu_use_one_core(codec, songs, monkeypatch):
         torch.set_num_threads(before)
     assert seen == {1}
     assert found[0] == found[1] and len(found[0]) == 9
+
+
+@pytest.mark.parametrize("gain", [-1.0, -0.98])
+def test_channels_that_cancel_are_not_mixed(codec, tmp_path, gain):
+    """Mixed, they gave two codes for a whole track; long ones in several windows, and clean."""
+    left = music(2.5, 3)
+    soundfile.write(tmp_path / "x.wav", np.stack([left, gain * left], 1), 24000, subtype="FLOAT")
+    soundfile.write(tmp_path / "y.wav", left, 24000, subtype="FLOAT")
+    for cleaning in (None, Cleaning(loudness_lufs=-23.0)):
+        opposite, mono = sorted(
+            encode_tracks(
+                codec, folder.tracks(tmp_path), Windowing(1000, 200), 1, cleaning=cleaning
+            ),
+            key=lambda result: result.track.id,
+        )
+        assert (opposite.channel, mono.channel) == (0, None)
+        np.testing.assert_array_equal(opposite.codes, mono.codes)
+        assert opposite.duration_s == mono.duration_s == 2.5
+
+
+def test_a_constant_changes_next_to_no_code(codec, tmp_path):
+    audio = music(2.5, 3)
+    for name, offset in (("a", 0.0), ("b", 0.03), ("c", 0.1)):
+        soundfile.write(tmp_path / f"{name}.wav", audio + offset, 24000, subtype="FLOAT")
+    tracks, windowing = folder.tracks(tmp_path), Windowing(1000, 200)
+    for preparation, changed in ((PLAIN, 0.15), (Preparation(), 0.0)):
+        codes = {
+            result.track.id: result.codes
+            for result in encode_tracks(codec, tracks, windowing, 1, preparation=preparation)
+        }
+        shares = [np.mean(codes["a.wav"] != codes[name]) for name in ("b.wav", "c.wav")]
+        assert min(shares) >= changed and (changed or max(shares) < 0.002)
