@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     step = export(**vars(arguments))
     print(f"{arguments.output}: the model of step {step:,} in {arguments.dtype}")
+    if newest_evaluation(Path(arguments.workdir), step) is None:
+        evaluate = f"python -m sedd_jax.evaluate --workdir={arguments.workdir} --step={step}"
+        print(f"its card has no bound, for none was measured: {evaluate}, then export again")
 
 
 def export(

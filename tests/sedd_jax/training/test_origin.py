@@ -47,7 +47,9 @@ def here(tmp_path_factory):
             meta = Meta(step, run.config.to_dict(), CODEC, "x", vocabulary=TAGS.to_json())
             checkpoints.save(state, meta)
             checkpoints.wait()
-    config_lib.save(run.config, folder / "run" / "config.json")
+    saved = run.config.copy_and_resolve_references()
+    saved.update_from_flattened_dict({"mesh.data": 1, "optim.trainable": ("adaLN",)})
+    config_lib.save(saved, folder / "run" / "config.json")
     export.export(folder / "run", folder / "out")
     return folder
 
@@ -161,7 +163,7 @@ def test_without_a_config_it_is_the_models_but_for_data_and_mesh(here, tmp_path)
     saved = config_lib.load(here / "run" / "config.json")
     assert config.model.to_dict() == saved.model.to_dict()
     assert tuple(config.conditioning.categories) == CATEGORIES
-    assert config.data.path == "" and config.mesh.data == -1
+    assert config.data.path == "" and config.mesh.data == -1 and config.optim.trainable == ()
     with pytest.raises(UserError, match="--config=CONFIG is needed, or --init_from=MODEL"):
         train_lib.main([f"--tokens={here / 'tokens'}", f"--workdir={tmp_path / 'run'}"])
 

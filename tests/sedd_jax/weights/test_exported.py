@@ -94,16 +94,21 @@ def test_the_command_takes_it_for_a_run(workdir, tmp_path):
     assert (tmp_path / "new" / "dataset.json").exists()
 
 
-def test_the_card_says_what_was_measured(workdir, tmp_path):
+def test_the_card_says_what_was_measured(workdir, tmp_path, capsys):
     bits = {"mean": 9.5, "interval_95_by_artist": [9.0, 10.0], "num_artists": 3}
     bits_per_token = {"model": bits, "model_without_tags": bits | {"mean": 9.6}}
     report = {"split": "test", "num_tracks": 3, "bits_per_token": bits_per_token}
     evaluation = workdir / "evaluation_test_0.json"
     evaluation.write_text(json.dumps(report))
     try:
-        export.export(workdir, tmp_path / "out", data="tunes", license="CC0-1.0")
+        flags = [f"--workdir={workdir}", "--data=tunes", "--license=CC0-1.0"]
+        export.main([*flags, f"--output={tmp_path}/out"])
+        assert len(capsys.readouterr().out.splitlines()) == 1
     finally:
         evaluation.unlink()
+    export.main([*flags, f"--output={tmp_path}/unmeasured"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"python -m sedd_jax.evaluate --workdir={workdir} --step=0, then export" in last
     card = (tmp_path / "out/README.md").read_text()
     assert card.startswith("---\nlicense: cc0-1.0\n") and "Training data: tunes" in card
     assert "3 test tracks" in card and "model 9.500 (9.000 to 10.000)" in card
@@ -130,6 +135,8 @@ def test_what_is_damaged_is_named(workdir, tmp_path):
     export.export(workdir, tmp_path / "two")
     with pytest.raises(UserError, match="holds step 0 alone, not 3"):
         exported.load(tmp_path / "two", step=3)
+    with pytest.raises(UserError, match="^demo holds step"):
+        exported.load("demo", step=3)
     config = json.loads((tmp_path / "two/config.json").read_text())
     config["model"]["length"] = 32  # is in no weight
     config["model"]["num_blocks"] = 2
