@@ -32,6 +32,8 @@ from tokenizer_bridge.token_dataset.command import Parser
 
 PREFIX = "--config."
 SHIPPED = Path(__file__).parents[1] / "configs"
+# The config where --config is not given: a name of one, or what makes it of the other arguments.
+Default = str | Callable[[Namespace], ConfigDict] | None
 _BOOLS = {"true": True, "false": False}
 
 
@@ -74,7 +76,7 @@ def parse(
     parser: Parser,
     argv: Sequence[str] | None = None,
     short_forms: Mapping[str, str] | None = None,
-    default: str | Callable[[Namespace], ConfigDict] | None = None,
+    default: Default = None,
 ) -> tuple[Namespace, Chosen]:
     """The other arguments and the config, of a parser with `add_arguments`.
 
@@ -84,14 +86,18 @@ def parse(
     Raises UserError; SystemExit after --print_config and the like, as after --help.
     """
     rest, texts = split(sys.argv[1:] if argv is None else argv)
-    _answer(rest, texts, short_forms or {})
+    _answer(parser, rest, texts, short_forms or {}, default)
     arguments = parser.parse_args(rest)
     for name, key in (short_forms or {}).items():
         if (text := getattr(arguments, name)) is not None:
             texts = {key: text} | texts
+    return arguments, _choose(arguments, texts, default)
+
+
+def _choose(arguments: Namespace, texts: Mapping[str, str], default: Default) -> Chosen:
     if arguments.config is None and callable(default):
-        return arguments, change("", default(arguments), texts)
-    return arguments, load(arguments.config or default, texts)
+        return change("", default(arguments), texts)
+    return load(arguments.config or default, texts)
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -112,7 +118,13 @@ def split(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return rest, texts
 
 
-def _answer(rest: Sequence[str], texts: dict[str, str], short_forms: Mapping[str, str]) -> None:
+def _answer(
+    parser: Parser,
+    rest: Sequence[str],
+    texts: dict[str, str],
+    short_forms: Mapping[str, str],
+    default: Default,
+) -> None:
     """Prints what is asked for instead of the command's work, and leaves; else does nothing."""
     asking = Parser(add_help=False)
     add_arguments(asking, required=False)
@@ -124,11 +136,13 @@ def _answer(rest: Sequence[str], texts: dict[str, str], short_forms: Mapping[str
         print(json.dumps(config_lib.json_schema(), indent=2))
         sys.exit(0)
     if asked.print_config:
-        if asked.config is None:
+        if asked.config is None and default is None:
             raise UserError("--print_config needs --config")
+        if asked.config is None and callable(default):
+            asked = parser.parse_args(rest)
         given = {key: getattr(asked, name) for name, key in short_forms.items()}
         texts = {key: text for key, text in given.items() if text is not None} | texts
-        config = load(asked.config, texts).config
+        config = _choose(asked, texts, default).config
         config_lib.check(config)
         print(config_lib.describe(config))
         sys.exit(0)

@@ -124,6 +124,19 @@ def test_a_model_without_tags_gets_a_table_of_zeros(here, tmp_path):
     assert "0 keep their rows, 3 are new, 0 are left out" in origin_lib.describe(origin, TAGS)
 
 
+def test_a_name_of_the_hub_is_kept_as_it_is(here, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(here / "out"))
+    monkeypatch.chdir(tmp_path)
+    record = origin_lib.find("user/tunes").to_json()
+    assert (record["place"], record["step"]) == ("user/tunes", 7)
+    (tmp_path / "user/tunes").mkdir(parents=True)  # a folder comes first, and is none
+    with pytest.raises(UserError, match="user/tunes is neither a trained run nor an exported"):
+        origin_lib.find("user/tunes")
+    with pytest.raises(UserError, match="was started from user/tunes, not from demo"):
+        origin_lib.check_same("demo", record, tmp_path)
+    origin_lib.check_same("user/tunes", record, tmp_path)
+
+
 # ---- the command
 
 
@@ -158,12 +171,18 @@ def test_a_run_that_started_from_another_goes_on_without_it(here, tmp_path, caps
         origin_lib.check_same("demo", {}, workdir)
 
 
-def test_without_a_config_it_is_the_models_but_for_data_and_mesh(here, tmp_path):
+def test_without_a_config_it_is_the_models_but_for_data_and_mesh(here, tmp_path, capsys):
     config = origin_lib.starting_config(str(here / "run@3"))
     saved = config_lib.load(here / "run" / "config.json")
     assert config.model.to_dict() == saved.model.to_dict()
     assert tuple(config.conditioning.categories) == CATEGORIES
     assert config.data.path == "" and config.mesh.data == -1 and config.optim.trainable == ()
+    assert origin_lib.starting_config("demo").model.width == 320
+    given = command(here, tmp_path / "run", f"--init_from={here / 'run'}", "--print_config")
+    with pytest.raises(SystemExit):
+        train_lib.main(given)
+    printed = capsys.readouterr().out.splitlines()
+    assert {"config.model.width=16", "config.training.num_steps=4"} <= set(printed)
     with pytest.raises(UserError, match="--config=CONFIG is needed, or --init_from=MODEL"):
         train_lib.main([f"--tokens={here / 'tokens'}", f"--workdir={tmp_path / 'run'}"])
 
