@@ -28,12 +28,12 @@ FLOORS = {
     ],
     "tokenizer_bridge": [
         {
-            "encode", "decode", "inspect", "report",
+            "encode", "decode", "inspect", "report", "measure_notes",
             "train_codec", "evaluate_codec", "convert_checkpoint", "codec", "render_scores",
             "judge_tags",
         },
         {"source_arguments", "reporting", "inspection", "judging"},
-        {"fad", "codec_training"},
+        {"fad", "codec_training", "notes"},
         {"encoding", "decoding"},
         {"wavtokenizer", "cleaning", "sources"},
         {"audio", "pages", "devices", "memory"},

@@ -14,6 +14,9 @@ from tokenizer_bridge.audio.read import AudioError, read_mono
 from tokenizer_bridge.audio.write import read_comment
 from tokenizer_bridge.codec import Codec
 from tokenizer_bridge.decoding import stamp_of_tokens
+from tokenizer_bridge.devices import available_cores
+from tokenizer_bridge.notes.roll import piano_roll
+from tokenizer_bridge.notes.transcription import Transcriber
 from tokenizer_bridge.pages.pictures import player, spectrogram, token_picture
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import safe_file_stems
@@ -58,6 +61,7 @@ class Listener:
     def __init__(self, codec: Codec):
         self._codec = codec
         self._rank_K = _code_ranks(codec)
+        self._transcriber = Transcriber(available_cores())
 
     def piece_set(
         self, title: str, samples: TokenDataset, wavs: Path | None, mind: Sequence[str] = ()
@@ -120,9 +124,13 @@ class Listener:
                 raise UserError(f"{path}: {error}: is {music} what was encoded?") from error
             original_T = track_T[first * hop : (first + count) * hop]
             label = f"Recording of {record.id}"
-            picture = spectrogram(original_T, rate, f"Spectrogram of {label}")
             sounds.append(
-                Sound(label, f"{stem}-recording.flac", player(original_T, rate), (picture,))
+                Sound(
+                    label,
+                    f"{stem}-recording.flac",
+                    player(original_T, rate),
+                    self._sound_pictures(original_T, rate, label),
+                )
             )
         decoded_T = self._codec.decode(codes_L)
         label = f"{record.id} through the codec"
@@ -135,8 +143,15 @@ class Listener:
     ) -> tuple[Markup, ...]:
         ranks_L = self._rank_K[codes_L]
         return (
-            spectrogram(audio_T, rate, f"Spectrogram of {what}"),
+            *self._sound_pictures(audio_T, rate, what),
             token_picture(ranks_L, len(self._rank_K), f"Tokens of {what}"),
+        )
+
+    def _sound_pictures(self, audio_T: np.ndarray, rate: int, what: str) -> tuple[Markup, ...]:
+        notes = self._transcriber(audio_T, rate)
+        return (
+            spectrogram(audio_T, rate, f"Spectrogram of {what}"),
+            piano_roll(notes, len(audio_T) / rate, f"Notes heard in {what}"),
         )
 
     def _read(self, record: Record, stem: str, wavs: Path, samples: Path) -> tuple[np.ndarray, int]:

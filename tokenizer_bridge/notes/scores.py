@@ -1,0 +1,40 @@
+"""Files of known notes, as tokenizer_bridge.render_scores writes them beside a corpus.
+
+One JSON object a line: {"path": the audio file's, "notes": [[start, end, pitch, …], …]}, seconds.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from tokenizer_bridge.notes.note_list import Notes
+from tokenizer_bridge.token_dataset.errors import UserError
+
+ScoreList = list[tuple[str, Notes]]  # (path, notes); a path may occur twice
+
+
+def read_scores(files: Iterable[str | os.PathLike]) -> ScoreList:
+    """The pieces of several files. Raises UserError that names file and line."""
+    scores: ScoreList = []
+    for file in files:
+        with open(file, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    piece = json.loads(line)
+                    scores.append((piece["path"], Notes.of(piece["notes"])))
+                except (ValueError, TypeError, KeyError, IndexError) as error:
+                    raise UserError(
+                        f"{file}, line {number}: no piece with a path and notes of start, end and "
+                        f"pitch ({type(error).__name__}: {error})"
+                    ) from error
+    return scores
+
+
+def scores_of(scores: ScoreList, paths: Sequence[str | os.PathLike]) -> Mapping[str, Notes]:
+    """Path → its notes, for files whose name, without folders, exactly one score has."""
+    by_name: dict[str, list[Notes]] = {}
+    for path, notes in scores:
+        by_name.setdefault(PurePosixPath(path).name, []).append(notes)
+    found = {str(path): by_name.get(Path(path).name, []) for path in paths}
+    return {path: notes[0] for path, notes in found.items() if len(notes) == 1}
