@@ -59,14 +59,14 @@ def compare(plan: Plan, bar: Bar) -> dict[str, Any]:
     Raises UserError.
     """
     sets = hear_sets(plan, bar)
+    if not any(len(piece.notes) for piece in sets["real"]):
+        raise UserError("no notes were heard in the reference: there is nothing to compare with")
     rows = {
         name: [measure_piece(piece.notes, piece.seconds) for piece in pieces]
         for name, pieces in sets.items()
         if name != "training"
     }
     real = ranges(rows["real"])
-    if not real:
-        raise UserError("no notes were heard in the reference: there is nothing to compare with")
     return {
         "clip_s": plan.clip_s,
         "measures": MEASURES,

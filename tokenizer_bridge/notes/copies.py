@@ -115,6 +115,9 @@ def _look_up(
             if length > best_K[number]:
                 places[int(number)] = int(asked_Q[one]), int(chunk_S[place_Q[one]])
                 best_K[number] = length
+        if length & (length - 1) == 0:  # a power of two
+            kept = _unsettled(asked, chunk, asked_Q, chunk_S[place_Q], length, best_K, places)
+            asked_Q, asked_hashes_Q = asked_Q[kept], asked_hashes_Q[kept]
         asked_Q, asked_hashes_Q = _longer(asked.symbols, asked_Q, asked_hashes_Q, length, values_V)
         chunk_S, hashes_S = _longer(chunk.symbols, chunk_S, hashes_S, length, values_V)
         length += 1
@@ -127,6 +130,44 @@ def _look_up(
         other = int(chunk.sequence_of(np.array(other_place)))
         start, other_start = place - asked.starts_K[number], other_place - chunk.starts_K[other]
         found[number] = Shared(size, int(start), first + other, int(other_start))
+
+
+def _unsettled(
+    asked: _Joined,
+    chunk: _Joined,
+    asked_Q: np.ndarray,
+    places_Q: np.ndarray,
+    length: int,
+    best_K: np.ndarray,
+    places: dict[int, tuple[int, int]],
+) -> np.ndarray:
+    """(Q,) bool: positions of sequences whose longest stretch in this chunk is not known yet.
+
+    asked_Q, places_Q: where stretches of `length` begin that match, and one place each where they
+    do. A longer stretch needs matches at positions that follow each other, so that no sequence has
+    one that is longer than its longest run of them; a stretch as long as that ends the search, and
+    copies of thousands of symbols cost no thousands of steps. Such stretches go into `places` and
+    `best_K`.
+    """
+    first_R = np.flatnonzero(np.diff(asked_Q, prepend=-2) != 1)  # of R runs
+    size_R = np.diff(first_R, append=len(asked_Q))
+    number_R = asked.sequence_of(asked_Q[first_R])
+    by_size = np.lexsort((-size_R, number_R))
+    numbers_K, longest_K = np.unique(number_R[by_size], return_index=True)
+    settled = []
+    for number, run in zip(numbers_K.tolist(), by_size[longest_K].tolist(), strict=True):
+        most = length + int(size_R[run]) - 1
+        place, other = int(asked_Q[first_R[run]]), int(places_Q[first_R[run]])
+        here, there = asked.symbols[place : place + most], chunk.symbols[other : other + most]
+        common = min(len(here), len(there))
+        differ = np.flatnonzero(here[:common] != there[:common])
+        size = int(differ[0]) if len(differ) else common
+        if size > best_K[number]:
+            places[number] = place, other
+            best_K[number] = size
+        if best_K[number] >= most:
+            settled.append(number)
+    return ~np.isin(asked.sequence_of(asked_Q), settled)
 
 
 def _begin(symbols: np.ndarray, length: int, values_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ def read_scores(files: Iterable[str | os.PathLike]) -> ScoreList:
     """The pieces of several files. Raises UserError that names file and line."""
     scores: ScoreList = []
     for file in files:
-        with open(file, encoding="utf-8") as lines:
+        with open(file, encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     piece = json.loads(line)
