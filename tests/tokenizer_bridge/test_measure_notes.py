@@ -46,7 +46,9 @@ def music(tmp_path_factory, codec_dir):
         writer.write("train", Record("of copy", codes["copy.wav"][::-1], 3.0))
         writer.write("validation", Record("unseen", codes["new.wav"], 3.0))
     with TokenDatasetWriter(folder / "new", vars(codec.info)) as writer:
-        copied = np.concatenate([codes["train0.wav"][4000:5000], codes["new.wav"][:500]])
+        copied = np.concatenate(
+            [codes["train0.wav"][4000:7000], np.random.default_rng(0).integers(16, size=500)]
+        )
         writer.write("generated", Record("copied", copied, 3.0))
         writer.write("generated", Record("new", codes["new.wav"], 3.0))
     with open(folder / "notes.jsonl", "w") as file:
@@ -88,10 +90,10 @@ def test_every_set_is_measured(report):
     assert real["medians"]["notes_per_s"] == pytest.approx(12 / 3.4, rel=0.1)
 
 
-def test_notes_agree_with_the_score_and_do_not_through_a_toy_codec(report):
+def test_notes_agree_with_the_score_and_less_so_through_a_toy_codec(report):
     agreement = report["agreement"]
     assert agreement["real"]["f1"] > 0.9 and agreement["real"]["pieces"] == 3
-    assert agreement["codec"]["f1"] < 0.5
+    assert agreement["codec"]["f1"] < 0.7
 
 
 def test_a_copied_tune_is_found_though_it_is_transposed_and_slower(report):
@@ -103,11 +105,11 @@ def test_a_copied_tune_is_found_though_it_is_transposed_and_slower(report):
 
 def test_copied_tokens_are_found_in_the_training_split_alone(report):
     tokens = report["copies"]["tokens"]
-    assert tokens["generated"]["longest"] == 1000
+    assert tokens["generated"]["longest"] == 3000
     (first, *_) = tokens["generated"]["examples"]
     assert (first["id"], first["training"]) == ("copied", "train0.wav")
     assert (first["start"], first["training_start"]) == (0, 4000)
-    assert tokens["training"]["median"] > 8000 > 500 > tokens["real"]["longest"]
+    assert tokens["training"]["median"] > 8000 > 3000 > tokens["real"]["longest"]
     assert report["copies"]["changes"]["generated"]["longest"] > 100
 
 
