@@ -103,9 +103,9 @@ def measure_notes(
         raise UserError("--generated_tokens are looked up in --tokens, which is not given")
     training = TokenDataset(tokens) if tokens else None
     new = TokenDataset(generated_tokens) if generated_tokens else None
-    network = None
-    if codec or training:
-        network, info = load_codec(codec or training.codec["name"], codec_dir=codec_dir)
+    name, network = codec or (training.codec["name"] if training else None), None
+    if name:
+        network, info = load_codec(name, codec_dir=codec_dir)
         for data in filter(None, (training, new)):
             data.require_codec(vars(info))
     with naming("--notes"):
