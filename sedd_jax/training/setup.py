@@ -192,7 +192,7 @@ def prepare(config: ConfigDict, workdir: Path, init_from: str | None = None) -> 
     if config.graph.num_codes not in (0, dataset.codec["codebook_size"]):
         raise UserError(
             f"config.graph.num_codes is {config.graph.num_codes}, and {dataset.path} has "
-            f"{dataset.codec['codebook_size']} codes: a model is trained on all of them, 0"
+            f"{dataset.codec['codebook_size']} codes: a model that does not know all is not trained"
         )
     conditioning = config.conditioning
     windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
