@@ -27,7 +27,7 @@ shared disk; the last to finish writes dataset.json. --num_workers starts severa
 import argparse
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -292,15 +292,16 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
             "(tokenizer_bridge/sources/splits.py)"
         )
     records = [
-        (record.duration_s, record.source)
+        (split, record.duration_s, record.source)
         for split in dataset.splits
         for record in dataset.records(split)
     ]
-    alone = sum("channel" in source for _, source in records)
+    alone = sum("channel" in source for _, _, source in records)
     if alone and job.preparation.channels == "mean":
         text += f"\n{alone} tracks whose channels cancel each other: their loudest one was taken"
+    text += equal_audio((split, source.get("audio", "")) for split, _, source in records)
     if job.cleaning is not None:
-        figures = ((seconds, source["cleaning"]) for seconds, source in records)
+        figures = ((seconds, source["cleaning"]) for _, seconds, source in records)
         text += "".join(f"\n{line}" for line in job.cleaning.summary(figures))
     if failures := read_failures(job):
         first = failures[0]
@@ -309,6 +310,22 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
             f"{first['id']} ({first['reason']}): all are in {job.output / FAILURES_FILE}"
         )
     return text
+
+
+def equal_audio(tracks: Iterable[tuple[str, str]]) -> str:
+    """A line on tracks that hold the same audio, of (split, digest) each; empty without any."""
+    splits_of: dict[str, list[str]] = {}
+    for split, digest in tracks:
+        splits_of.setdefault(digest, []).append(split)
+    groups = [splits for digest, splits in splits_of.items() if digest and len(splits) > 1]
+    if not groups:
+        return ""
+    across = sum(len(set(splits)) > 1 for splits in groups)
+    place = f"{across} of these pairs or groups are across splits, which the source itself gives"
+    return (
+        f"\n{sum(map(len, groups)) - len(groups)} tracks are copies of others, to the sample: "
+        + (place if across else "each is in the split of the other")
+    )
 
 
 if __name__ == "__main__":

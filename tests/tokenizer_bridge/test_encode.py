@@ -22,7 +22,7 @@ def test_the_command(songs, codec_dir, tmp_path, run_command):
     before = contents(tmp_path / "out")
     assert before["failures.jsonl"] == b""
     record = next(TokenDataset(tmp_path / "out").records("train"))
-    assert record.artist == record.id.split("/")[0] and record.source == {"file": record.id}
+    assert record.artist == record.id.split("/")[0] and record.source["file"] == record.id
 
     outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0 and outcome.out.startswith("whole already, nothing to do")
@@ -100,7 +100,8 @@ def test_preparation_is_recorded_and_must_agree(songs, codec_dir, tmp_path, run_
     dataset = TokenDataset(tmp_path / "out")
     assert dataset.origin["preparation"] == {"channels": "mean", "low_cut_hz": 20.0}
     sources = {r.id: r.source for split in dataset.splits for r in dataset.records(split)}
-    assert sources["opposite.wav"] == {"file": "opposite.wav", "channel": 0}
+    assert sources["opposite.wav"]["channel"] == 0
+    assert all("channel" not in sources[name] for name in sources if name != "opposite.wav")
     for flag in ("--low_cut_hz=0", "--channels=left"):
         outcome = run_command(ENCODE, *arguments, flag)
         assert_one_line_error(outcome, "was made with another preparation")
@@ -109,6 +110,22 @@ def test_preparation_is_recorded_and_must_agree(songs, codec_dir, tmp_path, run_
     (tmp_path / "out/dataset.json").write_text(json.dumps(about))
     assert len(TokenDataset(tmp_path / "out").splits) == 3
     assert_one_line_error(run_command(ENCODE, *arguments), "another preparation (None instead of")
+
+
+def test_equal_audio_stays_in_one_split_and_is_counted(codec_dir, tmp_path, run_command):
+    """Copies under another name, in another format."""
+    for i in range(40):
+        for copy in range(2):
+            path = tmp_path / f"in/{i}-{copy}.{'wav' if copy else 'flac'}"
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, (32767 * music(0.3, i)).astype(np.int16), 24000)
+    outcome = run_command(ENCODE, *flags(tmp_path / "in", tmp_path / "out", codec_dir))
+    assert outcome.code == 0, outcome.err
+    assert "40 tracks are copies of others, to the sample: each is in the split of" in outcome.out
+    dataset = TokenDataset(tmp_path / "out")
+    splits = {r.id: split for split in dataset.splits for r in dataset.records(split)}
+    assert len(splits) == 80 and set(splits.values()) == {"train", "validation", "test"}
+    assert all(splits[f"{i}-0.flac"] == splits[f"{i}-1.wav"] for i in range(40))
 
 
 def test_nothing_to_encode(codec_dir, tmp_path, run_command):

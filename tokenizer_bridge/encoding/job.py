@@ -185,7 +185,7 @@ def _payload(result: Encoded | Failure) -> bytes:
         entry = {"id": result.id, "file": os.fspath(result.path), "reason": result.reason}
         return msgpack.packb(entry, unicode_errors="backslashreplace")
     track = result.track
-    source: dict[str, Any] = {"file": track.file or track.id}
+    source: dict[str, Any] = {"file": track.file or track.id, "audio": result.digest}
     if result.channel is not None:
         source["channel"] = result.channel
     if result.cleaning:
@@ -220,13 +220,20 @@ def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
         )
     # A source gives splits to all of its tracks or to none.
     official = {track.id: track.split for track in usable if track.split is not None}
-    splits = official or assign_splits({track.id: track.artist for track in usable})
+    splits = official or assign_splits(
+        {track.id: track.artist for track in usable},
+        {track.id: _record(job, done, track).source["audio"] for track in usable},
+    )
     widths = job.vectors.widths
     with TokenDatasetWriter(job.output, job.codec, job.settings, vectors=widths) as writer:
         for track in usable:
-            record = Record.from_bytes(done.record(track.id), job.codec["codebook_size"])
+            record = _record(job, done, track)
             vectors = job.vectors.read(track.id)
             writer.write(splits[track.id], replace(record, vectors=vectors))
+
+
+def _record(job: EncodeJob, done: WorkIndex, track: Track) -> Record:
+    return Record.from_bytes(done.record(track.id), job.codec["codebook_size"])
 
 
 @contextmanager

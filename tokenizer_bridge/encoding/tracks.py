@@ -1,6 +1,7 @@
 """Tracks to codes: files are read in threads, windows of many tracks share a batch."""
 
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from tokenizer_bridge.encoding.prefetch import Prefetcher
 from tokenizer_bridge.sources import Failure, Track
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
+_DIGEST_BYTES = 16
 _NUM_READERS = 2  # threads; the C code that reads and resamples for them runs in parallel
 
 
@@ -31,12 +33,14 @@ _NUM_READERS = 2  # threads; the C code that reads and resamples for them runs i
 class Encoded:
     """A track, its codes, (L,) uint16, and what cleaning did (`CleanTrack.figures`).
 
-    channel: the one that was encoded alone, from 0; None where all were mixed.
+    channel: the one that was encoded alone, from 0; None where all were mixed. digest: of what the
+    codec was given; equal audio has an equal one.
     """
 
     track: Track
     codes: np.ndarray
     duration_s: float
+    digest: str
     cleaning: Mapping[str, Any] = field(default_factory=dict)
     channel: int | None = None
 
@@ -45,8 +49,8 @@ class Encoded:
 class _TrackWindow(Window):
     """A window of a track's audio.
 
-    num_new_samples: those that none of the track's windows before it had. duration_s, cleaning and
-    channel: of the whole track, and known to its last window alone.
+    num_new_samples: those that none of the track's windows before it had. duration_s, cleaning,
+    channel and digest: of the whole track, and known to its last window alone.
     """
 
     track: Track
@@ -54,6 +58,7 @@ class _TrackWindow(Window):
     duration_s: float = math.nan
     cleaning: Mapping[str, Any] = field(default_factory=dict)
     channel: int | None = None
+    digest: str = ""
 
 
 def encode_tracks(
@@ -101,7 +106,14 @@ def encode_tracks(
             on_audio(sum(window.num_new_samples for window in batch) / sample_rate)
             for last in (window for window in batch if window.is_last):
                 codes_L = join_codes(last.results, windowing.overlap)
-                yield Encoded(last.track, codes_L, last.duration_s, last.cleaning, last.channel)
+                yield Encoded(
+                    last.track,
+                    codes_L,
+                    last.duration_s,
+                    last.digest,
+                    last.cleaning,
+                    last.channel,
+                )
             yield from failures
             failures.clear()
         yield from failures
@@ -162,11 +174,13 @@ def _windows(
     num_samples = covered = 0  # samples that were read, and those that windows have had
     results: list[tuple[int, np.ndarray]] = []
     figures: Mapping[str, Any] = {}
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
     def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         nonlocal num_samples
         for block in blocks:
             num_samples += len(block)
+            digest.update(np.ascontiguousarray(block))
             yield block
 
     if cleaning is None:
@@ -183,6 +197,7 @@ def _windows(
             "duration_s": num_samples / sample_rate,
             "cleaning": figures,
             "channel": file.channel,
+            "digest": digest.hexdigest(),
         }
         yield _TrackWindow(
             start=start,

@@ -9,11 +9,15 @@ exceptions, all deterministic:
    from the split with the most tracks: train takes the largest group, validation and test the
    smallest, lowest hash first among equals.
 3. Two groups fill train and validation only, one group train only.
+
+Tracks that hold the same audio are never apart: the groups that they are in become one, which goes
+by the least of their names.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 
 SPLITS = ("train", "validation", "test")
 
@@ -28,8 +32,13 @@ def split_of(key: str) -> str:
     return "test" if share < _VALIDATION_SHARE + _TEST_SHARE else "train"
 
 
-def assign_splits(artists: Mapping[str, str | None]) -> dict[str, str]:
-    """The split of every track, from (track id -> artist or None), by the rules above."""
+def assign_splits(
+    artists: Mapping[str, str | None], contents: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """The split of every track, from (track id -> artist or None), by the rules above.
+
+    contents: track id -> a digest of the audio, where it is known.
+    """
     known = {artist for artist in artists.values() if artist is not None}
     by_artist = len(known) > 1
     # An artist may be called like a track: the kind keeps their groups apart.
@@ -37,12 +46,30 @@ def assign_splits(artists: Mapping[str, str | None]) -> dict[str, str]:
         track: ("artist", artist) if by_artist and artist is not None else ("track", track)
         for track, artist in artists.items()
     }  # track id -> group
+    groups = _merged(groups, contents)
     sizes = Counter(groups.values())  # group -> tracks
     splits = {group: split_of(group[1]) for group in sizes}
     for needy in SPLITS[: len(sizes)]:
         if needy not in splits.values():
             _give_a_group(needy, splits, sizes)
     return {track: splits[group] for track, group in groups.items()}
+
+
+def _merged(groups: Mapping[str, tuple], contents: Mapping[str, str]) -> dict[str, tuple]:
+    """The groups of tracks, those that share a content made one: the least of them."""
+    leads_to: dict[tuple, tuple] = {}
+
+    def lead(group: tuple) -> tuple:
+        while group in leads_to:
+            group = leads_to[group]
+        return group
+
+    first: dict[str, tuple] = {}  # content -> a group that has it
+    for track, content in contents.items():
+        one, other = lead(groups[track]), lead(first.setdefault(content, groups[track]))
+        if one != other:
+            leads_to[max(one, other)] = min(one, other)
+    return {track: lead(group) for track, group in groups.items()}
 
 
 def _give_a_group(needy: str, splits: dict[tuple, str], sizes: Mapping[tuple, int]) -> None:

@@ -328,3 +328,19 @@ def test_records_need_neither_framework():
         "import tokenizer_bridge.token_dataset.records"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_equal_contents_join_the_groups_that_they_are_in():
+    artists = {f"{artist}/{song}": artist for artist in "abcdefghijklmnop" for song in range(3)}
+    artists |= {f"loose{i}": None for i in range(20)}
+    apart = assign_splits(artists)
+    contents = {track: track for track in artists}
+    assert assign_splits(artists, contents) == apart
+    # a and b share a song, b and c another one, and c has a loose one.
+    contents |= {"b/0": "a/0", "c/1": "b/1", "loose3": "c/2"}
+    joined = assign_splits(artists, contents)
+    assert len({joined[f"{artist}/{song}"] for artist in "abc" for song in range(3)}) == 1
+    assert joined["loose3"] == joined["c/2"] == split_of("a")
+    kept = [track for track in artists if track[0] not in "abc" and track != "loose3"]
+    assert all(joined[track] == apart[track] for track in kept)
+    assert joined == assign_splits(dict(reversed(artists.items())), contents)
