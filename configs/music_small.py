@@ -67,6 +67,7 @@ def get_config() -> ConfigDict:
 
     config.conditioning = conditioning = ConfigDict()
     conditioning.categories = ()  # e.g. ("genre", "instrument"): tags that steer the samples
+    conditioning.vectors = ()  # e.g. ("clip",): of `encode --vectors=clip:FOLDER`, likewise
     conditioning.min_tracks = 10
     conditioning.drop_all = 0.1
     conditioning.drop_each = 0.1

@@ -81,11 +81,17 @@ class Model:
         """The tags that steer it, `category---name`, with their training tracks; {} for none."""
         return self.definition.vocabulary.tracks
 
+    @property
+    def vectors(self) -> Mapping[str, int]:
+        """The kinds of vectors that steer it, such as "clip", with their widths; {} for none."""
+        return {kind: known.width for kind, known in self.definition.vocabulary.vectors.items()}
+
     def sample(
         self,
         num_samples: int,
         *,
         tags: Sequence[str] = (),
+        vectors: Mapping[str, np.ndarray] | None = None,
         guidance: float = 1.0,
         seed: int = 0,
         steps: int | None = None,
@@ -100,7 +106,9 @@ class Model:
 
         Args:
           tags: of all samples, of those in `self.tags`.
-          guidance: how much the tags count: 1 is the conditional model; others take twice the time.
+          vectors: of kinds in `self.vectors`, (W,) for all samples or (num_samples, W).
+          guidance: how much tags and vectors count: 1 is the conditional model; others take twice
+            the time.
           steps, sampler, batch_size: as in config.sampling by default.
           length: tokens of a sequence; those of training by default. A UserWarning says when it is
             more than those.
@@ -108,8 +116,8 @@ class Model:
             in all.
 
         Raises:
-          UserError: the model knows no such tag, the devices do not divide the length, or scores
-            are not finite.
+          UserError: the model knows no such tag or vector, the devices do not divide the length, or
+            scores are not finite.
           ValueError: a number is out of range, or there is no such sampler.
         """
         defaults = self.definition.config.sampling
@@ -132,11 +140,12 @@ class Model:
         if warning := length_warning(self.definition, sampling.length):
             warnings.warn(warning, stacklevel=2)
         vocabulary = self.definition.vocabulary
+        vectors_N = vocabulary.require_vectors(vectors or {}, num_samples)
         if not vocabulary and (tags or guidance != 1):
             raise UserError("the model knows no tags: it was trained without")
         guide = None
         if vocabulary:
-            guide = make_guide(vocabulary, [tags] * num_samples, weight=guidance)
+            guide = make_guide(vocabulary, [tags] * num_samples, vectors_N, weight=guidance)
         batches = generate(
             self.definition,
             self.params,
@@ -185,6 +194,7 @@ class Model:
         tokens: np.ndarray,
         *,
         tags: Sequence[str] = (),
+        vectors: Mapping[str, np.ndarray] | None = None,
         num_levels: int = 4,
         batch_size: int | None = None,
     ) -> Estimate:
@@ -194,11 +204,11 @@ class Model:
         sequence there is none. The noise of a sequence is keyed by its place alone.
 
         Args:
-          tags: of all sequences, told to the model.
+          tags: of all sequences, told to the model; vectors: likewise, (W,) or (N, W).
           num_levels: noise levels per sequence; it takes one network evaluation more.
 
         Raises:
-          UserError: the model has no such tokens or tags.
+          UserError: the model has no such tokens, tags or vectors.
           ValueError: a number is out of range.
         """
         _require_integer("num_levels", num_levels, 1)
@@ -215,6 +225,7 @@ class Model:
             ids=tuple(map(str, range(num))),
             artists=(None,) * num,
             tags=(tags,) * num,
+            vectors=tuple(self.definition.vocabulary.require_vectors(vectors or {}, num)),
         )
         bound = elbo.split_bound(
             self.definition,

@@ -153,7 +153,12 @@ KEYS: dict[str, Key] = {
     "training.log_every": Key(int, "Steps between two reports.", low=1, resumable=True),
     "conditioning.categories": Key(
         tuple,
-        "Categories of tags that the model is told; none: unconditional.",
+        "Categories of tags that the model is told.",
+        default_of_older_runs=(),
+    ),
+    "conditioning.vectors": Key(
+        tuple,
+        "Kinds of vectors that the model is told; neither these nor tags: unconditional.",
         default_of_older_runs=(),
     ),
     "conditioning.min_tracks": Key(
@@ -161,14 +166,14 @@ KEYS: dict[str, Key] = {
     ),
     "conditioning.drop_all": Key(
         float,
-        "Share of rows that training leaves without any tag.",
+        "Share of rows that training leaves without any tag or vector.",
         low=0.0,
         high=1.0,
         default_of_older_runs=0.1,
     ),
     "conditioning.drop_each": Key(
         float,
-        "Share of the other rows' tags that it leaves out.",
+        "Share of the other rows' tags and vectors that it leaves out.",
         low=0.0,
         high=1.0,
         default_of_older_runs=0.1,

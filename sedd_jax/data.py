@@ -37,7 +37,8 @@ import grain
 import numpy as np
 
 from sedd_jax.errors import UserError
-from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
+from tokenizer_bridge.token_dataset.records import DATASET_FILE, Record, TokenDataset
+from tokenizer_bridge.token_dataset.vectors import Vectors
 
 READ_THREADS = 2
 PREFETCHED_BATCHES = 8
@@ -211,7 +212,7 @@ class _HostRows:
         order: WindowOrder,
         batch_size: int,
         rows_R: np.ndarray,
-        condition_of: Callable[[Sequence[str]], Any] | None,
+        condition_of: Callable[[Sequence[str], Vectors], Any] | None,
     ):
         self._dataset, self._split, self._order = dataset, split, order
         self._batch_size, self._rows_R = batch_size, rows_R
@@ -231,7 +232,7 @@ class _HostRows:
         if self._condition_of is None:
             return tokens
         shared = set(records[0].tags).intersection(*(record.tags for record in records))
-        return tokens, self._condition_of(sorted(shared))
+        return tokens, self._condition_of(sorted(shared), _vectors(records, spans))
 
     def __repr__(self) -> str:
         return f"HostRows({len(self._rows_R)} of {self._batch_size})"
@@ -246,13 +247,14 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     rows_R: np.ndarray | None = None,
-    condition_of: Callable[[Sequence[str]], Any] | None = None,
+    condition_of: Callable[[Sequence[str], Vectors], Any] | None = None,
 ) -> Iterator[Any]:
     """Endless (R, L) int32 batches from `start_step` on, read ahead by threads.
 
     batch_size: B, of the global batch; rows_R: ascending indices of the rows of it to read, all by
-    default. condition_of: tags → a row's condition, a pytree of arrays; batches are then pairs of
-    tokens and condition. A window of joined tracks has the tags that all of them have.
+    default. condition_of: (tags, vectors) → a row's condition, a pytree of arrays; batches are then
+    pairs of tokens and condition. A window of joined tracks has the tags that all of them have, and
+    of the kinds of vectors that all of them have the mean over its tokens.
     Raises UserError for an unusable split now, for a damaged record when it is read.
     """
     order = WindowOrder(plan_windows(dataset, split, length), seed)
@@ -263,6 +265,18 @@ def training_batches(
     iterator = iter(batches.to_iter_dataset(options))
     grain.experimental.set_next_index(iterator, start_step)
     return iterator
+
+
+def _vectors(records: Sequence[Record], spans: Sequence[Span]) -> Vectors:
+    """The vectors of a window."""
+    if len(records) == 1:
+        return records[0].vectors
+    tokens_S = [span.stop - span.start for span in spans]
+    shared = set(records[0].vectors).intersection(*(record.vectors for record in records))
+    return {
+        kind: np.average([record.vectors[kind] for record in records], axis=0, weights=tokens_S)
+        for kind in shared
+    }
 
 
 def fingerprint(dataset: TokenDataset, split: str) -> str:

@@ -8,9 +8,9 @@ data (sedd_jax/likelihood/baselines.py) and predict exactly the same tokens, eac
 once (sedd_jax/likelihood/held_out.py), the first of each window by unigram. Several processes
 (sedd_jax/parallel/distributed.py) measure together.
 
-A model with tags is measured three times on the same noise, which takes three times as long: told
-each track's own tags, none, and those of another track of the split, drawn among those whose tags
-differ. What it loses by either, paired, is what its knowledge of the tags is worth.
+A model with tags or vectors is measured three times on the same noise, which takes three times as
+long: told each track's own, none, and those of another track of the split, drawn among those whose
+own differ. What it loses by either, paired, is what its knowledge of them is worth.
 
 Imported weights may not know all of the codec's codes (config.graph.num_codes). Tokens of the
 others are then unknown: they count in no figure, and all figures are given that a token is none.
@@ -19,6 +19,7 @@ others are then unknown: they count in no figure, and all figures are given that
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,12 +37,15 @@ from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
 from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.vectors import Vectors
 
 TRAIN_SPLIT = "train"
 _ROWS = {
     "model": "score model (bound)",
     "model_without_tags": "- told no tags",
     "model_with_other_tags": "- told another's",
+    "model_without_condition": "- told nothing",
+    "model_with_other_condition": "- told another's",
     "bigram": "bigram",
     "unigram": "unigram",
     "uniform": "uniform",
@@ -108,7 +112,8 @@ def evaluate(
     """Bits per token of a run's model and of the baselines; None except in process 0.
 
     "model" is told each track's own tags; where it knows tags there are "model_without_tags" and
-    "model_with_other_tags" beside it, the latter unless all tracks have the same.
+    "model_with_other_tags" beside it, the latter unless all tracks have the same. Where it knows
+    vectors, too, they are "model_without_condition" and "model_with_other_condition".
 
     Args:
       workdir: of the run.
@@ -128,6 +133,7 @@ def evaluate(
     dataset = TokenDataset(tokens)
     dataset.require_codec(run.codec)
     dataset.num_records(TRAIN_SPLIT)  # refuses a dataset that the baselines cannot be fitted on
+    run.vocabulary.require_widths(dataset)
     length, num_codes = run.config.model.length, run.graph.num_codes
     all_windows = cut_windows(dataset, split, length)
     windows = all_windows.knowing(num_codes)
@@ -142,9 +148,10 @@ def evaluate(
                 num_levels=num_t,
                 batch_size=batch_size or run.config.sampling.batch_size,
                 tags_T=tags_T,
+                vectors_T=vectors_T,
                 on_windows=bar.update,
             )
-            for name, tags_T in told.items()
+            for name, (tags_T, vectors_T) in told.items()
         }
     if not all(np.isfinite(bound.nats_W).all() for bound in bounds.values()):
         raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier one")
@@ -186,14 +193,19 @@ def evaluate(
     }
 
 
-def _told(vocabulary: Vocabulary, windows: SplitWindows) -> dict[str, Sequence[Sequence[str]]]:
-    """Name of a measurement → the tags that the model is told of every track in it."""
-    told: dict[str, Sequence[Sequence[str]]] = {"model": windows.tags}
+def _told(
+    vocabulary: Vocabulary, windows: SplitWindows
+) -> dict[str, tuple[Sequence[Sequence[str]], Sequence[Vectors]]]:
+    """Name of a measurement → the tags and vectors that the model is told of every track in it."""
+    tags_T, vectors_T, num_tracks = windows.tags, windows.vectors, len(windows.tags)
+    told: dict[str, Any] = {"model": (tags_T, vectors_T)}
     if vocabulary:
-        told["model_without_tags"] = [()] * len(windows.tags)
-        own_T, others_T = map(vocabulary.known, windows.tags), vocabulary.of_others(windows.tags)
-        if list(own_T) != others_T:
-            told["model_with_other_tags"] = others_T
+        what = "condition" if vocabulary.vectors else "tags"
+        told[f"model_without_{what}"] = ([()] * num_tracks, [{}] * num_tracks)
+        other_T = vocabulary.of_others(tags_T, vectors_T)
+        if (other_T != np.arange(num_tracks)).any():
+            others = ([tags_T[i] for i in other_T], [vectors_T[i] for i in other_T])
+            told[f"model_with_other_{what}"] = others
     return told
 
 

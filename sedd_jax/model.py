@@ -38,7 +38,7 @@ class ModelDef:
 
     To `Model` (sedd_jax/api.py) what nnx.GraphDef is to a module. codec: dataset.json's "codec", of
     which the model knows the first `graph.num_codes` codes, as a rule all; vocabulary: the tags
-    that it may be conditioned on, none for an unconditional model.
+    and vectors that it may be conditioned on, none for an unconditional model.
 
     Hashed by identity, so that programs compiled for a run can be cached by it.
     """
@@ -131,7 +131,11 @@ def build(
         )
     mesh_lib.check_model(mesh, model["num_heads"], model["length"])
     network = transformer.NetworkConfig(
-        vocab_size=graph.vocab_size, mesh=mesh, num_tags=len(vocabulary), **model
+        vocab_size=graph.vocab_size,
+        mesh=mesh,
+        num_tags=len(vocabulary),
+        vectors=tuple((kind, known.width) for kind, known in vocabulary.vectors.items()),
+        **model,
     )
     return ModelDef(config, codec, graph, noise, network, mesh, vocabulary)
 

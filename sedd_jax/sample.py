@@ -9,14 +9,16 @@ Sample i depends on --seed and i alone: neither on the batch size nor on the dev
 stopped goes on where it was when the same command is given again. --audio also decodes the samples
 to WAV files, in a process of its own: python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS.
 
-A model that was trained with tags (config.conditioning) can be steered:
+A model that was trained with tags or vectors (config.conditioning) can be steered:
 
     python -m sedd_jax.sample --workdir=RUN --list_tags
     python -m sedd_jax.sample … --tags=instrument---flute,genre---jig --guidance=2
+    python -m sedd_jax.sample … --vector=clip:PICTURE.npy --guidance=2
 
 Several processes (sedd_jax/parallel/distributed.py) make each batch together; process 0 writes.
 """
 
+import argparse
 import dataclasses
 import importlib.util
 import signal
@@ -82,7 +84,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--codec_dir", metavar="DIR", help="With --audio: the codec's own directory."
     )
-    steering = parser.add_argument_group("a model with tags")
+    steering = parser.add_argument_group("a model with tags or vectors")
     steering.add_argument(
         "--list_tags", action="store_true", help="Print the model's tags and do nothing else."
     )
@@ -105,11 +107,20 @@ def make_parser() -> Parser:
         "--avoid", type=comma_list, default=(), help="Tags to stay away from; needs --guidance."
     )
     steering.add_argument(
+        "--vector",
+        type=parse_vector,
+        action="append",
+        default=[],
+        metavar="KIND:FILE.npy",
+        help="A vector of this kind, such as CLIP's: one for all samples, or a row for each; once "
+        "for each kind.",
+    )
+    steering.add_argument(
         "--guidance",
         type=number(0.0),
         default=1.0,
-        help="How much the tags count: 1 is the conditional model, 0 the unconditional one, more "
-        "than 1 exaggerates. Other values than 1 take twice the time.",
+        help="How much tags and vectors count: 1 is the conditional model, 0 the unconditional, "
+        "more than 1 exaggerates. Other values than 1 take twice the time.",
     )
     steering.add_argument(
         "--guidance_schedule",
@@ -142,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.avoid,
         arguments.guidance,
         arguments.guidance_schedule,
+        vectors_asked_for(arguments.vector),
     )
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
@@ -165,9 +177,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return decode(store.path, arguments.audio, arguments.codec_dir)
 
 
+def parse_vector(text: str) -> tuple[str, str]:
+    """The type of --vector: (kind, file)."""
+    kind, _, file = text.partition(":")
+    if not kind or not file:
+        raise argparse.ArgumentTypeError(f"{text!r} must be KIND:FILE, such as clip:song.npy")
+    return kind, file
+
+
+def vectors_asked_for(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Kind → file. Raises UserError for a kind that is given twice."""
+    if len(kinds := dict(pairs)) < len(pairs):
+        raise UserError("--vector: each kind can be given once")
+    return kinds
+
+
 def tag_table(vocabulary: Vocabulary) -> str:
     """The tags of each category with their training tracks, the most frequent first."""
-    if not vocabulary:
+    if not vocabulary.tracks:
         raise UserError("the model knows no tags: it was trained without")
     ordered = sorted(
         vocabulary.tracks.items(), key=lambda item: (category(item[0]), -item[1], item[0])
@@ -197,7 +224,7 @@ def sample(
       seed: of the samples.
       sampler, steps, batch_size: as in config.sampling by default.
       length: tokens of a sample; those of training by default.
-      steering: what the samples are to be like, of a model that was trained with tags.
+      steering: what the samples are to be like, of a model that was trained with tags or vectors.
 
     Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
     """
@@ -210,16 +237,22 @@ def sample(
         length=length or run.config.model.length,
     )
     tags_N = steering.tags_of(run.vocabulary, num_samples, seed)
-    guide = None if tags_N is None else steering.guide(run.vocabulary, tags_N)
+    guide, condition, vectors_N = None, None, None
+    if tags_N is not None:
+        vectors_N = steering.vectors_of(run.vocabulary, num_samples)
+        guide = steering.guide(run.vocabulary, tags_N, vectors_N)
+        condition = steering.settings(tags_N, vectors_N)
     settings = dataclasses.asdict(sampling) | {
         "num_samples": num_samples,
         "checkpoint_step": step,
         "checkpoint_fingerprint": fingerprint(params),
-        "condition": None if tags_N is None else steering.settings(tags_N),
+        "condition": condition,
     }
     if is_first() and (warning := length_warning(run, sampling.length)):
         print(f"warning: {warning}", file=sys.stderr)
-    store = SampleStore(output, settings, run.codec, tags_N) if is_first() else NoStore()
+    store: SampleStore | NoStore = NoStore()
+    if is_first():
+        store = SampleStore(output, settings, run.codec, tags_N, vectors_N)
     batch_size = batch_size or defaults.batch_size
     with StopRequest() as stop:
         try:

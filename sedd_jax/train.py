@@ -95,14 +95,16 @@ def describe(job: Job, state: TrainState) -> str:
     )
     part = f", {num_trained:,} of them trained," if num_trained < num_params else ""
     devices = run.mesh.devices
-    tags = f"{len(run.vocabulary)} tags, " if run.vocabulary else ""
+    told = f"{len(run.vocabulary)} tags, " if run.vocabulary.tracks else ""
+    for kind, known in run.vocabulary.vectors.items():
+        told += f"vectors {kind} of {known.width:,} numbers, "
     num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
     start = f"\n{describe_origin(job.origin, run.vocabulary)}" if job.origin else ""
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
     return (
         f"{num_params:,} parameters{part} in {run.network.compute_dtype} on {devices.size} "
         f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
-        f"{tags}{windows.per_epoch:,.1f} windows of {windows.length} tokens an epoch"
+        f"{told}{windows.per_epoch:,.1f} windows of {windows.length} tokens an epoch"
         f"{joined if num_short else ''}\n"
         f"from step {int(state.step):,} to {run.config.training.num_steps:,}{start}"
     )

@@ -32,6 +32,7 @@ from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import compile_for_all
 from sedd_jax.state import Params
+from tokenizer_bridge.token_dataset.vectors import Vectors
 
 NUM_BINS = 10  # of t
 
@@ -65,6 +66,7 @@ def split_bound(
     num_levels: int,
     batch_size: int,
     tags_T: Sequence[Sequence[str]] | None = None,
+    vectors_T: Sequence[Vectors] | None = None,
     on_windows: Callable[[int], None] = lambda num_windows: None,
 ) -> SplitBound:
     """Measures the bound on −log p of every window.
@@ -72,13 +74,16 @@ def split_bound(
     Args:
       num_levels: noise levels per window; it takes one network evaluation more than that.
       batch_size: windows at a time; rounded up to what the mesh divides.
-      tags_T: what a conditional model is told of every track, by default the track's own tags.
+      tags_T, vectors_T: what a conditional model is told of every track, its own by default.
       on_windows: called with the number of windows just measured, W in all.
     """
     num_windows = len(windows)
     batch_size = mesh_lib.divisible(run.mesh, min(batch_size, num_windows))
     measure = _make_measure(run, num_levels)
-    condition_T = run.vocabulary.condition(windows.tags if tags_T is None else tags_T)
+    condition_T = run.vocabulary.condition(
+        windows.tags if tags_T is None else tags_T,
+        vectors_B=windows.vectors if vectors_T is None else vectors_T,
+    )
     hash_T = np.array([record_hash(record_id) for record_id in windows.ids], np.uint32)
 
     hash_W, part_W = hash_T[windows.track_W], windows.part_W.astype(np.uint32)
@@ -90,7 +95,7 @@ def split_bound(
 
     def place(values_W: np.ndarray, window_B: np.ndarray) -> jax.Array:
         values_B = values_W[window_B]
-        if values_B.dtype != np.uint32:
+        if values_B.dtype not in (np.uint32, np.float32):
             values_B = values_B.astype(np.int32)
         return mesh_lib.place_rows(sharding, values_B.shape, rows_B, values_B)
 

@@ -24,6 +24,7 @@ from sedd_jax.data import plan_windows
 from sedd_jax.errors import UserError
 from tokenizer_bridge.token_dataset.intervals import artist_numbers
 from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class SplitWindows:
 
     tokens_WxL: uint16; track_W: index of the window's track; part_W: which of its track's windows
     it is, from 0; new_W: how many tokens no window before has, the last ones of the window; ids,
-    artists (None if unknown), tags: of every track of the split; num_codes: codes from this one on
-    are unknown.
+    artists (None if unknown), tags, vectors: of every track of the split; num_codes: codes from
+    this one on are unknown.
     """
 
     tokens_WxL: np.ndarray
@@ -43,6 +44,7 @@ class SplitWindows:
     ids: tuple[str, ...]
     artists: tuple[str | None, ...]
     tags: tuple[tuple[str, ...], ...]
+    vectors: tuple[Vectors, ...]
     num_codes: int = 2**16
 
     def __len__(self) -> int:
@@ -119,11 +121,12 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
     """
     tokens_T = plan_windows(dataset, split, length).tokens_T
     before = _last_tokens(dataset, split, length)  # of all that stands before a track
-    ids, artists, tags, windows, track, part, new = [], [], [], [], [], [], []
+    ids, artists, tags, vectors, windows, track, part, new = ([] for _ in range(8))
     for i, record in enumerate(dataset.records(split)):
         ids.append(record.id)
         artists.append(record.artist)
         tags.append(record.tags)
+        vectors.append(record.vectors)
         before = np.concatenate([before[-length:], record.tokens])
         # Of a long track, `tokens` is the track; of a short one, a window that ends with it.
         tokens = before[-max(len(record.tokens), length) :]
@@ -140,6 +143,7 @@ def cut_windows(dataset: TokenDataset, split: str, length: int) -> SplitWindows:
         tuple(ids),
         tuple(artists),
         tuple(tags),
+        tuple(vectors),
     )
 
 

@@ -66,7 +66,8 @@ class NetworkConfig:
     remat: str = "none"
     attention: str = "auto"
     mesh: Mesh | None = None
-    num_tags: int = 0  # 0: the network takes no condition
+    num_tags: int = 0  # without these and
+    vectors: tuple[tuple[str, int], ...] = ()  # kinds and widths, the network takes no condition
 
     def __post_init__(self):
         check_heads(self.width, self.num_heads)
@@ -228,8 +229,10 @@ def init_params(config: NetworkConfig, key) -> dict:
     keys = dict(zip(MODULES, jax.random.split(key, len(MODULES)), strict=True))
     block_keys_N = jax.random.split(keys.pop("blocks"), config.num_blocks)
     params = {name: init(name, key) for name, key in keys.items()}
-    if config.num_tags:
-        params["condition"] = condition_lib.init_params(config.num_tags, config.cond_dim)
+    if config.num_tags or config.vectors:
+        params["condition"] = condition_lib.init_params(
+            config.num_tags, dict(config.vectors), config.cond_dim
+        )
     return params | {"blocks": jax.vmap(functools.partial(init, "blocks"))(block_keys_N)}
 
 

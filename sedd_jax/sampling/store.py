@@ -24,6 +24,7 @@ from tokenizer_bridge.token_dataset.records import (
     TokenDataset,
     TokenDatasetWriter,
 )
+from tokenizer_bridge.token_dataset.vectors import Vectors
 
 SPLIT = "generated"
 SETTINGS_FILE = "sampling.json"
@@ -35,7 +36,8 @@ class SampleStore:
 
     path: created if missing. settings: JSON values that say which samples are wanted: num_samples,
     length and all that they depend on; jobs of equal settings make equal samples. codec: of the
-    tokens, as dataset.json has it. tags_N: what each sample was asked to be, for its record.
+    tokens, as dataset.json has it. tags_N, vectors_N: what each sample was asked to be, for its
+    record.
     Raises UserError when the directory holds anything else, or cannot be written.
     """
 
@@ -45,9 +47,11 @@ class SampleStore:
         settings: Mapping[str, Any],
         codec: Mapping[str, Any],
         tags_N: Sequence[Sequence[str]] | None = None,
+        vectors_N: Sequence[Vectors] | None = None,
     ):
         self.path = Path(path)
-        self.settings, self.codec, self.tags_N = dict(settings), dict(codec), tags_N
+        self.settings, self.codec = dict(settings), dict(codec)
+        self.tags_N, self.vectors_N = tags_N, vectors_N
         self.num_samples = settings["num_samples"]
         self.is_whole = False
         self._made: list[Path] = []  # by this job, before any sample
@@ -120,11 +124,17 @@ class SampleStore:
             for key, value in self.settings.items()
             if key not in ("num_samples", "length") and value is not None
         }
-        with TokenDatasetWriter(self.path, self.codec, origin=self.settings | measured) as writer:
+        origin = self.settings | measured
+        widths = {k: len(v) for row in (self.vectors_N or ())[:1] for k, v in row.items()}
+        with TokenDatasetWriter(self.path, self.codec, origin, vectors=widths) as writer:
             for index, tokens_L in enumerate(tokens_NxL):
                 source = shared | {"sample_index": index}
                 tags = tuple(self.tags_N[index]) if self.tags_N else ()
-                record = Record(f"sample-{index:05d}", tokens_L, seconds, tags=tags, source=source)
+                vectors = self.vectors_N[index] if self.vectors_N else {}
+                record = Record(
+                    f"sample-{index:05d}", tokens_L, seconds, tags=tags, source=source,
+                    vectors=vectors,
+                )  # fmt: skip
                 writer.write(SPLIT, record)
         self.is_whole = True
         self._clear()

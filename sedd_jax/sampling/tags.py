@@ -1,10 +1,13 @@
-"""The tags of samples: one list for all, a table, or as a data set has them; N samples."""
+"""The tags and vectors of samples; N samples.
+
+Tags are one list for all, a table, or as a data set has them; vectors one for all, or a row each.
+"""
 
 import csv
 import dataclasses
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,9 @@ import numpy as np
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.sampling.guide import Guide
+from tokenizer_bridge.token_dataset.command import naming
 from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.vectors import Vectors, read_npy
 
 Tags = Sequence[Sequence[str]]
 TRAIN_SPLIT = "train"
@@ -25,6 +30,7 @@ class Steering:
 
     tags: of all samples; tags_file: a file with those of each (`read_table`); tags_from: a token
     dataset whose tags are drawn from (`draw_tags`); one of the three at most.
+    vectors: kind → .npy file of a vector (W,) for all samples, or of one for each, (N, W).
     avoid: tags to stay away from. guidance: how much the tags count; schedule: over the steps
     (sedd_jax/diffusion/guidance.py).
 
@@ -37,14 +43,15 @@ class Steering:
     avoid: Sequence[str] = ()
     guidance: float = 1.0
     schedule: str = "constant"
+    vectors: Mapping[str, str | Path] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         sources = ("tags", "tags_file", "tags_from")
         given = [name for name in sources if getattr(self, name) is not None]
         if len(given) > 1:
             raise UserError(f"{' and '.join(given)}: one of them says what the tags are")
-        if not given and not self.avoid and self.guidance != 1.0:
-            raise UserError(f"guidance needs tags: {', '.join(sources)} or avoid")
+        if not given and not self.avoid and not self.vectors and self.guidance != 1.0:
+            raise UserError(f"guidance needs tags: {', '.join(sources)} or avoid; or vectors")
         if self.avoid and self.guidance <= 1.0:
             raise UserError("avoid needs guidance above 1: how far to stay away from its tags")
 
@@ -52,6 +59,8 @@ class Steering:
         """The tags of each sample; None where nothing is asked for. Raises UserError."""
         if self == UNSTEERED:
             return None
+        if self.vectors and not vocabulary.vectors:
+            raise UserError("the model knows no vectors: it was trained without")
         if not vocabulary:
             raise UserError("the model knows no tags: it was trained without")
         if self.tags_file is not None:
@@ -60,15 +69,33 @@ class Steering:
             return draw_tags(TokenDataset(self.tags_from), vocabulary, num_samples, seed)
         return [list(self.tags or ())] * num_samples
 
-    def guide(self, vocabulary: Vocabulary, tags_N: Tags) -> Guide:
-        """The guide of samples with these tags. Raises UserError for an unknown tag."""
+    def vectors_of(self, vocabulary: Vocabulary, num_samples: int) -> list[Vectors]:
+        """The vectors of each sample. Raises UserError naming a file that does not fit."""
+        vectors_N: list[dict[str, np.ndarray]] = [{} for _ in range(num_samples)]
+        for kind, path in self.vectors.items():
+            with naming(str(path)):
+                rows_N = vocabulary.require_vectors({kind: read_npy(path, 2)}, num_samples)
+            for vectors, row in zip(vectors_N, rows_N, strict=True):
+                vectors |= row
+        return vectors_N
+
+    def guide(self, vocabulary: Vocabulary, tags_N: Tags, vectors_N: Sequence[Vectors]) -> Guide:
+        """The guide of samples with these tags and vectors. Raises UserError for an unknown tag."""
         return make_guide(
-            vocabulary, tags_N, avoid=self.avoid, weight=self.guidance, schedule=self.schedule
+            vocabulary,
+            tags_N,
+            vectors_N,
+            avoid=self.avoid,
+            weight=self.guidance,
+            schedule=self.schedule,
         )
 
-    def settings(self, tags_N: Tags) -> dict[str, Any]:
-        """The wishes that samples with these tags depend on, as JSON values."""
-        return {
+    def settings(self, tags_N: Tags, vectors_N: Sequence[Vectors]) -> dict[str, Any]:
+        """The wishes that samples with these tags and vectors depend on, as JSON values."""
+        vectors = {
+            kind: vectors_fingerprint([row[kind] for row in vectors_N]) for kind in self.vectors
+        }
+        return ({"vectors_fingerprint": vectors} if vectors else {}) | {
             "tags_fingerprint": fingerprint(tags_N),
             "avoid": list(self.avoid),
             "guidance": self.guidance,
@@ -115,19 +142,22 @@ def draw_tags(dataset: TokenDataset, vocabulary: Vocabulary, num_samples: int, s
 def make_guide(
     vocabulary: Vocabulary,
     tags_N: Tags,
+    vectors_N: Sequence[Vectors] | None = None,
     *,
     avoid: Sequence[str] = (),
     weight: float = 1.0,
     schedule: str = "constant",
 ) -> Guide:
-    """The guide of samples with these tags; avoid: tags that the other model is told.
+    """The guide of samples with these tags and vectors; None: no vectors.
+
+    avoid: tags that the other model is told; it is told no vectors.
 
     Raises UserError for an unknown tag.
     """
     avoid = vocabulary.require(avoid)
     tags_N = [vocabulary.require(tags) for tags in tags_N]
     width = max(map(len, [avoid, *tags_N]))
-    condition = vocabulary.condition(tags_N, width)
+    condition = vocabulary.condition(tags_N, width, vectors_N)
     if weight == 1.0:
         return Guide(condition)
     other = vocabulary.condition([avoid] * len(tags_N), width)
@@ -137,3 +167,8 @@ def make_guide(
 def fingerprint(tags_N: Tags) -> str:
     """Eight hexadecimal digits that tell one table of tags from another."""
     return f"{zlib.crc32(json.dumps([list(tags) for tags in tags_N]).encode()):08x}"
+
+
+def vectors_fingerprint(vector_NxW: Sequence[np.ndarray]) -> str:
+    """Eight hexadecimal digits that tell one table of vectors from another."""
+    return f"{zlib.crc32(np.asarray(vector_NxW, '<f4').tobytes()):08x}"

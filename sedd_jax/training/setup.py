@@ -26,6 +26,7 @@ from sedd_jax.state import TrainState, trained_part
 from sedd_jax.training import origin as origin_lib
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
+from tokenizer_bridge.token_dataset.vectors import Vectors
 
 TRAIN_SPLIT = "train"
 
@@ -81,8 +82,9 @@ class Job:
                 )
             if meta.vocabulary != self.run.vocabulary.to_json():
                 raise UserError(
-                    f"{self.workdir} was trained with other tags than {self.dataset.path} holds: "
-                    "give it the same data or train in another directory"
+                    f"{self.workdir} was trained with other tags or vectors than "
+                    f"{self.dataset.path} holds: give it the same data or train in another "
+                    "directory"
                 )
             state = checkpoints.restore(meta, self.run.state_shapes())
             return dataclasses.replace(self, origin=None, origin_record=meta.origin), state
@@ -97,8 +99,9 @@ class Job:
         sharding = mesh_lib.batch_sharding(self.run.mesh)
         rows_R = mesh_lib.host_rows(sharding, batch_size)
 
-        def condition_of(tags: Sequence[str]) -> Condition:
-            return jax.tree.map(lambda rows: rows[0], self.run.vocabulary.condition([tags]))
+        def condition_of(tags: Sequence[str], vectors: Vectors) -> Condition:
+            condition = self.run.vocabulary.condition([tags], vectors_B=[vectors])
+            return jax.tree.map(lambda rows: rows[0], condition)
 
         def place(local: np.ndarray) -> jax.Array:
             shape = (batch_size, *local.shape[1:])
@@ -201,7 +204,11 @@ def prepare(config: ConfigDict, workdir: Path, init_from: str | None = None) -> 
     if origin:
         dataset.require_codec(origin.codec)
     vocabulary = read_vocabulary(
-        dataset, TRAIN_SPLIT, conditioning.categories, conditioning.min_tracks
+        dataset,
+        TRAIN_SPLIT,
+        conditioning.categories,
+        conditioning.min_tracks,
+        conditioning.vectors,
     )
     run = build(config, dataset.codec, vocabulary=vocabulary)
     mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)

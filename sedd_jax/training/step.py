@@ -3,7 +3,6 @@
 B rows of the global batch, A microbatches, L length.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,17 +52,26 @@ def draw(
 
 
 def drop_conditions(run: ModelDef, key_B: jax.Array, condition: Condition) -> Condition:
-    """The condition without the tags that training leaves out by chance.
+    """The condition without the tags and vectors that training leaves out by chance.
 
-    All of a row's tags go with probability config.conditioning.drop_all, which teaches the
-    unconditional model, and each by itself with drop_each, which teaches fewer tags than a track
-    has.
+    All of a row's go with probability config.conditioning.drop_all, which teaches the unconditional
+    model, and each by itself with drop_each, which teaches fewer than a track has.
     """
-    conditioning, tags_BxN = run.config.conditioning, condition["tags"]
-    u_Bx1N = uniform_rows(key_B, 1 + tags_BxN.shape[1])
-    dropped_BxN = u_Bx1N[:, 1:] < conditioning.drop_each
-    dropped_BxN |= u_Bx1N[:, :1] < conditioning.drop_all
-    return condition | {"tags": jnp.where(dropped_BxN, len(run.vocabulary), tags_BxN)}
+    conditioning, tags_BxN = run.config.conditioning, condition.get("tags")
+    vectors = condition.get("vectors", {})
+    num_tags = 0 if tags_BxN is None else tags_BxN.shape[1]
+    u_Bx1P = uniform_rows(key_B, 1 + num_tags + len(vectors))  # P: tags, then vectors
+    dropped_BxP = u_Bx1P[:, 1:] < conditioning.drop_each
+    dropped_BxP |= u_Bx1P[:, :1] < conditioning.drop_all
+    left = {}
+    if tags_BxN is not None:
+        left["tags"] = jnp.where(dropped_BxP[:, :num_tags], len(run.vocabulary), tags_BxN)
+    if vectors:
+        left["vectors"] = {
+            kind: jnp.where(dropped_BxP[:, i, None], 0.0, vectors[kind])
+            for i, kind in enumerate(sorted(vectors), start=num_tags)
+        }
+    return left
 
 
 def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
@@ -125,11 +133,15 @@ def batch_shapes(run: ModelDef) -> tuple[Any, ...]:
     They are those of tokens (B, L) and, in a conditional run, of their condition.
     """
     batch_size, sharding = run.config.training.batch_size, mesh_lib.batch_sharding(run.mesh)
-    shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32, sharding=sharding)
-    tokens = shape((batch_size, run.config.model.length))
-    if not run.vocabulary:
+    tokens = jax.ShapeDtypeStruct(
+        (batch_size, run.config.model.length), jnp.int32, sharding=sharding
+    )
+    condition = run.vocabulary.condition([()] * batch_size)
+    if condition is None:
         return (tokens,)
-    return tokens, {"tags": shape((batch_size, run.vocabulary.max_tags))}
+    return tokens, jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct(rows.shape, rows.dtype, sharding=sharding), condition
+    )
 
 
 def jit_train_step(run: ModelDef) -> Callable[..., tuple[TrainState, Metrics]]:

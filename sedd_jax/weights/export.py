@@ -129,12 +129,16 @@ def model_card(
     ]
     if measured:
         lines.append(measured_figures(measured))
-    if definition.vocabulary:
+    if definition.vocabulary.tracks:
         lines += ["", "## Tags", ""]
         names: dict[str, list[str]] = {}
         for tag in definition.vocabulary.tracks:
             names.setdefault(category(tag), []).append(tag.partition("---")[2])
         lines += [f"- `{group}`: {', '.join(members)}" for group, members in names.items()]
+    if definition.vocabulary.vectors:
+        lines += ["", "## Vectors", ""]
+        kinds = definition.vocabulary.vectors.items()
+        lines += [f"- `{kind}`: {known.width} numbers" for kind, known in kinds]
     lines += [
         "",
         "## Use",

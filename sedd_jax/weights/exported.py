@@ -2,11 +2,11 @@
 
     model.safetensors   the EMA weights, names and shapes of the published PyTorch network
                         (sedd_jax/weights/torch_weights.py), fp32 or fp16; `condition.*` beside them
-                        where the model knows tags
+                        where the model knows tags or vectors
     config.json         the run's config
     config.yaml         the same for the published program, of an unconditional model
     codec.json          dataset.json's "codec": whose tokens these are
-    tags.json           the vocabulary of its tags, where it has one
+    tags.json           the vocabulary of its tags and vectors, where it has one
     README.md           the model card
 
 An unconditional one is what the published program loads: model.safetensors, but for the buffer
@@ -49,6 +49,8 @@ DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo"
 DTYPES = ("float32", "float16")
 TAG_TABLE = "condition.tags.embedding"  # (T, C), rows in the order of the tags' names
+CONDITION = "condition."
+VECTOR_MAP = "condition.vectors.{}.kernel"  # (W + 1, C) of a kind, the last row its bias
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +74,8 @@ def write(directory: str | os.PathLike, model: Exported, dtype: str, card: str) 
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} exists and is not an empty folder")
     params = dict(model.params)
-    condition = params.pop("condition", None)
-    arrays = torch_weights.to_state_dict(params)
-    if condition is not None:
-        arrays[TAG_TABLE] = np.asarray(condition["tags"]["embedding"])
+    condition = params.pop("condition", {})
+    arrays = torch_weights.to_state_dict(params) | _condition_arrays(condition)
     arrays = {name: _stored(name, array, dtype) for name, array in arrays.items()}
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -116,17 +116,19 @@ def read(directory: str | os.PathLike) -> Exported:
             vocabulary = Vocabulary.from_json(values)
     path = directory / WEIGHTS
     arrays = dict(torch_files.read(path))
-    table = arrays.pop(TAG_TABLE, np.zeros((0, 0)))
+    of_condition = {name: arrays.pop(name) for name in list(arrays) if name.startswith(CONDITION)}
     with _damaged(path):
         params = torch_weights.to_params(arrays)
-        if table.ndim != 2 or not np.isfinite(table).all():
-            raise ValueError(f"{TAG_TABLE} is no table of finite numbers")
+        for name, array in of_condition.items():
+            if array.ndim != 2 or not np.isfinite(array).all():
+                raise ValueError(f"{name} is no table of finite numbers")
         with safe_open(path, "numpy") as file:
             step = int((file.metadata() or {}).get("step", "0"))
-    if len(table) != len(vocabulary):
-        raise UserError(f"{path} has {len(table)} tags, {directory / TAGS} {len(vocabulary)}")
-    if len(table):
-        params["condition"] = {"tags": {"embedding": table.astype(np.float32)}}
+    num_tags = len(of_condition.get(TAG_TABLE, ()))
+    if num_tags != len(vocabulary):
+        raise UserError(f"{path} has {num_tags} tags, {directory / TAGS} {len(vocabulary)}")
+    if condition := _condition_params(of_condition, vocabulary, path):
+        params["condition"] = condition
     return Exported(config, codec, vocabulary, params, step)
 
 
@@ -160,6 +162,35 @@ def is_name(source: str | os.PathLike) -> bool:
     if str(source) == DEMO:  # that folder may be anything: the samples of the demo, its configs
         return not any((Path(DEMO) / name).exists() for name in (WEIGHTS, "checkpoints"))
     return hub.is_name(source)
+
+
+def _condition_arrays(condition: Params) -> dict[str, np.ndarray]:
+    """The arrays that the parameters of a condition are stored as."""
+    arrays = {}
+    if "tags" in condition:
+        arrays[TAG_TABLE] = np.asarray(condition["tags"]["embedding"])
+    for kind, params in condition.get("vectors", {}).items():
+        arrays[VECTOR_MAP.format(kind)] = np.asarray(params["kernel"])
+    return arrays
+
+
+def _condition_params(
+    arrays: Mapping[str, np.ndarray], vocabulary: Vocabulary, path: Path
+) -> Params:
+    """The inverse of `_condition_arrays`. Raises UserError for arrays of another vocabulary."""
+    names = [TAG_TABLE] if vocabulary.tracks else []
+    names += [VECTOR_MAP.format(kind) for kind in vocabulary.vectors]
+    if wrong := sorted(set(names) ^ set(arrays)):
+        raise UserError(f"{path} and {path.with_name(TAGS)} do not go together: {wrong[0]}")
+    condition: Params = {}
+    if vocabulary.tracks:
+        condition["tags"] = {"embedding": arrays[TAG_TABLE].astype(np.float32)}
+    if vocabulary.vectors:
+        condition["vectors"] = {
+            kind: {"kernel": arrays[VECTOR_MAP.format(kind)].astype(np.float32)}
+            for kind in vocabulary.vectors
+        }
+    return condition
 
 
 def locate(source: str | os.PathLike) -> Path:

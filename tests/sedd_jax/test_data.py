@@ -51,6 +51,19 @@ def visits(dataset, length, num_windows) -> list[np.ndarray]:
     return np.split(visits_N, np.cumsum(lengths)[:-1])
 
 
+def test_windows_have_vectors_of_their_tracks_or_their_mean(tmp_path):
+    vectors = [{"clip": np.float32([1, 0])}, {"clip": np.float32([0, 1])}, {"clip": np.zeros(2)}]
+    vectors[1]["speaker"] = np.ones(1)
+    path = write_dataset(tmp_path / "tokens", {"train": [4, 12, 40]}, vectors={"train": vectors})
+    told = []
+    batches(
+        TokenDataset(path), 8, 20, condition_of=lambda tags, vectors: told.append(vectors) or {}
+    )
+    clips = {tuple(vectors["clip"].tolist()) for vectors in told}
+    assert clips == {(0.25, 0.75), (0.0, 0.0)}  # of the two joined, by their tokens; of the third
+    assert all(set(vectors) == {"clip"} for vectors in told)
+
+
 def test_starts_and_ends_of_tracks_are_trained_on_like_their_middles(tmp_path):
     lengths, length, num_epochs = [2250, 2047, 2048, 18000], 1024, 40
     dataset = numbered(tmp_path / "tokens", lengths)

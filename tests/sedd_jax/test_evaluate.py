@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from sedd_jax.conditions import Vocabulary
+from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.data import fingerprint
+from sedd_jax.errors import UserError
 from sedd_jax.evaluate import evaluate as measure
 from sedd_jax.evaluate import table
 from sedd_jax.likelihood import baselines
@@ -94,6 +95,23 @@ def test_a_code_that_the_model_does_not_know_is_left_out_and_said_once(tmp_path)
     said = table(report)
     assert f"\n{num_unknown} more tokens are codes that the model does not know" in said
     assert "all 117 tokens" not in said and said.count("does not know") == 1
+
+
+def test_a_model_with_vectors_is_told_the_own_ones_none_and_anothers(tmp_path):
+    lengths = {"train": [40], "validation": [50, 70]}
+    vectors = [{"clip": np.float32(row)} for row in ([1, 0], [0, 1])]
+    dataset = write_dataset(tmp_path / "tokens", lengths, vectors={"validation": vectors})
+    vocabulary = Vocabulary(vectors={"clip": VectorKind(2)})
+    write_run(tmp_path / "run", dataset, vocabulary=vocabulary)
+    report = measure(tmp_path / "run", num_t=2)
+    bits = report["bits_per_token"]
+    for name in ("model_without_condition", "model_with_other_condition"):
+        assert abs(bits[name]["mean"] - bits["model"]["mean"]) > 1e-3
+    assert "- told nothing" in table(report)
+    vectors = {"validation": [{"clip": np.ones(3)}] * 2}
+    other = write_dataset(tmp_path / "other", lengths, vectors=vectors)
+    with pytest.raises(UserError, match="have 3 numbers, the model's have 2"):
+        measure(tmp_path / "run", tokens=other)
 
 
 def test_tokens_of_another_codec_are_refused(workdir, tmp_path):

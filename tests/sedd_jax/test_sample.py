@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sedd_jax import sample
-from sedd_jax.conditions import Vocabulary
+from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.errors import UserError
 from tests.programs import wait_until
 from tests.sedd_jax.toy import error_line, run, start, write_dataset
@@ -117,6 +117,36 @@ def test_tags_steer_and_stand_in_each_record(conditional, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_vector_steers_and_stands_in_each_record(tmp_path):
+    vocabulary = Vocabulary(vectors={"clip": VectorKind(3)})
+    write_run(tmp_path / "run", write_dataset(tmp_path / "tokens"), vocabulary=vocabulary)
+    rows_NxW = np.float32([[1, 2, 3], [3, 2, 1]])
+    np.save(tmp_path / "rows.npy", rows_NxW)
+    np.save(tmp_path / "wide.npy", np.zeros(4))
+    flags = ("--num_samples=2", "--steps=2", "--guidance=1.5")
+    wanted = command(tmp_path / "run", tmp_path / "new", *flags)
+    made = run([*wanted, f"--vector=clip:{tmp_path}/rows.npy"])
+    assert made.returncode == 0, made.stderr
+    for record, vector_W in zip(
+        TokenDataset(tmp_path / "new").records("generated"), rows_NxW, strict=True
+    ):
+        np.testing.assert_array_equal(record.vectors["clip"], vector_W)
+        assert set(record.source["condition"]["vectors_fingerprint"]) == {"clip"}
+
+    def refused(*flags):
+        given = [f"--workdir={tmp_path}/run", f"--output={tmp_path}/x", "--num_samples=2"]
+        with pytest.raises(UserError) as caught:
+            sample.main([*given, *flags])
+        assert not (tmp_path / "x").exists()
+        return str(caught.value)
+
+    wide, absent = tmp_path / "wide.npy", tmp_path / "absent.npy"
+    assert f"{wide}: 'clip' is float32 of shape (4,)" in refused(f"--vector=clip:{wide}")
+    assert f"{absent}: No such file" in refused(f"--vector=clip:{absent}")
+    assert "no vectors 'clap', only clip" in refused(f"--vector=clap:{tmp_path}/rows.npy")
+    assert "knows no tags" in refused("--tags=genre---jig", f"--vector=clip:{tmp_path}/rows.npy")
+
+
 def test_tags_are_listed(conditional, capsys):
     sample.main([f"--workdir={conditional}", "--list_tags"])
     assert capsys.readouterr().out.split() == (
@@ -127,7 +157,9 @@ def test_tags_are_listed(conditional, capsys):
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (["--guidance=2"], "guidance needs tags: tags, tags_file, tags_from or avoid"),
+        (["--guidance=2"], "guidance needs tags: tags, tags_file, tags_from or avoid; or vectors"),
+        (["--vector=clip"], "--vector: 'clip' must be KIND:FILE"),
+        (["--vector=clip:a", "--vector=clip:b"], "--vector: each kind can be given once"),
         (["--avoid=genre---jig"], "avoid needs guidance above 1"),
         (["--tags=genre---jig", "--tags_file=f"], "tags and tags_file: one of them says"),
         (["--tags=genre---jig,"], "--tags: 'genre---jig,' has an empty item"),
@@ -148,5 +180,7 @@ def test_tags_are_refused_by_a_model_without(workdir, tmp_path):
     new = tmp_path / "new"
     line = error_line(run(command(workdir, new, "--num_samples=2", "--tags=genre---jig")))
     assert "knows no tags: it was trained without" in line and not new.exists()
+    with pytest.raises(UserError, match="knows no vectors: it was trained without"):
+        sample.sample(workdir, new, 2, steering=sample.Steering(vectors={"clip": "x.npy"}))
     with pytest.raises(UserError, match="knows no tags: it was trained without"):
         sample.main([f"--workdir={workdir}", "--list_tags"])

@@ -24,21 +24,28 @@ CODEC = {
 }
 
 
-def write_dataset(path, lengths=None, codec=CODEC, seed=0, artists=None, tags=None) -> Path:
+def write_dataset(
+    path, lengths=None, codec=CODEC, seed=0, artists=None, tags=None, vectors=None
+) -> Path:
     """A token dataset of random walks over the codes.
 
-    lengths: split → lengths of its tracks; artists, tags: likewise, none by default.
+    lengths: split → lengths of its tracks; artists, tags, vectors: likewise, none by default.
     """
+    widths = {
+        k: len(v) for rows in (vectors or {}).values() for row in rows for k, v in row.items()
+    }
     lengths = lengths or {"train": [40, 100, 33, 77, 64, 90], "validation": [50, 70]}
     rng = np.random.default_rng(seed)
-    with TokenDatasetWriter(path, codec) as writer:
+    with TokenDatasetWriter(path, codec, vectors=widths) as writer:
         for split, split_lengths in lengths.items():
             for i, length in enumerate(split_lengths):
                 steps = rng.integers(0, 3, length)
                 tokens = (np.cumsum(steps) % codec["codebook_size"]).astype(np.uint16)
                 artist = artists[split][i] if artists and split in artists else None
                 own = tags[split][i] if tags and split in tags else ()
-                writer.write(split, Record(f"{split}-{i}", tokens, length / 75, artist, own))
+                told = vectors[split][i] if vectors and split in vectors else {}
+                record = Record(f"{split}-{i}", tokens, length / 75, artist, own, vectors=told)
+                writer.write(split, record)
     return Path(path)
 
 

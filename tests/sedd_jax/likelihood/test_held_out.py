@@ -75,6 +75,7 @@ def test_chosen_windows_stand_at_all_places_of_tracks_of_equal_length():
         (),
         (),
         (),
+        (),
     )
     chosen = windows.spread(50)
     assert len(chosen) == 50 and (np.bincount(chosen.part_W, minlength=8) > 1).all()

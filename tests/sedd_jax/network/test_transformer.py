@@ -124,10 +124,38 @@ def test_tags_add_their_rows_to_the_embedding_of_sigma():
     np.testing.assert_allclose(changed[1], same[1], atol=1e-5)
 
 
+def test_vectors_are_mapped_onto_the_embedding_of_sigma():
+    config = dataclasses.replace(CONFIG, num_tags=3, vectors=(("clip", 4), ("speaker", 2)))
+    params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)
+    plain_params = {name: tree for name, tree in params.items() if name != "condition"}
+    plain = jit_log_score(CONFIG, plain_params, x_BxL, sigma_B)
+    rng, num_rows = np.random.default_rng(0), len(x_BxL)
+    none = {"clip": np.zeros((num_rows, 5)), "speaker": np.zeros((num_rows, 3))}
+    vectors = jax.tree.map(np.copy, none)
+    vectors["clip"][1] = [*rng.standard_normal(4), 1]
+
+    def scores(vectors):
+        condition = {"tags": np.full((num_rows, 1), 3, np.int32), "vectors": vectors}
+        return jit_log_score(config, params, x_BxL, sigma_B, condition=condition)
+
+    np.testing.assert_array_equal(scores(none), plain)
+    changed = scores(vectors)
+    np.testing.assert_array_equal(changed[0], plain[0])
+    assert np.abs(changed[1] - plain[1]).max() > 0.001
+    kernel_W1xC = params["condition"]["vectors"]["clip"]["kernel"]
+    assert kernel_W1xC.shape == (5, config.cond_dim)
+    bias = plain_params["sigma_map"]["out"]["bias"] + vectors["clip"][1] @ kernel_W1xC
+    moved = plain_params["sigma_map"] | {"out": plain_params["sigma_map"]["out"] | {"bias": bias}}
+    same = jit_log_score(CONFIG, plain_params | {"sigma_map": moved}, x_BxL, sigma_B)
+    np.testing.assert_allclose(changed[1], same[1], atol=1e-5)
+
+
 def test_a_fresh_conditional_network_is_the_unconditional_one():
-    config = dataclasses.replace(CONFIG, num_tags=3)
+    config = dataclasses.replace(CONFIG, num_tags=3, vectors=(("clip", 4),))
     params, plain = (init_params(c, jax.random.key(0)) for c in (config, CONFIG))
-    assert not np.any(params.pop("condition")["tags"]["embedding"])
+    shapes = jax.tree.map(np.shape, params["condition"])
+    assert shapes["vectors"] == {"clip": {"kernel": (5, config.cond_dim)}}
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(params.pop("condition")))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), params, plain))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from sedd_jax.conditions import Vocabulary
+from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import Stream, build
 from sedd_jax.parallel import mesh as mesh_lib
@@ -142,20 +142,27 @@ def test_step_is_a_function_of_state_and_batch(toy_run):
 
 @pytest.fixture(scope="module")
 def conditional():
-    """A run that knows 3 tags, two a row at most, whose parameters heed them."""
+    """A run that knows 3 tags, two a row at most, and a kind of vectors."""
     mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
-    vocabulary = Vocabulary({"g---a": 1, "g---b": 1, "g---c": 1}, max_tags=2)
+    vocabulary = Vocabulary(
+        {"g---a": 1, "g---b": 1, "g---c": 1}, max_tags=2, vectors={"clip": VectorKind(2)}
+    )
     config = toy_config(model__dropout=0.3, conditioning__categories=("g",))
     return build(config, CODEC, mesh, vocabulary)
 
 
-def tags(batch_size):
-    return {"tags": jnp.tile(jnp.array([[0, 2], [1, 3]]), (batch_size // 2, 1))}  # 3: no tag
+def told(batch_size):
+    """The condition of rows, of which every other one has no vector."""
+    half = batch_size // 2
+    return {
+        "tags": jnp.tile(jnp.array([[0, 2], [1, 3]]), (half, 1)),  # 3: no tag
+        "vectors": {"clip": jnp.tile(jnp.array([[0.5, -1.0, 1.0], [0.0, 0.0, 0.0]]), (half, 1))},
+    }
 
 
 def test_tags_are_left_out_all_together_and_one_by_one(conditional):
     draw = jax.jit(functools.partial(step_lib.draw, conditional))
-    x0_BxL, condition = jnp.zeros((20_000, 1), jnp.int32), tags(20_000)
+    x0_BxL, condition = jnp.zeros((20_000, 1), jnp.int32), told(20_000)
     batch = draw(jax.random.key(7), x0_BxL, condition)
     kept_BxN = np.asarray(batch.condition["tags"] == condition["tags"])[::2]  # rows of two tags
     assert set(np.unique(batch.condition["tags"])) == {0, 1, 2, 3}
@@ -172,19 +179,41 @@ def test_tags_are_left_out_all_together_and_one_by_one(conditional):
     np.testing.assert_array_equal(half.condition["tags"], batch.condition["tags"][:10])
 
 
+def test_vectors_are_left_out_with_the_tags_and_one_by_one():
+    kinds = {"clip": VectorKind(2), "speaker": VectorKind(1)}
+    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    run = build(toy_config(), CODEC, mesh, Vocabulary({"g---a": 1}, 1, kinds))
+    condition = {
+        "tags": jnp.zeros((20_000, 1), jnp.int32),
+        "vectors": {"clip": jnp.ones((20_000, 3)), "speaker": jnp.ones((20_000, 2))},
+    }
+    key_B = jax.random.split(jax.random.key(3), 20_000)
+    left = jax.jit(functools.partial(step_lib.drop_conditions, run))(key_B, condition)
+    clip_BxW1 = np.asarray(left["vectors"]["clip"])
+    assert (clip_BxW1 == clip_BxW1[:, :1]).all()  # the whole of it, with its being there
+    kept = [clip_BxW1[:, 0] == 1, left["vectors"]["speaker"][:, 0] == 1, left["tags"][:, 0] == 0]
+    kept_3xB = np.stack([np.asarray(kept_B) for kept_B in kept])
+    shares = [kept_3xB.all(0), ~kept_3xB.any(0), kept_3xB[0] & ~kept_3xB[1]]
+    for share_B, expected in zip(shares, (0.9**4, 0.1 + 0.9 * 0.1**3, 0.9**2 * 0.1), strict=True):
+        error = np.sqrt(expected * (1 - expected) / len(share_B))
+        assert abs(share_B.mean() - expected) < 4 * error
+
+
 def test_a_conditional_run_starts_as_the_unconditional_one_and_learns_its_tags(
     toy_run, conditional
 ):
     state = conditional.fresh_state()
     step = step_lib.jit_train_step(conditional)
     plain_state, plain = step_lib.jit_train_step(toy_run)(toy_run.fresh_state(), tokens(8))
-    state, metrics = step(state, tokens(8), tags(8))
+    state, metrics = step(state, tokens(8), told(8))
     assert float(metrics["loss"]) == float(plain["loss"])
     for _ in range(3):  # the head, then what leads to it, starts at zero
-        state, metrics = step(state, tokens(8), tags(8))
+        state, metrics = step(state, tokens(8), told(8))
     table_TxC = np.asarray(state.params["condition"]["tags"]["embedding"])
     assert (np.abs(table_TxC).max(axis=1) > 0).all()
     assert not np.any(np.asarray(state.ema_params["condition"]["tags"]["embedding"]) == table_TxC)
+    kernel_W1xC = np.asarray(state.params["condition"]["vectors"]["clip"]["kernel"])
+    assert (np.abs(kernel_W1xC).max(axis=1) > 0).all()
 
 
 def test_a_conditional_step_accumulates_and_shards_as_any_other(conditional):
@@ -199,7 +228,7 @@ def test_a_conditional_step_accumulates_and_shards_as_any_other(conditional):
         step = step_lib.compile_train_step(run)
         state, place = run.fresh_state(), mesh_lib.batch_sharding(mesh)
         for _ in range(4):
-            batch = jax.device_put((tokens(16)[:8], tags(8)), place)
+            batch = jax.device_put((tokens(16)[:8], told(8)), place)
             state, metrics = step(state, *batch)
         results.append((float(metrics["loss"]), jax.device_get(state.params["condition"])))
     for loss, condition in results[1:]:

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from sedd_jax import Model
-from sedd_jax.conditions import Vocabulary
+from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.weights import export, exported
 from tests.programs import ROOT
@@ -74,6 +74,28 @@ def test_tags_go_along(tmp_path):
     names["tags"].pop("mode---minor")
     (tmp_path / "out/tags.json").write_text(json.dumps(names))
     with pytest.raises(UserError, match="has 3 tags, .*tags.json 2"):
+        exported.read(tmp_path / "out")
+
+
+def test_vectors_go_along(tmp_path):
+    kinds = {"clip": VectorKind(3, 0.5), "speaker": VectorKind(1)}
+    run, params = make_run(vocabulary=Vocabulary(vectors=kinds))
+    exported.write(tmp_path / "out", model_of(run, params), "float32", "")
+    definition, again, _ = exported.load(tmp_path / "out")
+    assert jax.tree.all(jax.tree.map(np.array_equal, params, again))
+    assert definition.vocabulary == run.vocabulary
+    arrays = load_file(tmp_path / "out/model.safetensors")
+    assert arrays["condition.vectors.clip.kernel"].shape == (4, run.config.model.cond_dim)
+    names = json.loads((tmp_path / "out/tags.json").read_text())
+    for change in ({"width": 4}, {"width": 3}):
+        names["vectors"]["clip"] |= change
+        (tmp_path / "out/tags.json").write_text(json.dumps(names))
+        if change == {"width": 4}:
+            with pytest.raises(UserError, match="weights are not those of the model"):
+                exported.load(tmp_path / "out")
+    names["vectors"].pop("clip")
+    (tmp_path / "out/tags.json").write_text(json.dumps(names))
+    with pytest.raises(UserError, match="do not go together: condition.vectors.clip.kernel"):
         exported.read(tmp_path / "out")
 
 
