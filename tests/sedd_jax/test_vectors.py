@@ -53,15 +53,13 @@ def test_samples_follow_the_vector_that_they_are_told(model):
     low_NxL = model.sample(16, vectors={KIND: LOW}, steps=8)
     assert (low_NxL >= CODES).mean() < 0.1
     assert 0.2 < (model.sample(16, steps=8) >= CODES).mean() < 0.8  # told nothing
-    told, other = (model.bits_per_token(low_NxL, vectors={KIND: v}).mean for v in (LOW, HIGH))
-    assert told < 4 < other - 1
 
 
 def test_vectors_that_the_model_does_not_know_are_refused(model):
-    for call in (
-        model.sample,
-        lambda n, **told: model.bits_per_token(np.zeros((n, 8), int), **told),
-    ):
+    def bits(num, vectors):
+        return model.bits_per_token(np.zeros((num, 8), int), vectors=vectors)
+
+    for call in (model.sample, bits):
         with pytest.raises(UserError, match="knows no vectors 'clip', only clap"):
             call(2, vectors={"clip": LOW})
         with pytest.raises(UserError, match=r"\(4,\) or \(2, 4\) are needed"):
