@@ -1,10 +1,11 @@
 """The trained model that a new run starts from: another run, or an exported model.
 
-The new run takes its EMA weights, with the rows of the tags that both know. Optimizer, step and
-order of the data are fresh.
+The new run takes its EMA weights, with the rows of the tags and the maps of the vectors that both
+know. Optimizer, step and order of the data are fresh.
 """
 
 import dataclasses
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -22,6 +22,7 @@ from sedd_jax.checkpoints.meta import digest
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
+from sedd_jax.network import condition as condition_lib
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params
 from sedd_jax.weights import exported
@@ -110,22 +111,30 @@ def check_fits(origin: Origin, run: ModelDef) -> None:
             f"{origin.name} knows {num_codes} codes, the run {run.graph.num_codes}: its weights do "
             "not fit"
         )
+    for kind in origin.vocabulary.vectors.keys() & run.vocabulary.vectors.keys():
+        width, ours_width = (v.vectors[kind].width for v in (origin.vocabulary, run.vocabulary))
+        if width != ours_width:
+            raise UserError(
+                f"{origin.name} knows vectors {kind!r} of {width} numbers, the data has "
+                f"{ours_width}: its weights do not fit"
+            )
 
 
 def initial_params(origin: Origin, run: ModelDef) -> Params:
     """The origin's EMA weights as parameters of the run, on its mesh.
 
-    A tag that the origin does not know has a row of zeros, so that the network is the same function
-    with it as without. Raises UserError when they can no longer be read.
+    What the origin does not know, a tag or a kind of vectors, has zeros, so that the network is the
+    same function with it as without. Raises UserError when they can no longer be read.
     """
     shapes = dict(run.state_shapes().params)
-    table_shape = shapes.pop("condition", None)
+    condition_shapes = shapes.pop("condition", None)
     wanted = dict(shapes)
     if origin.vocabulary:
-        table = (len(origin.vocabulary), run.config.model.cond_dim)
         replicated = mesh_lib.replicated(run.mesh)
-        embedding = jax.ShapeDtypeStruct(table, jnp.float32, sharding=replicated)
-        wanted["condition"] = {"tags": {"embedding": embedding}}
+        wanted["condition"] = jax.tree.map(
+            lambda zeros: jax.ShapeDtypeStruct(zeros.shape, zeros.dtype, sharding=replicated),
+            _zeros(origin.vocabulary, run.config.model.cond_dim),
+        )
     if (origin.directory / exported.WEIGHTS).exists():
         arrays = exported.read(origin.directory).params
         if jax.tree.map(np.shape, arrays) != jax.tree.map(lambda s: s.shape, wanted):
@@ -136,36 +145,51 @@ def initial_params(origin: Origin, run: ModelDef) -> Params:
             params = checkpoints.at(
                 origin.step, lambda s: checkpoints.restore_ema(checkpoints.read_meta(s), wanted)
             )
-    theirs = params.pop("condition", None)
-    if table_shape is not None:
-        (shape,) = jax.tree.leaves(table_shape)
-        rows = _rows(origin.vocabulary, theirs, run.vocabulary, shape.shape)
-        params["condition"] = {"tags": {"embedding": jax.device_put(rows, shape.sharding)}}
+    theirs = jax.device_get(params.pop("condition", {}))
+    if condition_shapes is not None:
+        ours = _zeros(run.vocabulary, run.config.model.cond_dim)
+        _copy_rows(origin.vocabulary, theirs, run.vocabulary, ours)
+        _copy_kernels(origin.vocabulary, theirs, run.vocabulary, ours)
+        params["condition"] = jax.tree.map(
+            lambda array, shape: jax.device_put(array, shape.sharding), ours, condition_shapes
+        )
     return params
 
 
-def _rows(
-    known: Vocabulary, condition: Params | None, wanted: Vocabulary, shape: tuple[int, int]
-) -> np.ndarray:
-    """The table (T, C) of the wanted tags: the known ones' rows by name, zeros for the others."""
-    table_TxC = np.zeros(shape, np.float32)
-    if condition is not None:
-        known_KxC = np.asarray(jax.device_get(condition["tags"]["embedding"]))
-        row_of = dict(zip(known.tracks, known_KxC, strict=True))
-        for row_C, tag in zip(table_TxC, wanted.tracks, strict=True):
+def _zeros(vocabulary: Vocabulary, cond_dim: int) -> Params:
+    """The fresh parameters of a condition, NumPy arrays."""
+    widths = {kind: known.width for kind, known in vocabulary.vectors.items()}
+    make = functools.partial(condition_lib.init_params, len(vocabulary), widths, cond_dim)
+    return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), jax.eval_shape(make))
+
+
+def _copy_rows(known: Vocabulary, theirs: Params, wanted: Vocabulary, ours: Params) -> None:
+    """Copies the rows of known tags into the table (T, C) of the wanted ones, by name."""
+    if known.tracks and wanted.tracks:
+        row_of = dict(zip(known.tracks, theirs["tags"]["embedding"], strict=True))
+        for row_C, tag in zip(ours["tags"]["embedding"], wanted.tracks, strict=True):
             if tag in row_of:
                 row_C[:] = row_of[tag]
-    return table_TxC
+
+
+def _copy_kernels(known: Vocabulary, theirs: Params, wanted: Vocabulary, ours: Params) -> None:
+    """Copies the map (W + 1, C) of each kind that both have, for vectors over the wanted norm."""
+    for kind in known.vectors.keys() & wanted.vectors.keys():
+        kernel_W1xC = np.array(theirs["vectors"][kind]["kernel"])
+        kernel_W1xC[:-1] *= wanted.vectors[kind].norm / known.vectors[kind].norm
+        ours["vectors"][kind]["kernel"] = kernel_W1xC
 
 
 def describe(origin: Origin, vocabulary: Vocabulary) -> str:
     """A line for people on what a run with this vocabulary takes from the origin."""
     line = f"starts from {origin.name}, step {origin.step:,}"
+    if kinds := vocabulary.vectors.keys() & origin.vocabulary.vectors.keys():
+        line += f", with its maps of the vectors {', '.join(sorted(kinds))}"
     theirs, ours = set(origin.vocabulary.tracks), set(vocabulary.tracks)
     if not theirs and not ours:
         return line
     if not ours:
-        return f"{line}, without its {len(theirs)} tags: the run has no conditioning"
+        return f"{line}, without its {len(theirs)} tags: the run is told none"
     return (
         f"{line}: of the tags {len(theirs & ours)} keep their rows, {len(ours - theirs)} are new, "
         f"{len(theirs - ours)} are left out"

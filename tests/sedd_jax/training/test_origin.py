@@ -12,7 +12,7 @@ from sedd_jax import config as config_lib
 from sedd_jax import train as train_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
-from sedd_jax.conditions import Vocabulary
+from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import build, checkpoint_dir, load_run
 from sedd_jax.parallel import mesh as mesh_lib
@@ -135,6 +135,30 @@ def test_a_name_of_the_hub_is_kept_as_it_is(here, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="was started from user/tunes, not from demo"):
         origin_lib.check_same("demo", record, tmp_path)
     origin_lib.check_same("user/tunes", record, tmp_path)
+
+
+def test_vectors_keep_their_maps_in_the_unit_of_the_new_data(tmp_path):
+    known = Vocabulary({"g---a": 1}, 1, {"clip": VectorKind(2, 3.0), "old": VectorKind(1)})
+    run, params = make_run(vocabulary=known)
+    arrays = jax.tree.map(np.asarray, params)
+    exported.write(tmp_path / "out", exported.Exported(run.config, CODEC, known, arrays, 1),
+                   "float32", "")  # fmt: skip
+    kinds = {"clip": VectorKind(2, 6.0), "new": VectorKind(4)}
+    wanted = Vocabulary(vectors=kinds)
+    _, ours = params_of(tmp_path / "out", wanted)
+    assert set(ours["condition"]) == {"vectors"}
+    kernels = jax.tree.map(np.asarray, ours["condition"]["vectors"])
+    assert set(kernels) == set(kinds) and not kernels["new"]["kernel"].any()
+    vector = {"clip": np.float32([5, -2])}
+    told = [v.condition([()], vectors_B=[vector])["vectors"]["clip"] for v in (known, wanted)]
+    theirs = arrays["condition"]["vectors"]["clip"]["kernel"]
+    np.testing.assert_allclose(told[1] @ kernels["clip"]["kernel"], told[0] @ theirs, rtol=1e-5)
+    origin = origin_lib.find(str(tmp_path / "out"))
+    assert "with its maps of the vectors clip, without its 1 tags" in origin_lib.describe(
+        origin, wanted
+    )
+    with pytest.raises(UserError, match="knows vectors 'clip' of 2 numbers, the data has 3"):
+        params_of(tmp_path / "out", Vocabulary(vectors={"clip": VectorKind(3)}))
 
 
 # ---- the command
