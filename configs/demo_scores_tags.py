@@ -32,7 +32,7 @@ def get_config(rows: str = "whole") -> ConfigDict:
         config.evaluation.update(every=200, num_batches=2)
     elif rows == "whole":
         config.optim.learning_rate = 3e-4
-        config.training.update(batch_size=8, num_steps=600)
+        config.training.update(batch_size=8, num_steps=300)
         config.training.update(high_noise_share=0.25, high_noise_from=0.9)
         config.evaluation.update(every=200, num_batches=8)
     else:

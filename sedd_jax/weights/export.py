@@ -68,10 +68,25 @@ def export(
     config.data.path = ""  # of this machine alone
     model = exported.Exported(config, definition.codec, definition.vocabulary, params, step)
     measured = newest_evaluation(Path(workdir), step)
-    exported.write(
-        output, model, dtype, model_card(definition, params, step, measured, data, license)
-    )
+    training = trained_for(Path(workdir), step)
+    card = model_card(definition, params, training, measured, data, license)
+    exported.write(output, model, dtype, card)
     return step
+
+
+def trained_for(workdir: Path, step: int) -> str:
+    """The words of a model card on how long a run has trained, and from where.
+
+    Raises UserError when the run's record of its origin cannot be read.
+    """
+    text, path = f"trained for {step:,} steps", workdir / "origin.json"
+    if not path.exists():
+        return text
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["step"]
+        return f"{text}, starting from the weights of another run's step {before:,}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no record of the model that a run started from") from error
 
 
 def newest_evaluation(workdir: Path, step: int) -> Mapping[str, Any] | None:
@@ -96,14 +111,15 @@ def newest_evaluation(workdir: Path, step: int) -> Mapping[str, Any] | None:
 def model_card(
     definition: ModelDef,
     params: Any,
-    step: int,
+    training: str,
     measured: Mapping[str, Any] | None,
     data: str | None,
     license: str | None,
 ) -> str:
     """The README.md of an exported folder: Markdown with the header that model hubs read.
 
-    measured: a report of `evaluate`; data, license: as the card shall name them.
+    training: how long it was trained; measured: a report of `evaluate`; data, license: as the
+    card shall name them.
     """
     config, codec = definition.config, definition.codec
     count = sum(array.size for array in jax.tree.leaves(params))
@@ -122,7 +138,7 @@ def model_card(
         f"A score-entropy discrete diffusion model (Lou, Meng & Ermon 2024, arXiv:2310.16834) of "
         f"tokens of the codec `{codec['name']}`: {config.graph.type} graph, {config.noise.type} "
         f"noise, {count:,} parameters, windows of {config.model.length} tokens ({seconds:.1f} s), "
-        f"trained for {step:,} steps.",
+        f"{training}.",
         "",
         f"- Training data: {data or 'not said'}",
         f"- Licence of the weights: {license or 'not said'}",

@@ -137,6 +137,17 @@ def test_the_card_says_what_was_measured(workdir, tmp_path, capsys):
     assert "model without tags 9.600 (" in card
 
 
+def test_the_card_says_how_long_it_was_trained_and_from_where(tmp_path):
+    assert export.trained_for(tmp_path, 1_300) == "trained for 1,300 steps"
+    (tmp_path / "origin.json").write_text('{"name": "runs/first", "step": 8131}')
+    text = export.trained_for(tmp_path, 300)
+    assert "300 steps" in text and "another run's step 8,131" in text
+    assert "first" not in text  # the name of a folder is of the machine alone
+    (tmp_path / "origin.json").write_text("[]")
+    with pytest.raises(UserError, match=r"origin\.json"):
+        export.trained_for(tmp_path, 300)
+
+
 def test_nothing_is_overwritten_or_left_behind(workdir, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "file").touch()
