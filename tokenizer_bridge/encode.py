@@ -10,7 +10,8 @@ empty, cut short, shorter than 0.1 s, samples that are not finite, or silent fro
 --checksums, those that differ. Channels are mixed (--channels), and what lies below hearing is
 removed (--low_cut_hz). Everything else is left as it is, unless --drop_silence, --noise_reduction
 or --loudness_lufs ask for clean audio (tokenizer_bridge/cleaning says how): then each record says
-in `source` what was done to it.
+in `source` what was done to it. --dry_run encodes nothing; it says how much silence there is at
+several thresholds.
 
 Tracks longer than --window_s are encoded in overlapping windows. They change no code: measured on
 2 min of music with the demo codec from 0.5 s of overlap on, and on 30 s with a random network of
@@ -39,6 +40,7 @@ from tokenizer_bridge.audio.read import PREPARATION, Preparation
 from tokenizer_bridge.audio.windows import ENCODING
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.cleaning.activity import Activity
+from tokenizer_bridge.encoding.dry_run import dry_run
 from tokenizer_bridge.encoding.job import (
     FAILURES_FILE,
     EncodeJob,
@@ -97,6 +99,11 @@ def make_parser() -> Parser:
         metavar="I/N",
         help="Do only the i-th of n parts, from 0.",
     )
+    add(
+        "--dry_run",
+        action="store_true",
+        help="Read all files, and say what cannot be used and how much is silence.",
+    )
     add_source_arguments(parser)
     add(
         "--vectors",
@@ -122,6 +129,12 @@ def make_parser() -> Parser:
     )
     clean = parser.add_argument_group("cleaning").add_argument
     clean("--drop_silence", action="store_true", help="Drop long silence from tracks.")
+    clean(
+        "--silence_db",
+        type=number(-80, 0),
+        metavar="DB",
+        help="Drop what stays so far below the track's level, such as -40; --dry_run shows shares.",
+    )
     for name, field, text in _ACTIVITY:
         default = getattr(Activity, field)
         clean(f"--{name}", type=number(), help=f"With --drop_silence: {text} (default: {default}).")
@@ -146,6 +159,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     preparation = Preparation(arguments.channels, arguments.low_cut_hz)
     cleaning = cleaning_asked_for(arguments)
+    if arguments.dry_run:
+        activity = (cleaning and cleaning.activity) or Activity()
+        _, info = load_codec(arguments.codec, codec_dir=arguments.codec_dir)
+        print(try_out(load_tracks(arguments), info.sample_rate, preparation, activity))
+        return
     encode(
         load_tracks(arguments),
         Path(arguments.output),
@@ -266,14 +284,33 @@ def vectors_asked_for(arguments: argparse.Namespace) -> dict[str, str]:
 def cleaning_asked_for(arguments: argparse.Namespace) -> Cleaning | None:
     """The cleaning that the arguments ask for; None if none. Raises UserError."""
     given = {field: getattr(arguments, name) for name, field, _ in _ACTIVITY}
-    if not arguments.drop_silence:
+    drops = arguments.drop_silence or arguments.silence_db is not None
+    if not drops:
         for name, field, _ in _ACTIVITY:
             if given[field] is not None:
                 raise UserError(f"--{name}: needs --drop_silence")
+    if arguments.silence_db is not None:
+        if given["on_db"] is not None or given["off_db"] is not None:
+            raise UserError("--silence_db stands for both --active_on_db and --active_off_db")
+        given |= {"on_db": arguments.silence_db, "off_db": arguments.silence_db}
     given = {field: value for field, value in given.items() if value is not None}
-    activity = Activity(**given) if arguments.drop_silence else None
+    activity = Activity(**given) if drops else None
     cleaning = Cleaning(activity, arguments.noise_reduction, arguments.loudness_lufs)
     return None if cleaning.does_nothing else cleaning
+
+
+def try_out(
+    tracks: Sequence[Track], sample_rate: int, preparation: Preparation, activity: Activity
+) -> str:
+    """The lines of a dry run."""
+    with tqdm(total=len(tracks), unit="file", desc="read", leave=False) as bar:
+        found = dry_run(tracks, sample_rate, preparation, activity, bar.update)
+    text = f"{found.num_usable} of {len(tracks)} files can be used, {found.seconds / 3600:.2f} h"
+    text += "".join(f"\n  {failure.id}: {failure.reason}" for failure in found.failures)
+    text += f"\nwhat stays so far below a track's level for {activity.min_silent_s:g} s and more:"
+    for db in found.dropped_s:
+        text += f"\n  --silence_db={db:<4g} would drop {found.share(db):6.1%}"
+    return text
 
 
 def describe(job: EncodeJob, dataset: TokenDataset) -> str:

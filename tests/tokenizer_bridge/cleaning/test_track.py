@@ -1,6 +1,7 @@
 """A track through all of cleaning, and the command that asks for it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -154,3 +155,32 @@ def test_the_command(songs, codec_dir, tmp_path, run_command):
     needs = flags(songs, tmp_path / "other", codec_dir, "--padding_s=1")
     assert_one_line_error(run_command(ENCODE, *needs), "--padding_s: needs --drop_silence")
     assert contents(tmp_path / "out") == before
+
+
+def test_a_pause_with_hiss_and_the_threshold_that_drops_it(codec_dir, tmp_path, run_command):
+    """5 s of hiss 42 dB below 15 s of music are above the usual threshold."""
+    rng = np.random.default_rng(0)
+    track_T = np.concatenate([music(8.0, 0), np.zeros(5 * RATE), music(7.0, 1)])
+    level = np.sqrt(np.mean(np.square(track_T[: 8 * RATE])))
+    track_T += level * 10 ** (-42 / 20) * rng.standard_normal(len(track_T))
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/x.wav", track_T, RATE, subtype="FLOAT")
+    (tmp_path / "in/y.wav").write_text("text")
+
+    arguments = flags(tmp_path / "in", tmp_path / "tried", codec_dir, "--dry_run")
+    outcome = run_command(ENCODE, *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "1 of 2 files can be used, 0.01 h" in outcome.out
+    assert "y.wav: not audio" in outcome.out
+    shares = dict(re.findall(r"--silence_db=(-\d+) *would drop *([\d.]+)%", outcome.out))
+    assert float(shares["-40"]) == pytest.approx(100 * 4.6 / 20, abs=1) and shares["-45"] == "0.0"
+    assert not (tmp_path / "tried").exists()
+
+    for option, seconds in (("--drop_silence", 20.0), ("--silence_db=-40", 15.4)):
+        output = tmp_path / option.strip("-")
+        assert run_command(ENCODE, *flags(tmp_path / "in", output, codec_dir, option)).code == 0
+        (record,) = TokenDataset(output).records("train")
+        assert record.duration_s == pytest.approx(seconds, abs=0.1)
+    both = ("--silence_db=-40", "--active_on_db=-30")
+    outcome = run_command(ENCODE, *flags(tmp_path / "in", tmp_path / "no", codec_dir, *both))
+    assert_one_line_error(outcome, "--silence_db stands for both --active_on_db and")
