@@ -28,7 +28,7 @@ shared disk; the last to finish writes dataset.json. --num_workers starts severa
 import argparse
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,14 @@ from tokenizer_bridge.audio.read import PREPARATION, Preparation
 from tokenizer_bridge.audio.windows import ENCODING
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.cleaning.activity import Activity
+from tokenizer_bridge.encoding.description import describe
 from tokenizer_bridge.encoding.dry_run import dry_run
 from tokenizer_bridge.encoding.job import (
-    FAILURES_FILE,
     EncodeJob,
     assemble,
     encode_shard,
     num_left,
     prepare_output,
-    read_failures,
 )
 from tokenizer_bridge.encoding.vectors import find_vectors
 from tokenizer_bridge.encoding.workers import CodecChoice, run_workers
@@ -60,7 +59,6 @@ from tokenizer_bridge.source_arguments import (
     source_of,
 )
 from tokenizer_bridge.sources import Track
-from tokenizer_bridge.sources.splits import SPLITS
 from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -311,58 +309,6 @@ def try_out(
     for db in found.dropped_s:
         text += f"\n  --silence_db={db:<4g} would drop {found.share(db):6.1%}"
     return text
-
-
-def describe(job: EncodeJob, dataset: TokenDataset) -> str:
-    """One or two lines on a dataset: what is in it, and what could not be used."""
-    lengths = {split: dataset.lengths(split) for split in dataset.splits}
-    tokens = sum(int(length.sum()) for length in lengths.values())
-    hours = tokens * job.codec["hop_length"] / job.codec["sample_rate"] / 3600
-    splits = ", ".join(f"{split} {len(length)}" for split, length in lengths.items())
-    text = f"{job.output}: {hours:.2f} h of audio, {tokens:,} tokens; tracks: {splits}"
-    if dataset.vectors:
-        kinds = (f"{kind} of {width} numbers" for kind, width in dataset.vectors.items())
-        text += f"; vectors: {', '.join(kinds)}"
-    if missing := [split for split in SPLITS if split not in lengths]:
-        text += (
-            f"\nno {' and no '.join(missing)} split: too few artists or tracks to set one apart "
-            "(tokenizer_bridge/sources/splits.py)"
-        )
-    records = [
-        (split, record.duration_s, record.source)
-        for split in dataset.splits
-        for record in dataset.records(split)
-    ]
-    alone = sum("channel" in source for _, _, source in records)
-    if alone and job.preparation.channels == "mean":
-        text += f"\n{alone} tracks whose channels cancel each other: their loudest one was taken"
-    text += equal_audio((split, source.get("audio", "")) for split, _, source in records)
-    if job.cleaning is not None:
-        figures = ((seconds, source["cleaning"]) for _, seconds, source in records)
-        text += "".join(f"\n{line}" for line in job.cleaning.summary(figures))
-    if failures := read_failures(job):
-        first = failures[0]
-        text += (
-            f"\n{len(failures)} of {len(job.tracks)} files could not be used, the first is "
-            f"{first['id']} ({first['reason']}): all are in {job.output / FAILURES_FILE}"
-        )
-    return text
-
-
-def equal_audio(tracks: Iterable[tuple[str, str]]) -> str:
-    """A line on tracks that hold the same audio, of (split, digest) each; empty without any."""
-    splits_of: dict[str, list[str]] = {}
-    for split, digest in tracks:
-        splits_of.setdefault(digest, []).append(split)
-    groups = [splits for digest, splits in splits_of.items() if digest and len(splits) > 1]
-    if not groups:
-        return ""
-    across = sum(len(set(splits)) > 1 for splits in groups)
-    place = f"{across} of these pairs or groups are across splits, which the source itself gives"
-    return (
-        f"\n{sum(map(len, groups)) - len(groups)} tracks are copies of others, to the sample: "
-        + (place if across else "each is in the split of the other")
-    )
 
 
 if __name__ == "__main__":

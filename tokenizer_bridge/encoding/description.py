@@ -1,0 +1,59 @@
+"""The lines that tell what has come of an encoding."""
+
+from collections.abc import Iterable
+
+from tokenizer_bridge.encoding.job import FAILURES_FILE, EncodeJob, read_failures
+from tokenizer_bridge.sources.splits import SPLITS
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+
+def describe(job: EncodeJob, dataset: TokenDataset) -> str:
+    """One or two lines on a dataset: what is in it, and what could not be used."""
+    lengths = {split: dataset.lengths(split) for split in dataset.splits}
+    tokens = sum(int(length.sum()) for length in lengths.values())
+    hours = tokens * job.codec["hop_length"] / job.codec["sample_rate"] / 3600
+    splits = ", ".join(f"{split} {len(length)}" for split, length in lengths.items())
+    text = f"{job.output}: {hours:.2f} h of audio, {tokens:,} tokens; tracks: {splits}"
+    if dataset.vectors:
+        kinds = (f"{kind} of {width} numbers" for kind, width in dataset.vectors.items())
+        text += f"; vectors: {', '.join(kinds)}"
+    if missing := [split for split in SPLITS if split not in lengths]:
+        text += (
+            f"\nno {' and no '.join(missing)} split: too few artists or tracks to set one apart "
+            "(tokenizer_bridge/sources/splits.py)"
+        )
+    records = [
+        (split, record.duration_s, record.source)
+        for split in dataset.splits
+        for record in dataset.records(split)
+    ]
+    alone = sum("channel" in source for _, _, source in records)
+    if alone and job.preparation.channels == "mean":
+        text += f"\n{alone} tracks whose channels cancel each other: their loudest one was taken"
+    text += _equal_audio((split, source.get("audio", "")) for split, _, source in records)
+    if job.cleaning is not None:
+        figures = ((seconds, source["cleaning"]) for _, seconds, source in records)
+        text += "".join(f"\n{line}" for line in job.cleaning.summary(figures))
+    if failures := read_failures(job):
+        first = failures[0]
+        text += (
+            f"\n{len(failures)} of {len(job.tracks)} files could not be used, the first is "
+            f"{first['id']} ({first['reason']}): all are in {job.output / FAILURES_FILE}"
+        )
+    return text
+
+
+def _equal_audio(tracks: Iterable[tuple[str, str]]) -> str:
+    """A line on tracks that hold the same audio, of (split, digest) each; empty without any."""
+    splits_of: dict[str, list[str]] = {}
+    for split, digest in tracks:
+        splits_of.setdefault(digest, []).append(split)
+    groups = [splits for digest, splits in splits_of.items() if digest and len(splits) > 1]
+    if not groups:
+        return ""
+    across = sum(len(set(splits)) > 1 for splits in groups)
+    place = f"{across} of these pairs or groups are across splits, which the source itself gives"
+    return (
+        f"\n{sum(map(len, groups)) - len(groups)} tracks are copies of others, to the sample: "
+        + (place if across else "each is in the split of the other")
+    )
