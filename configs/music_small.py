@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
     optim.eps = 1e-8
     optim.weight_decay = 0.0
     optim.clip_norm = 1.0
-    optim.condition_rate = 10.0  # of the tags' rows, beside learning_rate: see sedd_jax/state.py
+    optim.condition_rate = 10.0  # what tags and vectors are embedded with: see sedd_jax/state.py
     optim.trainable = ()  # e.g. ("condition", "adaLN"): only parameters with these in their path
 
     config.training = training = ConfigDict()

@@ -32,7 +32,7 @@ def model(tmp_path_factory):
             writer.write("train", Record(str(i), tokens, 1.0, vectors={KIND: vector_W}))
     config = toy_config(
         data__path=str(folder / "tokens"), conditioning__vectors=(KIND,), model__length=8,
-        model__width=32, model__dropout=0.0, training__batch_size=32,
+        model__width=32, model__dropout=0.0, training__batch_size=32, conditioning__drop_all=0.4,
     )  # fmt: skip
     job = prepare(config, folder / "run")
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:1])
