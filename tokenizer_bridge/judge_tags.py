@@ -5,7 +5,8 @@
 TOKENS is a data set with tags, NEW what `python -m sedd_jax.sample --tags_from=TOKENS …` wrote;
 --samples may be given several times, for samples of several kinds of guidance. For each category of
 tags (instrument, genre, …) a classifier is trained on real pieces of the split `train`, which have
-gone through the codec as generated ones have, and heard by musicnn. Its share of right answers on
+gone through the codec as generated ones have, and heard by musicnn; key and mode are told by the
+notes that are transcribed, tempo by a classifier of their times. Its share of right answers on
 held-out real pieces is the ceiling; the floor is that of samples without tags, where a NEW has
 them, or guidance 0. Beside it stands KAD, the distance to the held-out pieces.
 
@@ -22,8 +23,8 @@ from tqdm import tqdm
 from tokenizer_bridge.fad.extrapolation import Estimate
 from tokenizer_bridge.judging import measure, report
 from tokenizer_bridge.judging.accuracy import Share
-from tokenizer_bridge.judging.hearing import Musicnn, hear
-from tokenizer_bridge.judging.judges import make_judge
+from tokenizer_bridge.judging.hearing import LISTENERS, hear
+from tokenizer_bridge.judging.judges import listeners_of, make_judge
 from tokenizer_bridge.judging.pieces import categories_in, read_pieces
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.token_dataset.command import Parser, comma_list, integer, run_command
@@ -122,13 +123,15 @@ def judge_tags(
         )
     codec, info = load_codec(dataset.codec["name"], codec_dir=codec_dir)
     dataset.require_codec(vars(info))
-    listeners = [Musicnn()]
+    needed = {measure.DISTANCE_LISTENER}.union(*map(listeners_of, categories or there))
+    listeners = [LISTENERS[name]() for name in sorted(needed)]
     seconds = length * info.hop_length / info.sample_rate
-    if seconds < listeners[0].least_s:
-        raise UserError(
-            f"samples of {seconds:.3g} s are too short to be judged: musicnn needs "
-            f"{listeners[0].least_s:.3g} s"
-        )
+    for listener in listeners:
+        if seconds < listener.least_s:
+            raise UserError(
+                f"samples of {seconds:.3g} s are too short to be judged: {listener.name} needs "
+                f"{listener.least_s:.3g} s"
+            )
     groups = [training, held_out, *(one.pieces for one in sets)]
     with tqdm(total=sum(map(len, groups)), unit="piece", desc="hear") as bar:
         heard = [hear(group, codec, info, listeners, folder, bar.update) for group in groups]

@@ -19,6 +19,7 @@ from tokenizer_bridge.fad.cache import VectorCache, entry_key
 from tokenizer_bridge.fad.clips import prepare
 from tokenizer_bridge.fad.embeddings import load_embedding
 from tokenizer_bridge.judging.pieces import Piece
+from tokenizer_bridge.notes.transcription import Transcriber
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
 
@@ -29,10 +30,13 @@ Heard = dict[str, list[np.ndarray]]  # listener's name → what it heard in each
 
 
 class Listener(Protocol):
-    """Something that hears. name: distinct; facts: JSON values that what it hears depends on."""
+    """Something that hears. name: distinct; facts: JSON values that what it hears depends on;
+    least_s: seconds of the shortest piece.
+    """
 
     name: str
     facts: dict[str, Any]
+    least_s: float
 
     def hear(self, audio_T: np.ndarray, sample_rate: int) -> np.ndarray:
         """An array of a piece's (T,) float32 audio."""
@@ -54,6 +58,24 @@ class Musicnn:
         num_samples = round(len(audio_T) * rate / sample_rate)
         prepared_T, _ = prepare(audio_T, sample_rate, rate, num_samples)
         return self._embedding.embed(torch.from_numpy(prepared_T)[None])[0].numpy()
+
+
+class Transcription:
+    """The notes of a piece, (N, 3): beginning and end in seconds, MIDI pitch."""
+
+    name = "notes"
+    least_s = 0.0
+
+    def __init__(self):
+        self._transcriber = Transcriber()
+        self.facts = {"network": "basic-pitch 0.4.0"}
+
+    def hear(self, audio_T: np.ndarray, sample_rate: int) -> np.ndarray:
+        notes = self._transcriber(audio_T, sample_rate)
+        return np.stack([notes.start_N, notes.end_N, notes.pitch_N], axis=1)
+
+
+LISTENERS: dict[str, Callable[[], Listener]] = {"musicnn": Musicnn, "notes": Transcription}
 
 
 def hear(

@@ -92,11 +92,11 @@ def measure_category(
         for name in (piece.name_of(judge.category) for piece in one.pieces)
         if name in judge.names
     ]
-    untold = [answer for one, heard in sets if not one.is_told for answer in _answers(judge, heard)]
+    untold = [answer for one, heard in sets if not one.is_told for answer in judge.judge(heard)]
     floor = share_by_chance(untold, wishes) if untold and wishes else None
     facts = {
         "names": list(judge.names),
-        "listener": judge.listener,
+        "method": judge.method,
         **judge.facts,
         "ceiling": ceiling.as_json(),
         "floor": floor and floor.as_json(),
@@ -104,16 +104,12 @@ def measure_category(
     return facts, shares
 
 
-def _answers(judge: Judge, heard: Heard) -> list[str | None]:
-    return judge.judge(heard[judge.listener])
-
-
 def _share(judge: Judge, pieces: Sequence[Piece], heard: Heard) -> Share | None:
     asked = [piece.name_of(judge.category) for piece in pieces]
     used = [i for i, name in enumerate(asked) if name in judge.names]
     if not used:
         return None
-    answers = _answers(judge, heard)
+    answers = judge.judge(heard)
     return share_right([answers[i] == asked[i] for i in used], [pieces[i].artist for i in used])
 
 

@@ -30,7 +30,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     judges = "\n".join(
         f"- {category}: {len(facts['names'])} names ({', '.join(facts['names'])}), by "
-        f"{facts['listener']}"
+        f"{facts['method']}"
         for category, facts in categories.items()
     )
     counts = ", ".join(f"{one['num_pieces']} ({_setting(one)})" for one in report["sets"])
