@@ -33,7 +33,7 @@ from tokenizer_bridge.token_dataset.command import (
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
-PARTS = ("train", "sample", "codec", "data", "embeddings")
+PARTS = ("train", "sample", "tags", "codec", "data", "embeddings")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def in_process_of_its_own(part: str, argv: Sequence[str]) -> dict[str, float]:
 
 def measure(part: str, settings: Settings) -> dict[str, float]:
     """Figures of a part of PARTS, with the peak memory of this process."""
-    parts = (train, sample, codec, data, embeddings)
+    parts = (train, sample, tags, codec, data, embeddings)
     figures = {function.__name__: function for function in parts}[part](settings)
     figures["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return figures
@@ -235,6 +235,14 @@ def sample(settings: Settings) -> dict[str, float]:
         "share outside the network": max(0.0, 1 - network_s / step_s),
         "tokens/s per network evaluation": batch_size * length / step_s,
     }
+
+
+def tags(settings: Settings) -> dict[str, float]:
+    """What tags cost a training step, and guidance a sampler step, as ratios."""
+    from launch import benchmark_tags
+
+    codec = {"name": "benchmark", "codebook_size": settings.codebook_size}
+    return benchmark_tags.tags(settings.config, codec, settings.repeats)
 
 
 def codec(settings: Settings) -> dict[str, float]:

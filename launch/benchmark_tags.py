@@ -3,12 +3,13 @@
 Two programs at a time, called in turn, the order changing from pair to pair: of each pair the ratio
 is taken, and of the ratios the median, so that a machine which others use disturbs both alike. CPU
 time is that of all threads; it is steadier than wall time, but means nothing where an accelerator
-works.
+works. FLOPs are those of the programs before they are optimised, which no neighbour disturbs.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -25,18 +26,27 @@ NUM_TAGS, TAGS_OF_A_TRACK = 48, 6
 GUIDANCE = 2.0
 
 
+@dataclass(frozen=True)
+class Step:
+    """A compiled step: a call that waits for its end, and its FLOPs."""
+
+    run: Callable[[], None]
+    flops: float
+
+
 def tags(config: ConfigDict, codec: Mapping, repeats: int) -> dict[str, float]:
     """Ratios of steps with tags to steps without, and of guided steps to unguided ones."""
     names = [f"category---{i:02d}" for i in range(NUM_TAGS)]
     vocabulary = Vocabulary(dict.fromkeys(names, 1), TAGS_OF_A_TRACK)
     plain, told = build(config, codec), build(config, codec, vocabulary=vocabulary)
     figures = {}
-    for what, pair in (
-        ("training step with tags ÷ without", (_training_step(told), _training_step(plain))),
-        ("guided sampler step ÷ unguided", (_sampler_step(told, GUIDANCE), _sampler_step(told, 1))),
+    for what, first, second in (
+        ("training step with tags ÷ without", _training_step(told), _training_step(plain)),
+        ("guided sampler step ÷ unguided", _sampler_step(told, GUIDANCE), _sampler_step(told, 1)),
     ):
-        wall, cpu = ratios(*pair, repeats)
+        wall, cpu = ratios(first.run, second.run, repeats)
         figures |= {what: wall, f"{what}, CPU time": cpu}
+        figures[f"{what}, FLOPs"] = first.flops / second.flops
     return figures
 
 
@@ -63,7 +73,7 @@ def _times(run: Callable[[], object]) -> np.ndarray:
     return np.array([time.perf_counter() - wall, time.process_time() - cpu])
 
 
-def _training_step(run: ModelDef) -> Callable[[], None]:
+def _training_step(run: ModelDef) -> Step:
     rng, training = np.random.default_rng(0), run.config.training
     shape = (training.batch_size, run.config.model.length)
     batch = [rng.integers(run.graph.num_codes, size=shape, dtype=np.int32)]
@@ -72,16 +82,17 @@ def _training_step(run: ModelDef) -> Callable[[], None]:
         batch.append({"tags": ids})
     batch = jax.device_put(batch, mesh_lib.batch_sharding(run.mesh))
     step, state = jit_train_step(run), run.fresh_state()
+    flops = step.lower(state, *batch).cost_analysis()["flops"]
 
     def one_step():
         nonlocal state
         state, metrics = step(state, *batch)
         jax.block_until_ready(metrics)
 
-    return one_step
+    return Step(one_step, flops)
 
 
-def _sampler_step(run: ModelDef, weight: float) -> Callable[[], None]:
+def _sampler_step(run: ModelDef, weight: float) -> Step:
     sampling, length = run.config.sampling, run.config.model.length
     batch_size = mesh_lib.divisible(run.mesh, sampling.batch_size)
     params = run.fresh_state().ema_params
@@ -95,9 +106,12 @@ def _sampler_step(run: ModelDef, weight: float) -> Callable[[], None]:
         index_B, lambda values_B: jax.device_put(values_B, sharding)
     )
 
+    arguments = (np.int32(0), 1, guide)
+    flops = programs.advance.lower(params, key_B, x_BxL, *arguments).cost_analysis()["flops"]
+
     def one_step():
         nonlocal x_BxL
-        x_BxL, _ = programs.advance(params, key_B, x_BxL, np.int32(0), 1, guide)
+        x_BxL, _ = programs.advance(params, key_B, x_BxL, *arguments)
         x_BxL.block_until_ready()
 
-    return one_step
+    return Step(one_step, flops)

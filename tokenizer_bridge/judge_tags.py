@@ -4,11 +4,11 @@
 
 TOKENS is a data set with tags, NEW what `python -m sedd_jax.sample --tags_from=TOKENS …` wrote;
 --samples may be given several times, for samples of several kinds of guidance. For each category of
-tags (instrument, genre, …) a classifier is trained on real pieces of the split `train`, which have
-gone through the codec as generated ones have, and heard by musicnn; key and mode are told by the
-notes that are transcribed, tempo by a classifier of their times. Its share of right answers on
-held-out real pieces is the ceiling; the floor is that of samples without tags, where a NEW has
-them, or guidance 0. Beside it stands KAD, the distance to the held-out pieces.
+tags (instrument, genre, …) a judge is made from real pieces of the split `train`, which have gone
+through the codec as generated ones have: a classifier of musicnn's vectors; of transcribed notes'
+times for tempo and metre; key and mode are those whose profile fits the notes. Its share of right
+answers on held-out real pieces is the ceiling; the floor is that of samples without tags, where a
+NEW has them, or guidance 0. Beside it stands KAD, the distance to the held-out pieces.
 
 DIR gets judged.json, judged.md and judged.png. What is heard is kept in DIR/heard: a command that
 was stopped goes on where it was. `python -m launch.judge_tags` draws the samples as well.

@@ -70,6 +70,7 @@ KINDS: dict[str, tuple[tuple[str, ...], Maker]] = {
     "key": (("notes",), key_judge),
     "mode": (("notes",), mode_judge),
     "tempo": (("notes",), rhythm_judge),
+    "metre": (("notes",), rhythm_judge),
 }
 
 

@@ -70,7 +70,8 @@ def test_a_feature_that_never_changes_does_no_harm():
     rng = np.random.default_rng(4)
     x_NxD, names = clouds(rng, (40, 40))
     with_constant = np.concatenate([x_NxD, np.full((80, 1), 7.0)], axis=1)
-    assert np.isfinite(logistic.fit(with_constant, names, np.arange(80)).weight_DxK).all()
+    fitted = logistic.fit(with_constant, names, np.arange(80))
+    assert np.mean(np.array(fitted.predict(with_constant)) == names) > 0.9
 
 
 @pytest.mark.parametrize(("names", "artists"), [(["a", "a"], [0, 1]), (["a", "b"], [0, 0])])
