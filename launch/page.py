@@ -3,11 +3,11 @@
     python -m launch.page --workdir=RUN [--music=MUSIC]
     python -m launch.page --tokens=NEW --output=PAGE.html
 
-The first shows a run: what its bound is worth against a bigram and unigrams, its new pieces, real
-music and what the codec leaves of it, the training curve and the measured figures. The music's
-tokens are those that RUN/config.json names; the pieces lie in RUN/new, or in `new` beside RUN, and
-their audio in `wavs` there, unless arguments say otherwise. Pieces without audio are decoded here;
-pieces of another run are refused. With --music, the folder that was encoded, each real clip is
+The first shows a run: what its bound is worth against a bigram and unigrams, what would lower it,
+its new pieces, real music and what the codec leaves of it, the training curve and the figures. The
+music's tokens are those that RUN/config.json names; the pieces lie in RUN/new, or in `new` beside
+RUN, and their audio in `wavs` there, unless arguments say otherwise. Pieces without audio are
+decoded here; pieces of another run are refused. With --music, the folder that was encoded, each real clip is
 shown beside its recording. The second shows pieces alone.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.listening import findings
+from launch.listening.outlook import outlook
 from launch.listening.pictures import pick, training_curve
 from launch.listening.pieces import Listener, PieceSet
 from launch.listening.verdict import verdict
@@ -151,6 +152,8 @@ def page_of_run(
     step = samples.origin.get("checkpoint_step") if samples else None
     measured = findings.evaluations(workdir, encoded, step)
     report = measured.report
+    curve = findings.read_curve(workdir)
+    said = [verdict(report), outlook(curve, report, config, encoded)] if report else []
     notes = [findings.BASELINES] if report else []
     notes += [f"{name} was measured on other data and is left out." for name in measured.others]
     for line in notes[bool(report) :]:
@@ -163,12 +166,12 @@ def page_of_run(
     ]
     return {
         "title": f"New music from {recordings.resolve().name}" if recordings else "New music",
-        "verdict": verdict(report) if report else None,
+        "verdict": " ".join(filter(None, said)) or None,
         "codec": codec.info,
         "sets": shown,
         "clips": clips,
         "clips_note": findings.HEARD[split == "train"],
-        "curve": training_curve(findings.read_curve(workdir), report),
+        "curve": training_curve(curve, report),
         "figures": findings.figures(encoded, samples, report),
         "figure_notes": notes,
         "config": json.dumps(config, indent=1),

@@ -2,25 +2,52 @@
 # Draws new pieces, then runs the whole chain:  bash launch/quickstart.sh [--demo_only] [FOLDER_OF_MUSIC]
 #
 # Makes the environment and, first, eight pieces of the model that comes with the project: within a
-# minute they can be heard on a page, whose address is printed. Then the chain in small: encodes the
-# music (by default the clips that come with the project), trains a small model, measures it on
-# held-out music, draws 8 new pieces of it and adds all this to the page. --demo_only leaves the
-# chain out; with a folder of music of your own, the first eight pieces are left out.
+# minute they can be heard on a page, whose address is printed. Then the chain in small: encodes
+# tunes on a banjo, which the model has never heard, trains it on with them for some two minutes,
+# measures it on held-out tunes, draws 8 new pieces of it and adds all this to the page. With a folder
+# of music of your own, the chain alone, on that. At the end a sentence says what was reached, against
+# unigrams and a bigram, and what it would take to get further.
+#
+#   --demo_only          only the first eight pieces
+#   --steps=400          training steps, instead of some minutes of them; more than before trains on
+#   --codec=demo-scores  for a folder of tunes like those, on a piano, harp, guitar …: trains on from
+#                        the model that comes with the project. Without it a small model is trained
+#                        from nothing with the codec demo, which suits music of all kinds.
+#
 # Everything goes to RUN (default: runs/quickstart, or runs/<folder>); the same command goes on
 # where it was stopped.
 set -euo pipefail
 # shellcheck source=launch/usage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 usage_if_asked "${BASH_SOURCE[0]}" "$@"
-chain=yes
-case ${1:-} in --demo_only | --demo-only) chain=no && shift ;; esac
-usage="usage: bash launch/quickstart.sh [--demo_only] [FOLDER_OF_MUSIC]"
-case ${1:-} in # a folder may be called -x
-  -*) [ -d "$1" ] || { echo "error: there is no option $1; $usage" >&2; exit 2; } ;;
-esac
-[ $# -le 1 ] || { echo "$usage" >&2; exit 2; }
+usage="usage: bash launch/quickstart.sh [--demo_only] [--steps=N] [--codec=CODEC] [FOLDER_OF_MUSIC]"
+refuse() {
+  echo "$*" >&2
+  exit 2
+}
+chain=yes steps='' codec=''
+while [ $# -gt 0 ]; do
+  [ ! -d "$1" ] || break # a folder may be called -x
+  case $1 in
+    --demo_only | --demo-only) chain=no ;;
+    --steps=*) steps=${1#*=} ;;
+    --codec=*) codec=${1#*=} ;;
+    -*) refuse "error: there is no option $1; $usage" ;;
+    *) break ;;
+  esac
+  shift
+done
+[ $# -le 1 ] || refuse "$usage"
 music=${1:-}
-[ -z "$music" ] || [ $chain = yes ] || { echo "$usage: one or the other" >&2; exit 2; }
+[ -z "$music" ] || [ $chain = yes ] || refuse "$usage: one or the other"
+[[ $steps =~ ^([1-9][0-9]{0,6})?$ ]] || refuse "error: --steps=$steps: must be a whole number of at least 1"
+[ -n "$music" ] || [ -z "$codec" ] || refuse "error: --codec=$codec is for a folder of music; $usage"
+[ -n "$music" ] || codec=demo-scores
+case ${codec:=demo} in
+  demo-scores) training=(--config=configs/quickstart_tuned.py --init_from=demo) usual_steps=80 ;;
+  demo) training=(--config=configs/quickstart.py) usual_steps=200 ;;
+  *) refuse "error: --codec=$codec: must be demo or demo-scores" ;;
+esac
 if [ -n "$music" ]; then
   [ -d "$music" ] || { echo "error: $music: no such folder" >&2; exit 1; }
   music=$(realpath -s -- "$music")
@@ -33,38 +60,72 @@ run=${RUN:-runs/$(if [ -n "$music" ]; then basename -- "$music"; else echo quick
 mkdir -p "$run/model"
 page=$run/model/index.html
 
-say() { printf '\n== %s (%d:%02d so far)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
+# Seconds of each stage on two cores that do nothing else. How long the music of a folder takes to
+# encode depends on how much it is: the bar of that stage tells.
+declare -A expected=([draw]=30 [hear]=10 [look]=10 [encode]=10 [train]=120 [measure]=15 [sample]=20
+  [decode]=10 [page]=15)
+expected[train]=$((expected[train] * ${steps:-$usual_steps} / usual_steps))
+chain_stages=(encode train measure sample decode page)
+if [ -n "$music" ]; then
+  stages=("${chain_stages[@]}") expected[encode]=0
+elif [ $chain = no ]; then
+  stages=(draw hear look)
+else
+  stages=(draw hear look "${chain_stages[@]}")
+fi
+number=0 left=0
+for name in "${stages[@]}"; do left=$((left + expected[$name])); done
+
+minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+# stage NAME WHAT: a heading with the time that is left.
+stage() {
+  local own=${expected[$1]}
+  number=$((number + 1))
+  left=$((left - own))
+  printf '\n== %d/%d %s (%s so far; to expect: %s and then %s)\n' $number ${#stages[@]} "$2" \
+    "$(minutes $SECONDS)" "$(if [ "$own" -gt 0 ]; then minutes "$own"; else echo "what its bar says"; fi)" \
+    "$(minutes $left)"
+}
 
 others=()
 if [ -z "$music" ]; then
-  say "eight pieces of the model that comes with the project"
+  stage draw "eight pieces of the model that comes with the project"
   "$PY" -m sedd_jax.sample --workdir=demo --num_samples=8 --tags_file=launch/demo_tags.txt \
     --guidance=6 --guidance_schedule=falling --length=512 --steps=32 --output="$run/demo"
+  stage hear "their sound"
   "$PY" -m tokenizer_bridge.decode --tokens="$run/demo" --output="$run/demo_wavs"
   others=(--other_tokens="$run/demo")
+  stage look "a page"
   if [ $chain = no ] || [ ! -e "$page" ]; then
     "$PY" -m launch.page --tokens="$run/demo" --audio="$run/demo_wavs" --output="$page"
   fi
   echo "listen: file://$(cd "$run/model" && pwd)/index.html"
   [ $chain = yes ] || exit 0
 fi
-music=${music:-tokenizer_bridge/assets/clips}
+tags=()
+if [ -z "$music" ]; then
+  music=tokenizer_bridge/assets/tunes
+  tags=(--tags="$music/tags.csv") # which says what is one tune
+fi
+new=$run/new${steps:+_$steps} wavs=$run/wavs${steps:+_$steps}
 
-say "1/6 encode $music"
-"$PY" -m tokenizer_bridge.encode --source=folder --audio="$music" --codec=demo \
-  --output="$run/tokens" --num_workers="$(nproc)"
-say "2/6 train"
-"$PY" -m sedd_jax.train --config=configs/quickstart.py --tokens="$run/tokens" \
-  --workdir="$run/model"
-say "3/6 measure on held-out music"
+stage encode "encode $music"
+"$PY" -m tokenizer_bridge.encode --source=folder --audio="$music" --codec="$codec" \
+  --output="$run/tokens" --num_workers="$(nproc)" ${tags[@]+"${tags[@]}"}
+stage train "train"
+"$PY" -m sedd_jax.train "${training[@]}" --tokens="$run/tokens" --workdir="$run/model" \
+  ${steps:+--config.training.num_steps="$steps"}
+stage measure "measure on held-out music"
 split=validation # a single track is not split
 [ -n "$(find "$run/tokens" -maxdepth 1 -name 'validation-*' -print -quit)" ] || split=train
 "$PY" -m sedd_jax.evaluate --workdir="$run/model" --split="$split"
-say "4/6 sample"
-"$PY" -m sedd_jax.sample --workdir="$run/model" --num_samples=8 --output="$run/new"
-say "5/6 decode"
-"$PY" -m tokenizer_bridge.decode --tokens="$run/new" --output="$run/wavs"
-say "6/6 page"
-# Ends with one sentence: what was reached against unigrams and a bigram.
-"$PY" -m launch.page --workdir="$run/model" --music="$music" ${others[@]+"${others[@]}"}
+stage sample "sample"
+"$PY" -m sedd_jax.sample --workdir="$run/model" --num_samples=8 --output="$new"
+stage decode "decode"
+"$PY" -m tokenizer_bridge.decode --tokens="$new" --output="$wavs"
+stage page "the page, with all this"
+# Ends with what was reached against unigrams and a bigram, and what it would take to get further.
+"$PY" -m launch.page --workdir="$run/model" --tokens="$new" --audio="$wavs" --music="$music" \
+  ${others[@]+"${others[@]}"}
 echo "listen: file://$(cd "$run/model" && pwd)/index.html"

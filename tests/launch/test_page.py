@@ -10,6 +10,7 @@ import soundfile
 
 from launch.listening import findings
 from launch.listening.captions import caption, tag_label
+from launch.listening.outlook import outlook
 from launch.listening.pictures import pick
 from launch.listening.verdict import verdict
 from sedd_jax.checkpoints.meta import Meta, checksums
@@ -262,3 +263,30 @@ def test_captions_are_sentences():
 def test_picked_records_are_spread():
     assert pick(list(range(10)), 4) == [0, 3, 6, 9]
     assert pick([1, 2], 4) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("bits", "bigram", "unigram", "said"),
+    [
+        # 1.234 bits now; 0.2 fewer in the last 10 steps.
+        ([3.0, 1.8, 1.6], 1.5, 2.4, "half a bit less would take at least 26 steps more."),
+        ([3.0, 1.8, 1.6], 1.1, 2.4, "the bigram's figure would take at least 7 steps more."),
+        ([3.0, 1.8, 1.6], 1.0, 1.1, "the unigram's figure would take at least 7 steps more."),
+        ([3.0, 1.6, 1.6], 1.0, 1.1, "more music, not more steps."),
+        ([3.0, 1.5, 1.6], 1.5, 2.4, "more music, not more steps."),
+    ],
+)
+def test_the_outlook_is_more_steps_only_where_the_bound_still_falls(
+    finished_run, bits, bigram, unigram, said
+):
+    music = TokenDataset(finished_run / "tokens")
+    report = evaluation(music)
+    for name, value in (("bigram", bigram), ("unigram", unigram)):
+        report["bits_per_token"][name]["mean"] = value
+    curve = [{"step": 10 * i, "validation_bits_per_token": x} for i, x in enumerate(bits, 1)]
+    config = {"training": {"batch_size": 2}, "model": {"length": 4}}
+    sentence = outlook(curve, report, config, music)
+    tokens = int(music.lengths("train")[0])  # of a second
+    assert sentence.startswith(f"After 30 steps, {240 / tokens:.1f} times through 0.0 min of music")
+    assert sentence.endswith(said)
+    assert outlook(curve[:1], report, config, music) is None

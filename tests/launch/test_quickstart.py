@@ -1,11 +1,14 @@
 """The script around the commands: what it calls, on whatever folder it is given."""
 
+import csv
 import hashlib
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tokenizer_bridge.sources.splits import split_of
 
 PROJECT = Path(__file__).parents[2]
 RUN = "Best [1990]"  # to a shell that looks for files, a pattern
@@ -45,7 +48,7 @@ def test_any_folder_name_reaches_the_commands_whole(quickstart, tmp_path, name):
     done = quickstart(name)
     assert done.returncode == 0, done.stderr
     assert f"|--audio={tmp_path / name}|" in done.stdout
-    assert f"{RUN}/model|--music={tmp_path / name}|\n" in done.stdout
+    assert f"{RUN}/wavs|--music={tmp_path / name}|\n" in done.stdout
     assert "|--workdir=demo|" not in done.stdout
 
 
@@ -70,6 +73,49 @@ def test_the_shipped_model_comes_first_and_can_be_all(quickstart, tmp_path):
     assert f"|--other_tokens={tmp_path / RUN}/demo|" in said
 
 
+@pytest.mark.parametrize(
+    ("codec", "training"),
+    [
+        ("demo-scores", "|--config=configs/quickstart_tuned.py|--init_from=demo|"),
+        ("demo", "|--config=configs/quickstart.py|--tokens="),
+    ],
+)
+def test_the_shipped_weights_are_trained_on_where_they_know_the_codec(
+    quickstart, tmp_path, codec, training
+):
+    (tmp_path / "music").mkdir()
+    said = quickstart(f"--codec={codec}", "music").stdout
+    assert f"sedd_jax.train{training}" in said and f"|--codec={codec}|" in said
+    default = "demo" if codec == "demo" else None  # of a folder; without one it is demo-scores
+    assert (quickstart("music") if default else quickstart()).stdout.count(training) == 1
+
+
+def test_steps_reach_training_and_name_the_new_pieces(quickstart, tmp_path):
+    (tmp_path / "music").mkdir()
+    said = quickstart("--steps=400", "music").stdout
+    assert "|--config.training.num_steps=400|" in said
+    assert f"/{RUN}/new_400|--audio={tmp_path / RUN}/wavs_400|" in said
+    assert "num_steps" not in quickstart("music").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"), [([], 9), (["--demo_only"], 3), (["music"], 6), (["--steps=1"], 9)]
+)
+def test_every_stage_says_how_much_is_left(quickstart, tmp_path, arguments, count):
+    (tmp_path / "music").mkdir()
+    said = quickstart(*arguments).stdout
+    heads = [line for line in said.splitlines() if line.startswith("== ")]
+    assert [head.split()[1] for head in heads] == [f"{i}/{count}" for i in range(1, count + 1)]
+    assert heads[-1].endswith(" and then 0:00)") and "0:00)" not in heads[0]
+
+
+@pytest.mark.parametrize("argument", ["--steps=0", "--steps=many", "--codec=mp3", "--codec=demo"])
+def test_an_option_that_makes_no_sense_is_one_line(quickstart, argument):
+    done = quickstart(argument)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {argument}")
+    assert done.stderr.count("\n") == 1 and not done.stdout
+
+
 def test_an_unknown_option_is_no_missing_folder(quickstart):
     done = quickstart("--demo")
     assert done.returncode == 2 and done.stderr.startswith(
@@ -81,3 +127,13 @@ def test_what_cannot_be_both_is_one_line(quickstart):
     done = quickstart("--demo_only", "music")
     assert done.returncode == 2 and done.stderr.startswith("usage: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_shipped_tunes_are_held_out_by_their_names():
+    """As they were from the shipped model's training, so that its music is new to it."""
+    folder = PROJECT / "tokenizer_bridge/assets/tunes"
+    with (folder / "tags.csv").open(newline="") as file:
+        artist_of = {row["path"]: row["artist"] for row in csv.DictReader(file)}
+    assert set(artist_of) == {path.name for path in folder.glob("*.ogg")}
+    splits = [split_of(artist) for artist in artist_of.values()]
+    assert [splits.count(s) for s in ("train", "validation", "test")] == [16, 6, 2]
