@@ -7,8 +7,8 @@ The first shows a run: what its bound is worth against a bigram and unigrams, wh
 its new pieces, real music and what the codec leaves of it, the training curve and the figures. The
 music's tokens are those that RUN/config.json names; the pieces lie in RUN/new, or in `new` beside
 RUN, and their audio in `wavs` there, unless arguments say otherwise. Pieces without audio are
-decoded here; pieces of another run are refused. With --music, the folder that was encoded, each real clip is
-shown beside its recording. The second shows pieces alone.
+decoded here; pieces of another run are refused. With --music, the folder that was encoded, each
+real clip is shown beside its recording. The second shows pieces alone.
 """
 
 import json

@@ -30,8 +30,8 @@ def outlook(
     fell, steps = higher - lower, last - before
     tokens = int(music.lengths("train").sum())
     seconds = tokens * music.codec["hop_length"] / music.codec["sample_rate"]
-    read = last * config["training"]["batch_size"] * config["model"]["length"]
-    heard = f"After {last:,} steps, {read / tokens:.1f} times through {seconds / 60:,.1f} min of music"
+    times = last * config["training"]["batch_size"] * config["model"]["length"] / tokens
+    heard = f"After {last:,} steps, {times:.1f} times through {seconds / 60:,.1f} min of music"
     if fell < _STANDS_STILL:
         return f"{heard}, its bound no longer falls: it would take more music, not more steps."
     bits = {name: value["mean"] for name, value in report["bits_per_token"].items()}
