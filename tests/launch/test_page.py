@@ -98,6 +98,7 @@ def test_one_flag_suffices_and_the_page_holds_everything_itself(page):
     assert len(re.findall(r"<audio[^>]+src=\"data:audio/flac;base64,", html)) == 3  # 2 new, 1 codec
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", html)
     assert "1.234" in html and "sample_1" in html and "validation.wav" in html
+    assert html.count('aria-label="Notes heard in ') == 3
     assert "train.wav" not in html  # held-out music is shown, where there is some
     assert "instrument: flute" in html and "drawn in 128 steps of the Euler sampler" in html
     assert html.index("Better than a bigram by 0.30 ± 0.22") < html.index("sample_0")
