@@ -155,7 +155,7 @@ def middle(codes_L: np.ndarray, length: int) -> tuple[int, np.ndarray]:
 
 def agreement(plan: Plan, sets: dict[str, list[Piece]]) -> dict[str, dict[str, float]]:
     """Of the real pieces and those through the codec: how their notes agree with known scores."""
-    scores = scores_of(plan.scores, [track.id for track in plan.reference])
+    scores = scores_of(plan.scores, {track.id: track.path for track in plan.reference})
     figures = {}
     for name in ("real", "codec"):
         known = [piece for piece in sets.get(name, []) if piece.id in scores]

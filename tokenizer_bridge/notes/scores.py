@@ -5,7 +5,7 @@ One JSON object a line: {"path": the audio file's, "notes": [[start, end, pitch,
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from tokenizer_bridge.notes.note_list import Notes
@@ -31,10 +31,13 @@ def read_scores(files: Iterable[str | os.PathLike]) -> ScoreList:
     return scores
 
 
-def scores_of(scores: ScoreList, paths: Sequence[str | os.PathLike]) -> Mapping[str, Notes]:
-    """Path → its notes, for files whose name, without folders, exactly one score has."""
+def scores_of(scores: ScoreList, paths: Mapping[str, Path]) -> dict[str, Notes]:
+    """The notes of those files whose name, without folders, exactly one score has.
+
+    paths: file of every id. A link has the name of what it leads to.
+    """
     by_name: dict[str, list[Notes]] = {}
     for path, notes in scores:
         by_name.setdefault(PurePosixPath(path).name, []).append(notes)
-    found = {str(path): by_name.get(Path(path).name, []) for path in paths}
-    return {path: notes[0] for path, notes in found.items() if len(notes) == 1}
+    found = {id: by_name.get(path.resolve().name, []) for id, path in paths.items()}
+    return {id: notes[0] for id, notes in found.items() if len(notes) == 1}

@@ -44,3 +44,9 @@ def test_notes_between_two_moments_are_cut_there():
     inner = SCORE.between(0.5, 0.9)
     assert inner.start_N.tolist() == [0, 0] and inner.pitch_N.tolist() == [55, 62]
     assert inner.end_N.tolist() == pytest.approx([0.4, 0.4])
+
+
+def test_a_missed_note_and_one_too_many_do_not_put_others_out_of_step():
+    score = Notes.of([(0, 0.1, 60), (1, 1.1, 60), (2, 2.1, 60)])
+    assert agree(score, Notes.of([(1, 1.1, 60), (2, 2.1, 60)])).found == 2
+    assert agree(score, Notes.of([(0.5, 1, 60), (1, 1.1, 60), (2, 2.1, 60)])).found == 2

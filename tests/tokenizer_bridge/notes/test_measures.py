@@ -35,6 +35,10 @@ def test_the_beat_of_a_tune_that_is_played_a_little_unevenly(bpm):
     assert row["pulse"] > 0.6 > measure_piece(random, 30)["pulse"]
 
 
+def test_of_beats_that_fit_alike_the_usual_one_is_taken():
+    assert measure_piece(melody([60] * 40, each_s=0.3), 12)["tempo_bpm"] == pytest.approx(100)
+
+
 @pytest.mark.parametrize("notes", [[], [(0, 1, 60)], [(0, 1, 60), (0.01, 1, 64), (1, 2, 62)]])
 def test_few_notes_have_no_melody_and_no_beat(notes):
     row = measure_piece(Notes.of(notes), 10)

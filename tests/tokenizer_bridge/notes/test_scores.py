@@ -1,6 +1,7 @@
 """Files of known notes."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +23,12 @@ def test_scores_are_found_by_the_names_of_files(tmp_path):
     second = write(tmp_path / "b.jsonl", json.dumps({"path": "reel/B.flac", "notes": []}))
     scores = read_scores([first, second])
     assert [path for path, _ in scores] == ["jig/A.flac", "jig/B.flac", "reel/B.flac"]
-    found = scores_of(scores, ["tunes/A.flac", "B.flac", "C.flac"])
-    assert list(found) == ["tunes/A.flac"]  # two pieces are called B
-    assert found["tunes/A.flac"].pitch_N.tolist() == [60, 62]
+    link = tmp_path / "jig_A.flac"
+    link.symlink_to(tmp_path / "A.flac")
+    ours = {"x": Path("tunes/A.flac"), "y": Path("B.flac"), "z": Path("C.flac"), "link": link}
+    found = scores_of(scores, ours)
+    assert list(found) == ["x", "link"]  # two pieces are called B
+    assert found["x"].pitch_N.tolist() == [60, 62] == found["link"].pitch_N.tolist()
 
 
 @pytest.mark.parametrize("line", [
