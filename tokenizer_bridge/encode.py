@@ -34,6 +34,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
 from tokenizer_bridge.audio.low_cut import LOW_CUT_HZ
 from tokenizer_bridge.audio.mixing import CHANNELS
 from tokenizer_bridge.audio.read import PREPARATION, Preparation
@@ -152,6 +153,7 @@ def make_parser() -> Parser:
     return parser
 
 
+@without_decoder_notes()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     keep_freed_memory()

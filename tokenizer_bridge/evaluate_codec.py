@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
 from tokenizer_bridge.audio.windows import spread_starts
 from tokenizer_bridge.codec_training import code_statistics, metrics
 from tokenizer_bridge.codec_training.corpus import load_int16
@@ -41,6 +42,7 @@ def make_parser() -> Parser:
     return parser
 
 
+@without_decoder_notes()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     output = Path(arguments.output) if arguments.output else None

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
 from tokenizer_bridge.cleaning import check_target
 from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embedding, parts_of
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights, require_weights
@@ -105,6 +106,7 @@ def make_parser() -> Parser:
     return parser
 
 
+@without_decoder_notes()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     keep_freed_memory()

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
 from tokenizer_bridge.codec_training.corpus import hold_out, load_int16
 from tokenizer_bridge.codec_training.training import CodecTrainer, CodecTrainingConfig, export
 from tokenizer_bridge.memory import keep_freed_memory
@@ -69,6 +70,7 @@ def make_parser() -> Parser:
     return parser
 
 
+@without_decoder_notes()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     keep_freed_memory()

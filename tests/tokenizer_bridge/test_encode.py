@@ -1,6 +1,7 @@
 """The command from folders of audio to token datasets: kills, and everything unusable."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -126,6 +127,26 @@ def test_equal_audio_stays_in_one_split_and_is_counted(codec_dir, tmp_path, run_
     splits = {r.id: split for split in dataset.splits for r in dataset.records(split)}
     assert len(splits) == 80 and set(splits.values()) == {"train", "validation", "test"}
     assert all(splits[f"{i}-0.flac"] == splits[f"{i}-1.wav"] for i in range(40))
+
+
+def test_failures_name_files_whatever_the_locale(codec_dir, tmp_path):
+    """Without UTF-8 a name is bytes for Python, and was written as their surrogates."""
+    path = tmp_path / "in/Künstler/曲一.mp3"
+    path.parent.mkdir(parents=True)
+    path.write_text("text\n" * 100)
+    soundfile.write(path.with_name("ü.wav"), music(0.3, 0), 24000)
+    finished = subprocess.run(
+        [sys.executable, "-m", ENCODE, *flags(tmp_path / "in", tmp_path / "out", codec_dir)],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    (line,) = (tmp_path / "out/failures.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {
+        "id": "Künstler/曲一.mp3", "file": str(path), "reason": "not audio but text",
+    }  # fmt: skip
+    (record,) = TokenDataset(tmp_path / "out").records("train")
+    assert record.id == "Künstler/ü.wav"
 
 
 def test_nothing_to_encode(codec_dir, tmp_path, run_command):

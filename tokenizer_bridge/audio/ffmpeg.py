@@ -4,6 +4,7 @@ The first stream of sound is decoded at its own rate and channels, by a process 
 a pipe. T samples, C channels.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -67,7 +68,7 @@ class _Decoding:
     """A running ffmpeg, which ends with the `with` block."""
 
     def __init__(self, path: Path):
-        self._path = path
+        self._name = os.fsencode(path).decode(errors="replace")  # as it stands in what is said
         command = [find_ffmpeg(), "-hide_banner", "-nostdin", "-nostats", "-v", "level+info"]
         command += ["-protocol_whitelist", "file", "-threads", "1", "-i", f"file:{path}"]
         command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
@@ -130,7 +131,7 @@ class _Decoding:
         found = []
         for line in self._text().splitlines():
             if match := re.match(r"(?:\[.* @ 0x[0-9a-f]+\] )?\[(?:error|fatal)\] (.*)", line):
-                text = match[1].replace(f"file:{self._path}: ", "").strip()
+                text = match[1].replace(f"file:{self._name}: ", "").strip()
                 if "matches no streams" in text:
                     return ["it has no sound"]
                 found.append(text)

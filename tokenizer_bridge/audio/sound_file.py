@@ -65,7 +65,7 @@ class SoundFile:
 
     def blocks(self) -> Iterator[np.ndarray]:
         frames = 0
-        while len(block_TxC := self._read(BLOCK_FRAMES)):
+        while len(block_TxC := self._read(BLOCK_FRAMES, frames)):
             wanted = min(BLOCK_FRAMES, self.frames - frames)
             frames += len(block_TxC)
             if len(block_TxC) < wanted and self.format != "MP3":
@@ -85,18 +85,23 @@ class SoundFile:
             lead = min(start, _MP3_LEAD) if self.format == "MP3" else 0
             self._file.seek(min(start, self.frames) - lead)
             self._file.read(lead)
-            return self._file.read(count, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise AudioError(f"damaged near {start / self.samplerate:.1f} s: {error}") from error
+            raise AudioError(self._damaged(start, error)) from error
+        return self._read(count, start)
 
     def close(self) -> None:
         self._file.close()
 
-    def _read(self, count: int) -> np.ndarray:
+    def _read(self, count: int, at: int) -> np.ndarray:
         try:
             return self._file.read(count, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise AudioError(f"damaged: {error}") from error
+            raise AudioError(self._damaged(at, error)) from error
+
+    def _damaged(self, at: int, error: Exception) -> str:
+        reason = getattr(error, "error_string", None) or str(error)
+        detail = "" if "Unspecified" in reason else f": {reason.rstrip('.')}"
+        return f"damaged {self.format}, behind {at / self.samplerate:.1f} s{detail}"
 
 
 class Chain:

@@ -8,7 +8,6 @@ number of workers or on how often they were killed.
 import fcntl
 import functools
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from tokenizer_bridge.encoding.vectors import VectorFiles
 from tokenizer_bridge.sources import Failure, Track, fingerprint
 from tokenizer_bridge.sources.splits import assign_splits
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.files import atomic_file
+from tokenizer_bridge.token_dataset.files import as_text, atomic_file
 from tokenizer_bridge.token_dataset.records import (
     DATASET_FILE,
     Record,
@@ -182,7 +181,7 @@ def _find_whole(job: EncodeJob) -> TokenDataset | None:
 
 def _payload(result: Encoded | Failure) -> bytes:
     if isinstance(result, Failure):
-        entry = {"id": result.id, "file": os.fspath(result.path), "reason": result.reason}
+        entry = {"id": result.id, "file": as_text(result.path), "reason": result.reason}
         return msgpack.packb(entry, unicode_errors="backslashreplace")
     track = result.track
     source: dict[str, Any] = {"file": track.file or track.id, "audio": result.digest}

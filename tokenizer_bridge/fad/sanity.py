@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tokenizer_bridge import sources
+from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
 from tokenizer_bridge.audio.resample import RESAMPLER
 from tokenizer_bridge.fad.clips import Clip, plan_clips, read_clip
 from tokenizer_bridge.fad.controls import embed_controls, make_audio, split_halves
@@ -74,6 +75,7 @@ def make_parser() -> Parser:
     return parser
 
 
+@without_decoder_notes()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     keep_freed_memory()

@@ -37,9 +37,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """An exception's text on one line, of at most `limit` characters."""
+    """An exception's text on one line, of at most `limit` characters.
+
+    Of a longer one the beginning and the end are kept: what was done, and why it failed.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    last = limit // 2
+    return f"{text[: limit - last - 3]} … {text[-last:]}"
 
 
 def explain(error: BaseException) -> tuple[int, str] | None:

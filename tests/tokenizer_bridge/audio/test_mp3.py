@@ -146,3 +146,15 @@ def test_frames_of_no_known_size_are_refused(tmp_path):
     assert mp3.survey(path) is None
     with pytest.raises(AudioError):
         length_s(path)
+
+
+def test_damage_that_the_decoder_gives_up_on_has_its_place(tmp_path):
+    """libsndfile calls it an unspecified internal error."""
+    path = tmp_path / "x.mp3"
+    write_mp3(path, loud_s=(0.0, 20.0))
+    data = bytearray(path.read_bytes())
+    middle = len(data) * 3 // 4
+    data[middle : middle + 20_000] = bytes(20_000)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=r"^(damaged MP3, behind \d+\.\d s|cut short: )"):
+        decoded(path)
