@@ -1,5 +1,4 @@
-r"""Compiles a config's train step for a TPU slice or GPU hosts that are not there: does it fit, and
-how fast could it be?
+r"""Compiles a train step for TPUs or GPUs that are not there: does it fit, how fast could it be?
 
     python -m launch.compile_check --config=configs/music_medium.py \
         --topology=v5e:8x8 --num_slices=2

@@ -12,16 +12,16 @@
 #   --dry_run          prints the commands, and runs and installs nothing
 #
 # Needs Debian's or Ubuntu's packages fluidsynth and fluid-soundfont-gm, and 10 GB in DIR (--reduced:
-# 1 GB). In full it is for a machine with a large GPU, after bash launch/env.sh and
-# .venv/bin/pip install -r launch/requirements-cuda.txt. launch/README.md has the times.
+# 1 GB). In full it is for a machine with a large GPU, after EXTRAS=cuda bash launch/env.sh.
+# launch/README.md has the times.
 set -euo pipefail
 # shellcheck source=launch/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 flag=([output]=$project/runs/demo [hours]=60 [sound_font]=/usr/share/sounds/sf2/FluidR3_GM.sf2)
 parse_flags reduced "$@"
 need_match hours '[0-9]+(\.[0-9]+)?' "a number"
-out=$(realpath -m -- "${flag[output]}")
-font=$(realpath -m -- "${flag[sound_font]}")
+out=$(absolute "${flag[output]}")
+font=$(absolute "${flag[sound_font]}")
 
 # What is checked before anything is installed or run.
 
@@ -52,7 +52,7 @@ if [ -z "${flag[dry_run]}" ]; then
   source "$project/launch/env.sh"
   cd "$project"
   if ! "$PY" -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("music21"))'; then
-    wanted=$(grep -o 'music21==[0-9.]*' pyproject.toml)
+    wanted=$(grep -o 'music21==[0-9.]*' launch/requirements-demo.txt)
     echo "installing $wanted, which has the scores, into $VENV"
     "$PY" -m pip install --quiet --disable-pip-version-check --constraint=requirements.txt "$wanted" ||
       fail "pip could not install $wanted"
@@ -65,7 +65,7 @@ fi
 # The two settings: arguments, and seconds to expect of each stage (launch/README.md says which of
 # them were measured).
 
-cores=$(nproc)
+cores=$(count_cpus)
 codec=demo-scores-remade # another than the shipped one: tokens of one are noise to the other
 card=(--license=CC-BY-4.0 --data="music rendered from scores by launch/demo.sh")
 declare -A expected

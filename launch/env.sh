@@ -1,17 +1,23 @@
 # shellcheck shell=bash
-# A virtual environment with everything in requirements.txt; sourced by the other scripts.
-# VENV names its folder (default: .venv beside the project); PYTHON the interpreter to build it with.
+# Makes the virtual environment of the project:  [EXTRAS=cuda] bash launch/env.sh
+#
+# The other scripts do so by themselves. It gets what is in requirements.txt, JAX and PyTorch among it,
+# and the command sedd-music: some 6 GB on disk. Once made, it is left alone until a pin changes.
+#
+#   EXTRAS=cuda,dev   more, with commas between: cuda (JAX on NVIDIA GPUs), tpu (JAX on TPUs), demo (the
+#                     scores of render_scores) and dev (what launch/test.sh runs)
+#   TORCH=cpu         PyTorch without CUDA, from its own index (download.pytorch.org): 4 GB less on disk,
+#                     where the environment is made anew on Linux; macOS has no other
+#   VENV=DIR          the environment's folder (default: .venv beside the project)
+#   PYTHON=PROGRAM    the Python that it is made with, 3.11 to 3.14
 
 # shellcheck source=launch/usage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 usage_if_asked "$0" "$@" # of the script that sources this, before anything is installed
+# shellcheck source=launch/portable.sh
+source "$(dirname "${BASH_SOURCE[0]}")/portable.sh"
 project=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-VENV=$(realpath -m -- "${VENV:-$project/.venv}") # scripts change directory
-
-fail() {
-  echo "error: $*" >&2
-  exit 1
-}
+VENV=$(absolute "${VENV:-$project/.venv}") # scripts change directory
 
 # Is PYTHON one that all pinned packages are made for?
 is_supported() {
@@ -35,20 +41,78 @@ find_python() {
   fail "Python 3.11 to 3.14 is needed; name it with PYTHON=/path/to/python"
 }
 
+# install PYTHON ARGUMENT…: pip install, which shows the large packages as they come.
+install() {
+  local python=$1 line
+  shift
+  "$python" -m pip install --disable-pip-version-check --progress-bar=off "$@" |
+    while IFS= read -r line; do
+      case $line in
+        *Downloading*' MB)'* | *'Using cached'*' MB)'*) echo "  ${line#"${line%%[! ]*}"}" ;;
+        'Installing collected packages:'*)
+          line=${line//[!,]/}
+          echo "  unpacking $((${#line} + 1)) packages"
+          ;;
+      esac
+    done
+  return "${PIPESTATUS[0]}"
+}
+
+say_what_is_made() {
+  echo "installing $* into $VENV"
+  [ ! -e "$VENV/.requirements.sha256" ] || return 0
+  echo "  the Python packages of both sides, JAX and PyTorch among them: some minutes"
+  if [ "$(uname -s)" = Linux ] && [ "${TORCH:-}" != cpu ]; then
+    echo "  6 GB on disk, 4 of them PyTorch's libraries for NVIDIA GPUs; without those: TORCH=cpu bash $0"
+  fi
+}
+
+install_torch_for_cpus() {
+  local wanted
+  wanted=$(grep -E '^torch(audio)?==' "$project/requirements.txt")
+  # shellcheck disable=SC2086  # two words
+  install "$VENV/bin/python" --index-url=https://download.pytorch.org/whl/cpu $wanted ||
+    fail "pip could not install PyTorch from download.pytorch.org"
+}
+
 ensure_environment() {
-  local wanted stamp python
-  [ "$(uname -s)" = Linux ] || fail "these scripts are for Linux; on another system use docker"
-  wanted=$(sha256sum < "$project/requirements.txt")
-  stamp=$VENV/.requirements.sha256
-  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+  local name names=() file files=() missing='' python
+  case $(uname -s) in
+    Linux | Darwin) ;;
+    *) fail "these scripts are for Linux and macOS; on another system use docker" ;;
+  esac
+  case ${TORCH:-} in '' | cpu) ;; *) fail "TORCH=$TORCH: must be cpu" ;; esac
+  IFS=, read -r -a names <<< "${EXTRAS:-}"
+  for name in '' ${names[@]+"${names[@]}"}; do
+    case $name in
+      '') file=requirements.txt ;;
+      cuda | tpu | demo | dev) file=launch/requirements-$name.txt ;;
+      *) fail "EXTRAS=$EXTRAS: there is no $name; there are cuda, tpu, demo and dev" ;;
+    esac
+    files+=("$file")
+    [ "$(cat "$(stamp_of "$file")" 2>/dev/null)" = "$(sha256 < "$project/$file")" ] || missing=yes
+  done
+  if [ -n "$missing" ]; then
     python=$(find_python) || exit 1 # which has said why
-    echo "installing requirements.txt into $VENV: about 6 GB on disk, some minutes without a word"
+    say_what_is_made "${files[@]}"
     "$python" -m venv "$VENV" || fail "could not make $VENV; on Debian: apt-get install python3-venv"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
-      --requirement "$project/requirements.txt" || fail "pip could not install requirements.txt"
-    echo "$wanted" > "$stamp"
+    if [ "${TORCH:-}" = cpu ] && [ "$(uname -s)" = Linux ]; then install_torch_for_cpus; fi
+    install "$VENV/bin/python" "${files[@]/#/--requirement=$project/}" ||
+      fail "pip could not install ${files[*]}"
+    install "$VENV/bin/python" --quiet --no-deps --editable "$project" ||
+      fail "pip could not install the command sedd-music"
+    for file in "${files[@]}"; do sha256 < "$project/$file" > "$(stamp_of "$file")"; done
+  fi
+  if command -v nvidia-smi >/dev/null && [ ! -e "$(stamp_of launch/requirements-cuda.txt)" ]; then
+    echo "this machine has an NVIDIA card: EXTRAS=cuda bash launch/env.sh lets JAX use it" >&2
   fi
   export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH}
+}
+
+# stamp_of FILE: where the environment keeps the hash of the pins that it was made from.
+stamp_of() {
+  local name=${1##*/}
+  echo "$VENV/.${name%.txt}.sha256"
 }
 
 # A second environment on top of the first, with the compilers for TPUs and GPUs (about 2 GB). Apart,
@@ -56,15 +120,15 @@ ensure_environment() {
 ensure_compilers() {
   local wanted stamp tool compilers=$VENV-compilers requirements=()
   requirements=("$project"/launch/requirements-{tpu,cuda}.txt)
-  wanted=$(cat "$project/requirements.txt" "${requirements[@]}" | sha256sum)
+  wanted=$(cat "$project"/{requirements,launch/requirements-dev}.txt "${requirements[@]}" | sha256)
   stamp=$compilers/.requirements.sha256
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     echo "installing launch/requirements-tpu.txt and -cuda.txt into $compilers (about 2 GB on disk)"
     "$VENV/bin/python" -m venv --clear "$compilers" || fail "could not make $compilers"
     "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
       > "$(echo "$compilers"/lib/python3.*/site-packages)/base.pth"
-    "$compilers/bin/python" -m pip install --quiet --disable-pip-version-check \
-      "${requirements[@]/#/--requirement=}" || fail "pip could not install ${requirements[*]}"
+    install "$compilers/bin/python" "${requirements[@]/#/--requirement=}" ||
+      fail "pip could not install ${requirements[*]}"
     # The tools of the first (ruff, shellcheck) by name, too; the second's own stay.
     for tool in "$VENV"/bin/*; do
       [ -d "$tool" ] || [ -e "$compilers/bin/${tool##*/}" ] || ln -s "$tool" "$compilers/bin/"

@@ -3,16 +3,16 @@
 
 # shellcheck source=launch/usage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
+# shellcheck source=launch/portable.sh
+source "$(dirname "${BASH_SOURCE[0]}")/portable.sh"
+# Associative arrays, and empty arrays under `set -u`.
+[ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -ge 44 ] ||
+  fail "bash $BASH_VERSION is too old, 4.4 is needed; on macOS: brew install bash"
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 script=$0
 declare -A flag=()      # name → value; a launcher sets the defaults, parse_flags the rest
 declare -a arguments=() # what the launcher was called with, but for --dry_run
 declare -a extra=()     # what follows `--`: flags for the Python program
-
-fail() {
-  echo "error: $*" >&2
-  exit 1
-}
 
 # Exit codes after which the same command goes on: 75 (another process of the job was lost), and from
 # 128 on, where a signal ended the program, or stopped it after a last checkpoint (143).

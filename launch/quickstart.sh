@@ -50,10 +50,10 @@ case ${codec:=demo} in
 esac
 if [ -n "$music" ]; then
   [ -d "$music" ] || { echo "error: $music: no such folder" >&2; exit 1; }
-  music=$(realpath -s -- "$music")
 fi
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+[ -z "$music" ] || music=$(absolute "$music")
 cd "$project"
 
 run=${RUN:-runs/$(if [ -n "$music" ]; then basename -- "$music"; else echo quickstart; fi)}
@@ -112,7 +112,7 @@ new=$run/new${steps:+_$steps} wavs=$run/wavs${steps:+_$steps}
 
 stage encode "encode $music"
 "$PY" -m tokenizer_bridge.encode --source=folder --audio="$music" --codec="$codec" \
-  --output="$run/tokens" --num_workers="$(nproc)" ${tags[@]+"${tags[@]}"}
+  --output="$run/tokens" --num_workers="$(count_cpus)" ${tags[@]+"${tags[@]}"}
 stage train "train"
 "$PY" -m sedd_jax.train "${training[@]}" --tokens="$run/tokens" --workdir="$run/model" \
   ${steps:+--config.training.num_steps="$steps"}

@@ -5,6 +5,7 @@
 # and GPUs, then runs ruff, mypy and pytest with as many workers as there are cores. The arguments go to
 # pytest: bash launch/test.sh tests/launch -k page; `.venv/bin/python -m pytest --help` lists them.
 set -euo pipefail
+EXTRAS=${EXTRAS:+$EXTRAS,}dev
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$project"
@@ -12,7 +13,7 @@ cd "$project"
 "$PY" -m ruff check .
 "$PY" -m ruff format --check .
 "$PY" -m mypy
-ensure_compilers
+if [ "$(uname -s)" = Linux ]; then ensure_compilers; fi # which are for Linux only
 export JAX_PLATFORMS=cpu
 # Two workers on two cores; a file's tests stay together, since they share compiled programs.
-OMP_NUM_THREADS=1 "$PY" -m pytest -n "$(nproc)" --dist loadfile --durations 15 "$@"
+OMP_NUM_THREADS=1 "$PY" -m pytest -n "$(count_cpus)" --dist loadfile --durations 15 "$@"

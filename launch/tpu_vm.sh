@@ -76,7 +76,7 @@ worker="bash sedd-music/launch/tpu_vm_worker.sh"
 train=(bash launch/xla_flags.sh tpu .venv/bin/python -m sedd_jax.train --distributed
   --config="${flag[config]}" --tokens="${flag[tokens]}" --workdir="${flag[workdir]}"
   "${extra[@]}")
-key=$(quoted "${train[@]}" | sha256sum | cut -c1-12)
+key=$(quoted "${train[@]}" | sha256 | cut -c1-12)
 
 # on NODE WORKER COMMAND: in that worker's shell ("all" for all of a slice).
 on() {

@@ -81,7 +81,7 @@ def _require(module: str, name: str, extra: str) -> None:
         missing = True
     if missing:
         raise UserError(
-            f"topology {name} needs the package {module}: pip install -r launch/{extra}"
+            f"topology {name} needs the package {module}: pip install -r {LAUNCH / extra}"
         )
 
 

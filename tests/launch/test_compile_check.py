@@ -168,7 +168,7 @@ def test_unknown_topologies_are_refused_with_those_known(name):
 @pytest.mark.parametrize(("name", "extra"), [("v5e:2x2", "tpu"), ("h100:1x2", "cuda")])
 def test_a_missing_compiler_is_named(name, extra, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
-    with pytest.raises(UserError, match=f"pip install -r launch/requirements-{extra}.txt"):
+    with pytest.raises(UserError, match=f"pip install -r .*launch/requirements-{extra}.txt"):
         topology.describe(name)
 
 
