@@ -73,28 +73,31 @@ if [ -n "${flag[reduced]}" ]; then
   corpus=(--hours=0.4 --num_scores=40)
   codec_training=(--num_tracks=20 --steps=30 --continuous_steps=10 --batch_size=4 --crop_s=1
     --validate_every=10)
-  model=(--config.model.num_blocks=2 --config.model.width=64 --config.model.num_heads=2
-    --config.model.length=128 --config.training.batch_size=8 --config.training.num_steps=40
-    --config.training.log_every=10 --config.optim.warmup_steps=10 --config.evaluation.every=20
-    --config.evaluation.num_batches=1 --config.checkpoint.every=20 --config.conditioning.min_tracks=1)
+  tiny=(--config.model.num_blocks=2 --config.model.width=64 --config.model.num_heads=2
+    --config.conditioning.min_tracks=1 --config.optim.warmup_steps=5 --config.training.log_every=10
+    --config.training.batch_size=8 --config.evaluation.every=20 --config.evaluation.num_batches=1
+    --config.checkpoint.every=10)
+  model=("${tiny[@]}" --config.model.length=128 --config.training.num_steps=40)
+  short=("${tiny[@]}" --config.training.num_steps=20)
+  steered=("${tiny[@]}" --config.model.length=128 --config.training.num_steps=20)
   sampling=(--num_samples=16 --steps=16)
   codec_measuring=(--num_tracks=2 --clips_per_track=1)
   reference=$out/music/train # what is held out of so little is too little
   reporting=(--no_controls --clip_s=3)
-  judging=("--guidance=0,2" --num_samples=8 --length=128 --steps=8)
-  expected=([corpus]=45 [codec]=50 [tokens]=20 [model]=40 [bound]=30 [export]=10 [pieces]=25
+  judging=(--guidance=2 --num_samples=8 --length=128 --steps=8)
+  expected=([corpus]=45 [codec]=50 [tokens]=20 [model]=40 [steering]=50 [bound]=30 [export]=10 [pieces]=25
     [figures]=60 [tags]=60 [page]=15)
 else
   corpus=(--hours="${flag[hours]}")
   # 164 pieces are 1.8 hours.
   codec_training=(--num_tracks=164 --steps=4200 --batch_size=32 --crop_s=2 --learning_rate=1.5e-3)
-  model=()
+  model=() short=() steered=()
   sampling=(--num_samples=64 --steps=128)
   codec_measuring=(--clips_per_track=1)
   reference=$out/music/held_out
   reporting=()
   judging=("--guidance=0,1,2,3,6")
-  expected=([corpus]=960 [codec]=260 [tokens]=530 [model]=480 [bound]=60 [export]=10 [pieces]=60
+  expected=([corpus]=960 [codec]=260 [tokens]=530 [model]=480 [steering]=60 [bound]=60 [export]=10 [pieces]=60
     [figures]=600 [tags]=600 [page]=30)
 fi
 
@@ -119,17 +122,24 @@ stage_model() {
     ${model[@]+"${model[@]}"}
 }
 
+stage_steering() {
+  step sedd_jax.train --config=configs/demo_scores_tags.py:short --init_from="$out/model" \
+    --tokens="$out/tokens" --workdir="$out/short" ${short[@]+"${short[@]}"}
+  step sedd_jax.train --config=configs/demo_scores_tags.py --init_from="$out/short" \
+    --tokens="$out/tokens" --workdir="$out/steered" ${steered[@]+"${steered[@]}"}
+}
+
 stage_bound() {
-  step sedd_jax.evaluate --workdir="$out/model" --split=test
+  step sedd_jax.evaluate --workdir="$out/steered" --split=test
 }
 
 stage_export() {
   [ -n "$printing" ] || rm -rf "$out/demo" # it is written whole, and never over another
-  step sedd_jax.weights.export --workdir="$out/model" --output="$out/demo" --dtype=float16 "${card[@]}"
+  step sedd_jax.weights.export --workdir="$out/steered" --output="$out/demo" --dtype=float16 "${card[@]}"
 }
 
 stage_pieces() {
-  step sedd_jax.sample --workdir="$out/model" --tags_from="$out/tokens" --output="$out/new" \
+  step sedd_jax.sample --workdir="$out/steered" --tags_from="$out/tokens" --output="$out/new" \
     "${sampling[@]}"
   step tokenizer_bridge.decode --tokens="$out/new" --codec_dir="$out/codec" --output="$out/wavs"
 }
@@ -137,19 +147,19 @@ stage_pieces() {
 stage_figures() {
   step tokenizer_bridge.evaluate_codec --codec=$codec --codec_dir="$out/codec" \
     --audio="$out/music/held_out" "${codec_measuring[@]}" --output="$out/codec_figures.json"
-  step launch.measure_samples --tokens="$out/new" --workdir="$out/model" \
+  step launch.measure_samples --tokens="$out/new" --workdir="$out/steered" \
     --output="$out/sample_figures.json"
   step tokenizer_bridge.report --audio="$out/wavs" --reference "scores=folder:$reference" \
     --codec=$codec --codec_dir="$out/codec" ${reporting[@]+"${reporting[@]}"} --output="$out/report"
 }
 
 stage_tags() {
-  step launch.judge_tags --workdir="$out/model" --tokens="$out/tokens" --codec_dir="$out/codec" \
+  step launch.judge_tags --workdir="$out/steered" --tokens="$out/tokens" --codec_dir="$out/codec" \
     "${judging[@]}" --output="$out/tags"
 }
 
 stage_page() {
-  step launch.page --workdir="$out/model" --tokens="$out/new" --audio="$out/wavs" \
+  step launch.page --workdir="$out/steered" --tokens="$out/new" --audio="$out/wavs" \
     --music="$out/corpus" --codec_dir="$out/codec" --output="$out/index.html"
 }
 
@@ -196,7 +206,7 @@ at_exit() {
 
 minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-all=(corpus codec tokens model bound export pieces figures tags page)
+all=(corpus codec tokens model steering bound export pieces figures tags page)
 number=0 left=0 anew=''
 for name in "${all[@]}"; do left=$((left + expected[$name])); done
 
@@ -233,7 +243,8 @@ stage corpus corpus/corpus.json "scores become music"
 stage codec codec/model.safetensors "a codec learns to write music as tokens"
 stage tokens tokens/dataset.json "all music becomes tokens"
 stage model model/config.json "a model learns the tokens"
-stage bound model "its bits per token on held-out pieces"
+stage steering steered/config.json "the model learns to follow its tags"
+stage bound steered "its bits per token on held-out pieces"
 stage export demo/model.safetensors "its weights in a folder to share"
 stage pieces wavs "new pieces, each with the tags of a real one"
 stage figures report/report.json "figures of the codec and of the new pieces"

@@ -18,18 +18,7 @@ from tests.test_readmes import check_command
 from tokenizer_bridge.sources.scores.synthesizer import SOUND_FONT
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
-STAGES = [
-    "corpus",
-    "codec",
-    "tokens",
-    "model",
-    "bound",
-    "export",
-    "pieces",
-    "figures",
-    "tags",
-    "page",
-]
+STAGES = "corpus codec tokens model steering bound export pieces figures tags page".split()
 HAS_SOUND = bool(find_spec("music21") and ctypes.util.find_library("fluidsynth"))
 IS_REAL = HAS_SOUND and SOUND_FONT.is_file()
 
@@ -189,7 +178,7 @@ def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     with Program(words, env=env) as program:
         done = program.result(600)
     assert done.returncode == 0, done.stderr
-    assert "1/10 corpus: done before" in done.stderr
+    assert "1/11 corpus: done before" in done.stderr
     # Gone on with, not begun anew.
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [10, 20, 30]
     assert [stage for stage, what in times(out) if what == "begun"].count("codec") == 2
