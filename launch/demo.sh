@@ -84,6 +84,7 @@ if [ -n "${flag[reduced]}" ]; then
   codec_measuring=(--num_tracks=2 --clips_per_track=1)
   reference=$out/music/train # what is held out of so little is too little
   reporting=(--no_controls --clip_s=3)
+  notes=(--clip_s=3 --num_reference=4)
   judging=(--guidance=2 --num_samples=8 --length=128 --steps=8)
   expected=([corpus]=45 [codec]=50 [tokens]=20 [model]=40 [steering]=50 [bound]=30 [export]=10 [pieces]=25
     [figures]=60 [tags]=60 [page]=15)
@@ -95,10 +96,10 @@ else
   sampling=(--num_samples=64 --steps=128)
   codec_measuring=(--clips_per_track=1)
   reference=$out/music/held_out
-  reporting=()
+  reporting=() notes=()
   judging=("--guidance=0,1,2,3,6")
   expected=([corpus]=960 [codec]=260 [tokens]=530 [model]=480 [steering]=120 [bound]=60 [export]=20
-    [pieces]=120 [figures]=600 [tags]=900 [page]=60)
+    [pieces]=120 [figures]=900 [tags]=900 [page]=60)
   nvidia-smi > /dev/null 2>&1 ||
     expected+=([codec]=9000 [model]=180000 [steering]=3600 [bound]=1800 [pieces]=1200 [tags]=3600)
 fi
@@ -153,6 +154,9 @@ stage_figures() {
     --output="$out/sample_figures.json"
   step tokenizer_bridge.report --audio="$out/wavs" --reference "scores=folder:$reference" \
     --codec=$codec --codec_dir="$out/codec" ${reporting[@]+"${reporting[@]}"} --output="$out/report"
+  step tokenizer_bridge.measure_notes --audio="$out/wavs" --reference="$reference" \
+    --codec=$codec --codec_dir="$out/codec" --tokens="$out/tokens" --generated_tokens="$out/new" \
+    --notes="$out/corpus/notes.jsonl" ${notes[@]+"${notes[@]}"} --output="$out/notes.json"
 }
 
 stage_tags() {
@@ -249,7 +253,7 @@ stage steering steered/config.json "the model learns to follow its tags"
 stage bound steered "its bits per token on held-out pieces"
 stage export demo/model.safetensors "its weights in a folder to share"
 stage pieces wavs "new pieces, each with the tags of a real one"
-stage figures report/report.json "figures of the codec and of the new pieces"
+stage figures notes.json "figures of the codec and of the new pieces"
 stage tags tags/judged.json "what its tags are worth, by independent judges"
 stage page index.html "a page of all this"
 [ -z "${flag[dry_run]}" ] || exit 0

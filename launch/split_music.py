@@ -43,7 +43,7 @@ def split_music(tracks: Sequence[Track], output: Path) -> dict[str, int]:
     splits = assign_splits({track.id: track.artist for track in tracks})
     artists = sorted({track.artist for track in tracks if track.artist})
     folder_of = dict(zip(artists, safe_file_stems(artists), strict=True))
-    names = safe_file_stems([track.id.rpartition(".")[0] for track in tracks])
+    names = safe_file_stems([track.path.stem for track in tracks])
     counts = dict.fromkeys(FOLDERS.values(), 0)
     wanted = {}
     for track, name in zip(tracks, names, strict=True):

@@ -37,10 +37,9 @@ case $2 in
   *.train_codec|*.export) mkdir -p "$made" && touch "$made/model.safetensors" ;;
   *.encode) mkdir -p "$made" && touch "$made/dataset.json" ;;
   *.train) mkdir -p "$made" && touch "$made/config.json" ;;
-  *.decode) mkdir -p "$made" ;;
+  *.decode|*.report) mkdir -p "$made" ;;
   *.judge_tags) mkdir -p "$made" && touch "$made/judged.json" ;;
-  *.report) mkdir -p "$made" && touch "$made/report.json" ;;
-  *.page) touch "$made" ;;
+  *.measure_notes|*.page) touch "$made" ;;
 esac
 """
 
@@ -121,7 +120,7 @@ def test_a_stage_that_failed_is_gone_on_with(demo, tmp_path):
 def test_what_follows_a_stage_with_other_arguments_is_made_again(demo, tmp_path):
     assert demo().returncode == 0
     assert called(demo("--hours=2"))[0] == "tokenizer_bridge.render_scores"
-    (tmp_path / "my demo/report/report.json").unlink()
+    (tmp_path / "my demo/notes.json").unlink()
     again = called(demo("--hours=2"))
     assert again[0] == "tokenizer_bridge.evaluate_codec" and again[-1] == "launch.page"
 
@@ -194,6 +193,7 @@ def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     assert model.codec["name"] == "demo-scores-remade" and "tempo---slow" in model.tags
     [measured] = json.loads((out / "report/report.json").read_text())["measurements"]
     assert measured
+    assert json.loads((out / "notes.json").read_text())["copies"]
     assert json.loads((out / "tags/judged.json").read_text())
     assert "test tracks" in (out / "demo/README.md").read_text()
     assert (out / "index.html").stat().st_size > 1e5

@@ -31,6 +31,7 @@ def test_folders_have_the_artists_and_the_splits(music, tmp_path):
         numbers = {track.path.read_text() for track in found}
         wanted = {t.path.stem for t in music if (splits[t.id] == "train") == (folder == "train")}
         assert numbers == wanted
+        assert {track.path.name for track in found} == {f"{number}.flac" for number in numbers}
         for track in found:
             assert track.artist == f"tune_{int(track.path.read_text()) // 2}.abc"
 
