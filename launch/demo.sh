@@ -86,8 +86,8 @@ if [ -n "${flag[reduced]}" ]; then
   reporting=(--no_controls --clip_s=3)
   notes=(--clip_s=3 --num_reference=4)
   judging=(--guidance=2 --num_samples=8 --length=128 --steps=8)
-  expected=([corpus]=45 [codec]=50 [tokens]=20 [model]=40 [steering]=50 [bound]=30 [export]=10 [pieces]=25
-    [figures]=60 [tags]=60 [page]=15)
+  expected=([corpus]=25 [codec]=20 [tokens]=15 [model]=10 [steering]=15 [bound]=5 [export]=5
+    [pieces]=10 [figures]=25 [tags]=20 [page]=10)
 else
   corpus=(--hours="${flag[hours]}")
   # 164 pieces are 1.8 hours.
@@ -101,7 +101,7 @@ else
   expected=([corpus]=960 [codec]=260 [tokens]=530 [model]=480 [steering]=120 [bound]=60 [export]=20
     [pieces]=120 [figures]=900 [tags]=900 [page]=60)
   nvidia-smi > /dev/null 2>&1 ||
-    expected+=([codec]=9000 [model]=180000 [steering]=3600 [bound]=1800 [pieces]=1200 [tags]=3600)
+    expected+=([codec]=9000 [model]=240000 [steering]=3600 [bound]=1800 [pieces]=1200 [tags]=3600)
 fi
 
 stage_corpus() {
