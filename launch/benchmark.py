@@ -27,6 +27,7 @@ from tokenizer_bridge.token_dataset.command import (
     Parser,
     comma_list,
     integer,
+    local_path,
     number,
     run_command,
 )
@@ -75,7 +76,9 @@ def make_parser() -> Parser:
         metavar="SECONDS",
         help="Length of a clip to encode, decode or embed.",
     )
-    parser.add_argument("--output", metavar="FILE", help="JSON file for the figures.")
+    parser.add_argument(
+        "--output", type=local_path, metavar="FILE", help="JSON file for the figures."
+    )
     parser.add_argument(
         "--in_process", action="store_true", help="Measure in this process and print JSON."
     )

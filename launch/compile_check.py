@@ -17,7 +17,13 @@ from pathlib import Path
 from launch.aot import compiled, search, show
 from launch.aot.topology import describe
 from sedd_jax import config_arguments
-from tokenizer_bridge.token_dataset.command import Parser, comma_list, integer, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    comma_list,
+    integer,
+    local_path,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 
 
@@ -32,7 +38,9 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--sample", action="store_true", help="The sampler instead of the train step."
     )
-    parser.add_argument("--output", metavar="FILE", help="JSON file for the figures.")
+    parser.add_argument(
+        "--output", type=local_path, metavar="FILE", help="JSON file for the figures."
+    )
     parser.add_argument(
         "--search",
         action="store_true",

@@ -31,6 +31,7 @@ from tokenizer_bridge.token_dataset.command import (
     Parser,
     comma_list,
     integer,
+    local_path,
     number,
     run_command,
 )
@@ -48,12 +49,25 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add(
         "--workdir",
+        type=local_path,
         required=True,
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
-    add("--tokens", required=True, metavar="TOKENS", help="Token dataset of real music with tags.")
-    add("--output", required=True, metavar="DIR", help="Directory for samples and results.")
+    add(
+        "--tokens",
+        type=local_path,
+        required=True,
+        metavar="TOKENS",
+        help="Token dataset of real music with tags.",
+    )
+    add(
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="DIR",
+        help="Directory for samples and results.",
+    )
     add("--step", type=integer(0), help="Checkpoint; the newest by default.")
     add(
         "--guidance",
@@ -75,7 +89,12 @@ def make_parser() -> Parser:
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the pieces.")
     add("--categories", type=comma_list, help="Categories to judge; all by default.")
     add("--num_train", type=integer(16), default=600, metavar="N", help="Real pieces to train on.")
-    add("--codec_dir", metavar="DIR", help="Folder with the codec's weights and YAML.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with the codec's weights and YAML.",
+    )
     return parser
 
 

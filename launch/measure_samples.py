@@ -25,7 +25,7 @@ from launch.sweeping.sampling import read_meta
 from sedd_jax.likelihood import baselines
 from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.sampling.store import SPLIT
-from tokenizer_bridge.token_dataset.command import Parser, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -37,9 +37,21 @@ VALIDATION_SPLIT = "validation"
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--tokens", required=True, metavar="NEW", help="Token dataset of the samples.")
-    add("--workdir", required=True, metavar="RUN", help="The run that they are from.")
-    add("--output", required=True, metavar="JSON", help="File to write.")
+    add(
+        "--tokens",
+        type=local_path,
+        required=True,
+        metavar="NEW",
+        help="Token dataset of the samples.",
+    )
+    add(
+        "--workdir",
+        type=local_path,
+        required=True,
+        metavar="RUN",
+        help="The run that they are from.",
+    )
+    add("--output", type=local_path, required=True, metavar="JSON", help="File to write.")
     return parser
 
 

@@ -23,7 +23,7 @@ from launch.listening.pieces import Listener, PieceSet
 from launch.listening.verdict import verdict
 from tokenizer_bridge.codec import Codec
 from tokenizer_bridge.pages.template import render
-from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
 from tokenizer_bridge.token_dataset.description import codec_difference
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
@@ -35,24 +35,36 @@ TEMPLATE = Path(__file__).parent / "listening" / "page.html.j2"
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--workdir", metavar="RUN", help="Directory of the trained run.")
-    add("--tokens", metavar="NEW", help="Token dataset of the new pieces.")
-    add("--audio", metavar="WAVS", help="Folder of their decoded audio.")
+    add("--workdir", type=local_path, metavar="RUN", help="Directory of the trained run.")
+    add("--tokens", type=local_path, metavar="NEW", help="Token dataset of the new pieces.")
+    add("--audio", type=local_path, metavar="WAVS", help="Folder of their decoded audio.")
     add(
         "--other_tokens",
+        type=local_path,
         action="append",
         default=[],
         metavar="TOKENS",
         help="Pieces of another model, shown first and apart; may be repeated.",
     )
-    add("--music", help="Folder of the music that was encoded.")
+    add("--music", type=local_path, help="Folder of the music that was encoded.")
     add(
         "--music_tokens",
+        type=local_path,
         metavar="TOKENS",
         help="Token dataset of that music; the run's own by default.",
     )
-    add("--output", metavar="PAGE.html", help="The page; RUN/index.html by default.")
-    add("--codec_dir", metavar="DIR", help="Folder with the codec, if it is no known one.")
+    add(
+        "--output",
+        type=local_path,
+        metavar="PAGE.html",
+        help="The page; RUN/index.html by default.",
+    )
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with the codec, if it is no known one.",
+    )
     add("--num_real", type=integer(0), default=4, help="Real clips to show.")
     add("--real_s", type=number(1), default=8.0, help="Seconds of a real clip.")
     return parser

@@ -27,7 +27,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import build, checkpoint_dir
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import TrainState
-from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 BOUND = 1e-4  # relative L2; topologies differ by rounding, which training carries on
@@ -48,10 +48,16 @@ def make_parser() -> Parser:
         help="Seed of moments, signals, victims and topologies.",
     )
     parser.add_argument(
-        "--workdir", default="runs/soak", help="Directory of the runs; emptied first."
+        "--workdir",
+        type=local_path,
+        default="runs/soak",
+        help="Directory of the runs; emptied first.",
     )
     parser.add_argument(
-        "--tokens", metavar="TOKENS", help="Token dataset; a small one is made by default."
+        "--tokens",
+        type=local_path,
+        metavar="TOKENS",
+        help="Token dataset; a small one is made by default.",
     )
     return parser
 

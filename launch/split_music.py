@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenizer_bridge import sources
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.sources.splits import assign_splits
-from tokenizer_bridge.token_dataset.command import Parser, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import make_writable, safe_file_stems
 
@@ -25,9 +25,14 @@ FOLDERS = {"train": "train", "validation": "held_out", "test": "held_out"}
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--music", required=True, metavar="MUSIC", help="Folder of audio files.")
-    add("--tags", default="none", help="Where artists come from, as encode takes it.")
-    add("--output", required=True, metavar="DIR", help="Folder for the links.")
+    add("--music", type=local_path, required=True, metavar="MUSIC", help="Folder of audio files.")
+    add(
+        "--tags",
+        type=local_path,
+        default="none",
+        help="Where artists come from, as encode takes it.",
+    )
+    add("--output", type=local_path, required=True, metavar="DIR", help="Folder for the links.")
     return parser
 
 

@@ -35,7 +35,7 @@ from launch.sweeping.training import Training
 from launch.targets.gke import split_at_dashes
 from sedd_jax import config_arguments
 from sedd_jax.errors import UserError
-from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
 from tokenizer_bridge.token_dataset.files import atomic_file
 
 
@@ -43,15 +43,25 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     config_arguments.add_arguments(parser)
     parser.add_argument(
-        "--tokens", metavar="TOKENS", help="Token dataset that all runs are trained on."
+        "--tokens",
+        type=local_path,
+        metavar="TOKENS",
+        help="Token dataset that all runs are trained on.",
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="Directory of the runs.")
+    parser.add_argument(
+        "--workdir", type=local_path, required=True, metavar="DIR", help="Directory of the runs."
+    )
     parser.add_argument("--jobs", type=integer(1), help="Runs at a time; here 1 by default.")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry_run", action="store_true", help="List the runs, start nothing.")
-    instead.add_argument("--slurm", metavar="FILE", help="Write a SLURM array script instead.")
     instead.add_argument(
-        "--gke", metavar="FILE", help="Write JobSets for Google Kubernetes Engine instead."
+        "--slurm", type=local_path, metavar="FILE", help="Write a SLURM array script instead."
+    )
+    instead.add_argument(
+        "--gke",
+        type=local_path,
+        metavar="FILE",
+        help="Write JobSets for Google Kubernetes Engine instead.",
     )
     instead.add_argument(
         "--report", action="store_true", help="Only make table and plot from what there is."

@@ -28,7 +28,8 @@ from ml_collections import ConfigDict
 from sedd_jax import config as config_lib
 from sedd_jax.config_keys import KEYS
 from sedd_jax.errors import UserError, one_line
-from tokenizer_bridge.token_dataset.command import Parser
+from tokenizer_bridge.token_dataset import paths
+from tokenizer_bridge.token_dataset.command import Parser, local_path
 
 PREFIX = "--config."
 SHIPPED = Path(__file__).parents[1] / "configs"
@@ -54,6 +55,7 @@ def add_arguments(parser: Parser, *, required: bool = True, default: str | None 
     """Adds --config, --print_config and --print_config_schema."""
     parser.add_argument(
         "--config",
+        type=local_path,
         required=required,
         default=default,
         metavar="CONFIG",
@@ -176,6 +178,8 @@ def find(source: str) -> tuple[Path, list[str]]:
 
     Raises UserError when there is no such file, naming configs of the project.
     """
+    if Path(source).is_file():  # a colon may be part of its name
+        return Path(source), []
     file, *arguments = source.split(":", 1)
     path = Path(file)
     if path.is_file():
@@ -251,6 +255,8 @@ def _value(config: ConfigDict, key: str, text: str) -> Any:
     for part in groups:
         group = group[part]
     kind = KEYS[key].type if key in KEYS else group.get_type(name)
+    if key == "data.path":
+        text = paths.local_path(text)
     try:
         return _parse(kind, text)
     except ValueError as error:

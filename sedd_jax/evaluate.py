@@ -33,7 +33,7 @@ from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
 from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -56,6 +56,7 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
         "--workdir",
+        type=local_path,
         required=True,
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
@@ -63,10 +64,16 @@ def make_parser() -> Parser:
     parser.add_argument("--split", default="validation", help="Split to evaluate on.")
     parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
     parser.add_argument(
-        "--tokens", metavar="TOKENS", help="Token dataset; the training data by default."
+        "--tokens",
+        type=local_path,
+        metavar="TOKENS",
+        help="Token dataset; the training data by default.",
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="Where the JSON file goes; the run's directory by default."
+        "--output",
+        type=local_path,
+        metavar="DIR",
+        help="Where the JSON file goes; the run's directory by default.",
     )
     parser.add_argument("--num_t", type=integer(1), default=4, help="Noise levels per window.")
     parser.add_argument(

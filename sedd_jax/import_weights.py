@@ -21,23 +21,32 @@ from ml_collections import ConfigDict
 from sedd_jax import config_arguments
 from sedd_jax.errors import UserError
 from sedd_jax.weights import published_config, torch_run, torch_weights
-from tokenizer_bridge.token_dataset.command import Parser, Switch, integer, run_command
+from tokenizer_bridge.token_dataset.command import Parser, Switch, integer, local_path, run_command
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
         "--input",
+        type=local_path,
         required=True,
         metavar="FILE",
         help="File or folder of published weights, or user/name on the hub.",
     )
     parser.add_argument(
-        "--output", "--workdir", required=True, metavar="RUN", help="Directory of the run to make."
+        "--output",
+        "--workdir",
+        type=local_path,
+        required=True,
+        metavar="RUN",
+        help="Directory of the run to make.",
     )
     parser.add_argument("--codec", metavar="NAME", help="Name of the codec that the model speaks.")
     parser.add_argument(
-        "--tokens", metavar="TOKENS", help="Token dataset of the codec that the model speaks."
+        "--tokens",
+        type=local_path,
+        metavar="TOKENS",
+        help="Token dataset of the codec that the model speaks.",
     )
     parser.add_argument(
         "--length",

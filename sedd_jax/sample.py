@@ -44,18 +44,27 @@ from sedd_jax.sampling.store import NoStore, SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Steering
 from sedd_jax.stop import StopRequest
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, comma_list, integer, number, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    comma_list,
+    integer,
+    local_path,
+    local_paths,
+    number,
+    run_command,
+)
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
         "--workdir",
+        type=local_path,
         required=True,
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
-    parser.add_argument("--output", metavar="NEW", help="Token dataset to write.")
+    parser.add_argument("--output", type=local_path, metavar="NEW", help="Token dataset to write.")
     parser.add_argument("--num_samples", type=integer(1), metavar="N", help="How many.")
     parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
     parser.add_argument(
@@ -80,9 +89,14 @@ def make_parser() -> Parser:
         type=integer(1),
         help="Samples at a time; config.sampling.batch_size by default.",
     )
-    parser.add_argument("--audio", metavar="WAVS", help="Directory to decode the samples into.")
     parser.add_argument(
-        "--codec_dir", metavar="DIR", help="With --audio: the codec's own directory."
+        "--audio", type=local_path, metavar="WAVS", help="Directory to decode the samples into."
+    )
+    parser.add_argument(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="With --audio: the codec's own directory.",
     )
     steering = parser.add_argument_group("a model with tags or vectors")
     steering.add_argument(
@@ -95,11 +109,13 @@ def make_parser() -> Parser:
     )
     steering.add_argument(
         "--tags_file",
+        type=local_path,
         metavar="FILE",
         help="Text file with the tags of each sample: a line as --tags for each.",
     )
     steering.add_argument(
         "--tags_from",
+        type=local_path,
         metavar="TOKENS",
         help="Token dataset: each sample gets the tags of a track of it drawn at random.",
     )
@@ -179,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_vector(text: str) -> tuple[str, str]:
     """The type of --vector: (kind, file)."""
-    kind, _, file = text.partition(":")
+    kind, _, file = local_paths(text).partition(":")
     if not kind or not file:
         raise argparse.ArgumentTypeError(f"{text!r} must be KIND:FILE, such as clip:song.npy")
     return kind, file

@@ -63,7 +63,7 @@ from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
 from sedd_jax.training.validation import Validation, make_validation
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 
 VALIDATION_SPLIT = "validation"
 
@@ -73,14 +73,22 @@ def make_parser() -> Parser:
     config_arguments.add_arguments(parser, required=False)
     parser.add_argument(
         "--init_from",
+        type=local_path,
         metavar="MODEL",
         help="Start from a trained model: a run, RUN@STEP, an exported folder, demo, or user/name.",
     )
     parser.add_argument(
-        "--tokens", metavar="TOKENS", help="Token dataset, instead of that of the config."
+        "--tokens",
+        type=local_path,
+        metavar="TOKENS",
+        help="Token dataset, instead of that of the config.",
     )
     parser.add_argument(
-        "--workdir", required=True, metavar="RUN", help="Directory of the run; made if missing."
+        "--workdir",
+        type=local_path,
+        required=True,
+        metavar="RUN",
+        help="Directory of the run; made if missing.",
     )
     distributed.add_arguments(parser)
     return parser

@@ -7,7 +7,7 @@ Without --trust the file is read with PyTorch's weights-only reader, which runs 
 
 from collections.abc import Sequence
 
-from tokenizer_bridge.token_dataset.command import Parser, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.wavtokenizer.checkpoints import CarriesCode, convert_checkpoint
 
@@ -15,10 +15,18 @@ from tokenizer_bridge.wavtokenizer.checkpoints import CarriesCode, convert_check
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--input", required=True, metavar="X.ckpt", help="Checkpoint (.ckpt) to read."
+        "--input",
+        type=local_path,
+        required=True,
+        metavar="X.ckpt",
+        help="Checkpoint (.ckpt) to read.",
     )
     parser.add_argument(
-        "--output", required=True, metavar="X.safetensors", help="Safetensors file to write."
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="X.safetensors",
+        help="Safetensors file to write.",
     )
     parser.add_argument(
         "--trust",

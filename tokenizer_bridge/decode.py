@@ -28,7 +28,7 @@ from tokenizer_bridge.audio.windows import DECODING, Windowing
 from tokenizer_bridge.audio.write import read_comment, write_audio
 from tokenizer_bridge.decoding import decode_pieces, stamp_of
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import safe_file_stems
 from tokenizer_bridge.token_dataset.records import TokenDataset, check_tokens
@@ -40,11 +40,28 @@ FORMATS = ("wav", "flac")
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--tokens", required=True, metavar="NEW", help="Token dataset, or .npy of codes.")
-    add("--output", required=True, metavar="WAVS", help="Directory of the audio files.")
+    add(
+        "--tokens",
+        type=local_path,
+        required=True,
+        metavar="NEW",
+        help="Token dataset, or .npy of codes.",
+    )
+    add(
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="WAVS",
+        help="Directory of the audio files.",
+    )
     add("--split", help="Split of the dataset; all of them if not given.")
     add("--codec", help="Name of the codec, if not the dataset's own.")
-    add("--codec_dir", metavar="DIR", help="Folder with a codec's weights and YAML.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with a codec's weights and YAML.",
+    )
     add("--format", choices=FORMATS, default="wav", help="Format of the audio files.")
     add("--overwrite", action="store_true", help="Replace files that exist.")
     add("--window_s", type=number(), default=DECODING[0], help="Seconds that are decoded at once.")

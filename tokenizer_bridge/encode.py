@@ -60,7 +60,14 @@ from tokenizer_bridge.source_arguments import (
     source_of,
 )
 from tokenizer_bridge.sources import Track
-from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    integer,
+    local_path,
+    local_paths,
+    number,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.records import TokenDataset
 from tokenizer_bridge.wavtokenizer.registry import load_codec
@@ -78,9 +85,20 @@ _ACTIVITY = (
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--output", required=True, metavar="TOKENS", help="Directory of the token dataset.")
+    add(
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="TOKENS",
+        help="Directory of the token dataset.",
+    )
     add("--codec", default="demo", help="Name of the codec.")
-    add("--codec_dir", metavar="DIR", help="Folder with a codec's weights and YAML.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with a codec's weights and YAML.",
+    )
     add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
     add(
         "--batch_size",
@@ -265,7 +283,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def parse_vectors(text: str) -> list[tuple[str, str]]:
     """The type of --vectors: (kind, folder) of each."""
-    pairs = [item.strip().partition(":") for item in text.split(",")]
+    pairs = [item.strip().partition(":") for item in local_paths(text).split(",")]
     if not all(kind and folder for kind, _, folder in pairs):
         raise argparse.ArgumentTypeError(f"{text!r} must be KIND:FOLDER, such as clip:VECTORS")
     return [(kind, folder) for kind, _, folder in pairs]

@@ -23,7 +23,7 @@ from tokenizer_bridge.codec_training.corpus import load_int16
 from tokenizer_bridge.devices import map_in_threads
 from tokenizer_bridge.source_arguments import add_source_arguments, load_tracks
 from tokenizer_bridge.sources import Track
-from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.wavtokenizer import registry
@@ -34,10 +34,15 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
     add("--codec", default="demo", help="Name of a known codec.")
-    add("--codec_dir", metavar="DIR", help="Folder with a codec's YAML and weights.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with a codec's YAML and weights.",
+    )
     add("--clip_s", type=number(1), default=10.0, help="Seconds of a clip.")
     add("--clips_per_track", type=integer(1), default=6, help="Clips, spread over a track.")
-    add("--output", metavar="JSON", help="File for the figures.")
+    add("--output", type=local_path, metavar="JSON", help="File for the figures.")
     add_source_arguments(parser)
     return parser
 

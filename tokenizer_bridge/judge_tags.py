@@ -27,7 +27,13 @@ from tokenizer_bridge.judging.hearing import LISTENERS, hear
 from tokenizer_bridge.judging.judges import listeners_of, make_judge
 from tokenizer_bridge.judging.pieces import categories_in, read_pieces
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.command import Parser, comma_list, integer, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    comma_list,
+    integer,
+    local_path,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -39,15 +45,22 @@ TRAIN_SPLIT = "train"
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--tokens", required=True, metavar="TOKENS", help="Token dataset of real music with tags.")
+    add(
+        "--tokens",
+        type=local_path,
+        required=True,
+        metavar="TOKENS",
+        help="Token dataset of real music with tags.",
+    )
     add(
         "--samples",
+        type=local_path,
         required=True,
         action="append",
         metavar="NEW",
         help="Token dataset of samples; several times for several.",
     )
-    add("--output", required=True, metavar="DIR", help="Directory for results.")
+    add("--output", type=local_path, required=True, metavar="DIR", help="Directory for results.")
     add(
         "--splits",
         type=comma_list,
@@ -61,7 +74,12 @@ def make_parser() -> Parser:
         metavar="N",
         help="Real pieces, one a track, that judges are trained on, at most.",
     )
-    add("--codec_dir", metavar="DIR", help="Folder with the codec's weights and YAML.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with the codec's weights and YAML.",
+    )
     return parser
 
 

@@ -26,7 +26,14 @@ from tokenizer_bridge.notes.comparison import Plan, compare
 from tokenizer_bridge.notes.scores import read_scores
 from tokenizer_bridge.notes.text import as_text
 from tokenizer_bridge.sources import folder, subset
-from tokenizer_bridge.token_dataset.command import Parser, integer, naming, number, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    integer,
+    local_path,
+    naming,
+    number,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -36,15 +43,39 @@ from tokenizer_bridge.wavtokenizer.registry import load_codec
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--audio", required=True, metavar="WAVS", help="Folder of generated audio.")
-    add("--reference", required=True, metavar="MUSIC", help="Folder of held-out music.")
-    add("--output", required=True, metavar="JSON", help="File for the figures.")
+    add(
+        "--audio", type=local_path, required=True, metavar="WAVS", help="Folder of generated audio."
+    )
+    add(
+        "--reference",
+        type=local_path,
+        required=True,
+        metavar="MUSIC",
+        help="Folder of held-out music.",
+    )
+    add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
     add("--codec", help="Name of the codec; that of --tokens by default.")
-    add("--codec_dir", metavar="DIR", help="Folder with a codec's weights and YAML.")
-    add("--tokens", metavar="TOKENS", help="Token dataset that the model was trained on.")
-    add("--generated_tokens", metavar="NEW", help="Token dataset of the generated pieces.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with a codec's weights and YAML.",
+    )
+    add(
+        "--tokens",
+        type=local_path,
+        metavar="TOKENS",
+        help="Token dataset that the model was trained on.",
+    )
+    add(
+        "--generated_tokens",
+        type=local_path,
+        metavar="NEW",
+        help="Token dataset of the generated pieces.",
+    )
     add(
         "--notes",
+        type=local_path,
         action="append",
         default=[],
         metavar="JSONL",

@@ -23,18 +23,24 @@ from tqdm import tqdm
 
 from tokenizer_bridge.sources.scores import corpus, reading
 from tokenizer_bridge.sources.scores.synthesizer import SOUND_FONT, Synthesizer
-from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--output", required=True, metavar="CORPUS", help="Folder for the corpus.")
+    add("--output", type=local_path, required=True, metavar="CORPUS", help="Folder for the corpus.")
     add("--hours", type=number(0.001), default=20.0, help="Hours of music.")
     add("--seed", type=integer(0), default=0, help="Another seed, another corpus.")
     add("--num_scores", type=integer(1), help="Read so many scores only, evenly spread.")
-    add("--sound_font", default=str(SOUND_FONT), metavar="FILE", help="FluidR3_GM.sf2.")
+    add(
+        "--sound_font",
+        type=local_path,
+        default=str(SOUND_FONT),
+        metavar="FILE",
+        help="FluidR3_GM.sf2.",
+    )
     add("--num_workers", type=integer(1), default=1, help="Pieces rendered at once.")
     return parser
 

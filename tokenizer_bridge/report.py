@@ -45,6 +45,8 @@ from tokenizer_bridge.token_dataset.command import (
     Switch,
     comma_list,
     integer,
+    local_path,
+    local_paths,
     naming,
     number,
     run_command,
@@ -57,15 +59,24 @@ from tokenizer_bridge.wavtokenizer.registry import load_codec
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--audio", required=True, metavar="WAVS", help="Folder of generated audio.")
+    add(
+        "--audio", type=local_path, required=True, metavar="WAVS", help="Folder of generated audio."
+    )
     add(
         "--reference",
+        type=local_paths,
         action="append",
         required=True,
         metavar="NAME=MUSIC",
         help="NAME=DIR or NAME=SOURCE:DIR of real music; may be repeated.",
     )
-    add("--output", required=True, metavar="REPORT", help="Directory of the report.")
+    add(
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="REPORT",
+        help="Directory of the report.",
+    )
     add(
         "--embeddings",
         type=comma_list,
@@ -75,6 +86,7 @@ def make_parser() -> Parser:
     several = functools.partial(add, action="append", default=[])
     several(
         "--weights",
+        type=local_paths,
         metavar="NAME=FILE",
         help="An embedding's weights, if they are not in a cache.",
     )
@@ -86,16 +98,27 @@ def make_parser() -> Parser:
     )
     several(
         "--metadata",
+        type=local_paths,
         metavar="NAME=TSV",
         help="TSV of an MTG-Jamendo reference that has several.",
     )
     add("--loudness", type=number(), help="LUFS to bring clips to, as far as peaks allow.")
     add("--seed", type=integer(0), default=0, help="Of tracks, halves, subsets and noise.")
     add("--codec", default="demo", help="Name of the codec that decoded the music.")
-    add("--codec_dir", metavar="DIR", help="Folder with a codec's weights and YAML.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with a codec's weights and YAML.",
+    )
     add("--controls", action=Switch, default=True, help="Measure the controls, by the codec.")
     add("--skip_unusable", action="store_true", help="Leave out files that cannot be used.")
-    add("--cache_dir", metavar="DIR", help="Where vectors are kept; a user's cache.")
+    add(
+        "--cache_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Where vectors are kept; a user's cache.",
+    )
     add(
         "--num_workers",
         type=integer(1),

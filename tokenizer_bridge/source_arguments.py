@@ -7,7 +7,7 @@ from typing import Any
 from tokenizer_bridge import sources
 from tokenizer_bridge.audio.opening import GET_FFMPEG, lacking_ffmpeg
 from tokenizer_bridge.sources import Track, mtg_jamendo
-from tokenizer_bridge.token_dataset.command import Parser, integer
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, local_paths
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text
 
@@ -18,7 +18,11 @@ def add_source_arguments(parser: Parser) -> None:
     """--audio, --source, and how tracks, their splits and tags are taken from them."""
     group = parser.add_argument_group("music")
     group.add_argument(
-        "--audio", required=True, metavar="MUSIC", help="Folder of audio files, as --source says."
+        "--audio",
+        type=local_path,
+        required=True,
+        metavar="MUSIC",
+        help="Folder of audio files, as --source says.",
     )
     group.add_argument(
         "--source", choices=sources.SOURCES, help="How MUSIC is laid out (default: folder)."
@@ -28,7 +32,10 @@ def add_source_arguments(parser: Parser) -> None:
         "--seed", type=integer(0), default=0, help="Of all that is drawn, such as --num_tracks."
     )
     group.add_argument(
-        "--metadata", metavar="TSV", help="MTG-Jamendo: an official TSV; else the one in MUSIC."
+        "--metadata",
+        type=local_path,
+        metavar="TSV",
+        help="MTG-Jamendo: an official TSV; else the one in MUSIC.",
     )
     group.add_argument(
         "--split_files",
@@ -44,11 +51,13 @@ def add_source_arguments(parser: Parser) -> None:
     )
     group.add_argument(
         "--checksums",
+        type=local_path,
         metavar="FILE",
         help="MTG-Jamendo: a published ..._sha256_tracks.txt, to check files against.",
     )
     group.add_argument(
         "--tags",
+        type=local_path,
         default="none",
         help="Folder: tags are none, folders, metadata (of the files) or the path of a CSV.",
     )
@@ -110,7 +119,7 @@ def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def parse_split_files(text: str) -> dict[str, str]:
     """The type of --split_files: split → path."""
     files: dict[str, str] = {}
-    for item in text.split(","):
+    for item in local_paths(text).split(","):
         split, equals, path = item.strip().partition("=")
         if not equals or not path or split in files:
             raise argparse.ArgumentTypeError(

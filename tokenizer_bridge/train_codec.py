@@ -28,7 +28,7 @@ from tokenizer_bridge.codec_training.training import CodecTrainer, CodecTraining
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.source_arguments import add_source_arguments, load_tracks
 from tokenizer_bridge.sources import Track
-from tokenizer_bridge.token_dataset.command import Parser, integer, number, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
 from tokenizer_bridge.wavtokenizer import registry
@@ -42,9 +42,25 @@ DEMO_CONFIG = Path(__file__).parent / "assets" / "demo_codec" / "config.yaml"
 def make_parser() -> Parser:
     parser, default = Parser(__doc__), CodecTrainingConfig
     add = parser.add_argument
-    add("--output", required=True, metavar="RUN", help="Folder for the codec and the state.")
-    add("--config", metavar="YAML", help="The codec's sizes; the demo codec's by default.")
-    add("--init_from", metavar="CODEC", help="Codec to go on from: its name, or its folder.")
+    add(
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="RUN",
+        help="Folder for the codec and the state.",
+    )
+    add(
+        "--config",
+        type=local_path,
+        metavar="YAML",
+        help="The codec's sizes; the demo codec's by default.",
+    )
+    add(
+        "--init_from",
+        type=local_path,
+        metavar="CODEC",
+        help="Codec to go on from: its name, or its folder.",
+    )
     add("--steps", type=integer(1), default=default.steps, help="Updates in all.")
     add("--minutes", type=number(0), help="Minutes of steps, instead of --steps.")
     add("--batch_size", type=integer(1), default=default.batch_size, help="Crops a step.")

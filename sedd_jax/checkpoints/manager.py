@@ -16,7 +16,6 @@ cannot read its part makes the checkpoint a damaged one for all.
 
 import contextlib
 import dataclasses
-import glob
 import itertools
 import shutil
 import time
@@ -31,6 +30,7 @@ from absl import logging
 
 from sedd_jax.checkpoints.meta import LAYOUT_VERSION, Meta, checksums, digest
 from sedd_jax.checkpoints.orbax_logging import quiet_orbax
+from sedd_jax.checkpoints.plain_paths import plain_path
 from sedd_jax.checkpoints.read_errors import describe, obstacle, release
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.parallel.consensus import any_process, from_first, is_first
@@ -81,8 +81,7 @@ class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last save.
 
     keep_last: how many of the newest to keep; keep_every: also keep every step divisible by it
-    (0: none). read_only: never change the directory. Raises UserError for a directory to write in
-    whose path Orbax would take for a pattern.
+    (0: none). read_only: never change the directory.
     """
 
     def __init__(
@@ -94,12 +93,6 @@ class Checkpoints:
         read_only: bool = False,
     ):
         self.directory = Path(directory).absolute()
-        if not read_only and glob.has_magic(str(self.directory)):
-            # Orbax finds what each process has written by a pattern that begins with the path.
-            raise UserError(
-                f"{self.directory}: checkpoints saved below a folder with [, * or ? in its name "
-                "cannot be read again: choose a directory without"
-            )
         self._read_only = read_only
         quiet_orbax()
         self._options = ocp.CheckpointManagerOptions(
@@ -118,8 +111,10 @@ class Checkpoints:
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
+        if not self._read_only:
+            self.directory.mkdir(parents=True, exist_ok=True)  # which Orbax cannot through a link
         return ocp.CheckpointManager(
-            self.directory, options=self._options, item_handlers=self._handlers
+            plain_path(self.directory), options=self._options, item_handlers=self._handlers
         )
 
     def reopen(self) -> None:
@@ -148,6 +143,7 @@ class Checkpoints:
         args["meta"] = ocp.args.JsonSave(values | {"digest": digest(values)})
         self.check()
         with self._save_errors():
+            plain_path(self.directory)  # is there still, in a run of weeks
             self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
 
     def check(self) -> None:
@@ -281,7 +277,7 @@ class Checkpoints:
         for _ in range(2):
             try:
                 self._wait_to_see(step)
-                result, error = read(where), None
+                result, error = read(plain_path(self.directory) / str(step) / item), None
             except Exception as raised:  # whatever a damaged file makes Orbax or TensorStore raise
                 error, in_the_way = raised, obstacle(raised, where)
             if error is None or in_the_way is not None:

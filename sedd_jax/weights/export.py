@@ -20,13 +20,17 @@ from sedd_jax.conditions import category
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, integer, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--workdir", required=True, metavar="RUN", help="Directory of the run.")
-    parser.add_argument("--output", required=True, metavar="DIR", help="Folder to write.")
+    parser.add_argument(
+        "--workdir", type=local_path, required=True, metavar="RUN", help="Directory of the run."
+    )
+    parser.add_argument(
+        "--output", type=local_path, required=True, metavar="DIR", help="Folder to write."
+    )
     parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
     parser.add_argument(
         "--dtype", choices=exported.DTYPES, default="float32", help="Type of the stored weights."

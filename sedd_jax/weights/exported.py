@@ -39,6 +39,7 @@ from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params
 from sedd_jax.weights import hub, published_config, torch_files, torch_weights
 from tokenizer_bridge.token_dataset.description import check_codec
+from tokenizer_bridge.token_dataset.paths import local_path
 
 WEIGHTS, CONFIG, CODEC, TAGS, CARD = (
     "model.safetensors", "config.json", "codec.json", "tags.json", "README.md",
@@ -199,7 +200,7 @@ def locate(source: str | os.PathLike) -> Path:
     Raises UserError when the hub has no such model.
     """
     if not is_name(source):
-        return Path(source)
+        return Path(local_path(os.fspath(source)))
     if str(source) != DEMO:
         return hub.fetch(str(source), FILES)
     if not DEMO_FOLDER.is_dir():

@@ -16,7 +16,7 @@ from pathlib import Path
 import safetensors.numpy
 
 from tokenizer_bridge.fad.musicnn_tensorflow import converted
-from tokenizer_bridge.token_dataset.command import Parser, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
 
@@ -25,12 +25,17 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
         "--input",
+        type=local_path,
         required=True,
         metavar="PREFIX",
         help="Prefix of the checkpoint: PREFIX.index is a file.",
     )
     parser.add_argument(
-        "--output", required=True, metavar="X.safetensors", help="Safetensors file to write."
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="X.safetensors",
+        help="Safetensors file to write.",
     )
     return parser
 

@@ -41,7 +41,15 @@ from tokenizer_bridge.fad.measure import MIN_FILES, ControlSets, Settings, compa
 from tokenizer_bridge.fad.ordering import MEASURES, orderings
 from tokenizer_bridge.fad.weights import cache_folder, parse_weights
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.command import Parser, integer, naming, number, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    integer,
+    local_path,
+    local_paths,
+    naming,
+    number,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
 from tokenizer_bridge.wavtokenizer.registry import load_codec
@@ -52,26 +60,43 @@ CONTROLS = ("real_vs_real", "codec_floor", "shuffled_tokens", "white_noise")
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--audio", required=True, metavar="MUSIC", help="Folder of music: DIR or SOURCE:DIR.")
-    add("--metadata", metavar="TSV", help="Of MTG-Jamendo, if it is not in MUSIC.")
+    add(
+        "--audio",
+        type=local_paths,
+        required=True,
+        metavar="MUSIC",
+        help="Folder of music: DIR or SOURCE:DIR.",
+    )
+    add("--metadata", type=local_path, metavar="TSV", help="Of MTG-Jamendo, if it is not in MUSIC.")
     add("--embedding", choices=EMBEDDINGS, default="musicnn", help="What hears the music.")
     add("--codec", default="demo", help="Name of a known codec.")
-    add("--codec_dir", metavar="DIR", help="Folder with a codec's YAML and weights.")
+    add(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with a codec's YAML and weights.",
+    )
     add("--clip_s", type=number(1), default=10.0, help="Seconds of a clip.")
     add("--clips_per_file", type=integer(1, 1000), default=1, help="Clips, spread over a file.")
     add("--num_tracks", type=integer(1), help="Take so many files only.")
     add("--seed", type=integer(0), default=0, help="Of tracks, halves, noise, shuffled tokens.")
     add(
         "--weights",
+        type=local_paths,
         action="append",
         default=[],
         metavar="NAME=FILE",
         help="An embedding's weights, if they are not in a cache.",
     )
-    add("--cache_dir", metavar="DIR", help="Where vectors and made audio are kept; a user's cache.")
+    add(
+        "--cache_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Where vectors and made audio are kept; a user's cache.",
+    )
     add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
     add("--batch_size", type=integer(1), default=8, help="Clips at a time.")
-    add("--output", required=True, metavar="JSON", help="File for the figures.")
+    add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
     return parser
 
 

@@ -4,7 +4,9 @@ A command is a module with
 
     def make_parser() -> Parser:
         parser = Parser(__doc__)
-        parser.add_argument("--workdir", required=True, metavar="RUN", help="Directory of the run.")
+        parser.add_argument(
+            "--workdir", type=local_path, required=True, metavar="RUN", help="Directory of the run."
+        )
         return parser
 
     def main(argv: Sequence[str] | None = None) -> int | None:
@@ -29,6 +31,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from tokenizer_bridge.token_dataset import paths
 from tokenizer_bridge.token_dataset.errors import UserError, explain
 
 
@@ -160,6 +163,16 @@ def comma_list(text: str) -> list[str]:
     return items
 
 
+def local_path(text: str) -> str:
+    """The type of an argument that is a path of this machine; ~ is the user's home."""
+    return _or_refused(paths.local_path, text)
+
+
+def local_paths(text: str) -> str:
+    """The type of an argument with paths in it, as NAME=PATH or KIND:PATH,…"""
+    return _or_refused(paths.local_paths_within, text)
+
+
 @contextlib.contextmanager
 def naming(argument: str) -> Iterator[None]:
     """Puts the argument's name before what a UserError that is raised inside says."""
@@ -195,6 +208,13 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         code, line = explained
         print(f"error: {line}", file=sys.stderr)
         sys.exit(code)
+
+
+def _or_refused(parse: Callable[[str], str], text: str) -> str:
+    try:
+        return parse(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _bounded(value: Any, low: float | None, high: float | None) -> Any:

@@ -5,8 +5,8 @@ import functools
 import hashlib
 import json
 import os
-import re
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizer_bridge.token_dataset.errors import UserError
 
-_MAX_STEM = 150  # characters; a file name may have 255 bytes, with suffixes
+_MAX_STEM = 150  # bytes; a file name may have 255, with suffixes
 
 
 def sync(path: Path) -> None:
@@ -83,23 +83,38 @@ def _sha256_as_of(path: Path, size: int, mtime_ns: int) -> str:
 
 
 def safe_file_stems(names: Sequence[str]) -> list[str]:
-    """A file name without suffix for each name, safe on any system and unlike all the others.
+    """A file name without suffix for each name, which file systems and shells take as it is.
 
-    Letters, digits, `.`, `-` and `_` stay, all else becomes `_`. Those that would be the same file,
-    where upper and lower case are one, get a hash of the name as well; names given twice, a count.
+    Letters, digits and marks of every script, emoji and `+,-.=@_` stay, all else becomes `_`. Those
+    that would be the same file, where upper and lower case are one, get a hash of the name as well;
+    names given twice, a count.
     """
-    stems = [re.sub(r"[^a-zA-Z0-9._-]", "_", name)[-_MAX_STEM:].lstrip(".-") for name in names]
-    stems = [stem or "unnamed" for stem in stems]
-    same_file = Counter(stem.lower() for stem in stems)
+    stems = [_safe_stem(name) for name in names]
+    same_file = Counter(stem.casefold() for stem in stems)
     seen: Counter[str] = Counter()
     unique = []
     for name, stem in zip(names, stems, strict=True):
-        if same_file[stem.lower()] > 1:
-            digest = hashlib.sha256(f"{seen[name]}{name}".encode()).hexdigest()[:8]
-            stem = f"{stem}-{digest}"
+        if same_file[stem.casefold()] > 1:
+            digest = hashlib.sha256(f"{seen[name]}{name}".encode(errors="backslashreplace"))
+            stem = f"{stem}-{digest.hexdigest()[:8]}"
             seen[name] += 1
         unique.append(stem)
     return unique
+
+
+def _safe_stem(name: str) -> str:
+    # One form for letters with marks: some file systems take the two for the same name.
+    letters = [x if _is_safe(x) else "_" for x in unicodedata.normalize("NFC", name)]
+    while len("".join(letters).encode()) > _MAX_STEM:
+        del letters[0]
+    return "".join(letters).lstrip(".-") or "unnamed"
+
+
+def _is_safe(letter: str) -> bool:
+    if letter.isascii():
+        return letter.isalnum() or letter in "+,-.=@_"
+    # Neither separators (Z) nor controls (C), but for the joiners that some scripts are spelt with.
+    return unicodedata.category(letter)[0] not in "ZC" or letter in "\u200c\u200d"
 
 
 def require_folder(path: str | os.PathLike) -> Path:

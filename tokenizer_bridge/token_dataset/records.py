@@ -35,6 +35,7 @@ from tokenizer_bridge.token_dataset.description import (
 )
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import file_sha256, write_json_atomically
+from tokenizer_bridge.token_dataset.paths import local_path
 from tokenizer_bridge.token_dataset.shards import SplitWriter
 from tokenizer_bridge.token_dataset.vectors import (
     Vectors,
@@ -137,7 +138,7 @@ class TokenDatasetWriter:
         tokens_per_shard: int = _TOKENS_PER_SHARD,
         vectors: Mapping[str, int] | None = None,
     ):
-        self.path = Path(path)
+        self.path = Path(local_path(os.fspath(path)))
         if (self.path / DATASET_FILE).exists():
             raise UserError(f"{self.path} already holds a whole token dataset: choose another")
         self.path.mkdir(parents=True, exist_ok=True)
@@ -200,7 +201,7 @@ class TokenDataset:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(local_path(os.fspath(path)))
         meta = read_description(self.path)
         self.codec: dict[str, Any] = meta["codec"]
         self.origin: dict[str, Any] = meta["origin"]

@@ -242,12 +242,15 @@ def test_what_cannot_be_removed_is_not_waited_for_forever(tmp_path, monkeypatch)
     assert clock.now == pytest.approx(checkpoint_lib.PATIENCE_S, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["Best [1990]", "what?", "a*b"])
-def test_nothing_is_saved_where_it_could_not_be_found_again(directory, tmp_path, name):
-    with pytest.raises(UserError, match="cannot be read again: choose a directory without"):
-        Checkpoints(tmp_path / name / "checkpoints")
-    assert not (tmp_path / name).exists()
-    shutil.copytree(directory, tmp_path / name / "checkpoints")  # saved elsewhere, it can
-    with Checkpoints(tmp_path / name / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.newest(lambda step: checkpoints.read_meta(step).step)
-    assert step in checkpoints.steps
+@pytest.mark.parametrize("name", ["Best [1990]", "what? a*b", "a\\b", "Ü 'c' \"d\" 🎵 50%"])
+def test_any_name_of_a_folder_will_do(tmp_path, name):
+    folder = tmp_path / name / "checkpoints"
+    for step in (1, 2):
+        with Checkpoints(folder) as checkpoints:
+            checkpoints.save(make_state(step), meta(step))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in folder.iterdir()] == ["2"]
+    shutil.copytree(folder, tmp_path / "plain")
+    for place in (folder, tmp_path / "plain"):
+        with Checkpoints(place, read_only=True) as checkpoints:
+            assert_same(read_newest(checkpoints), make_state(2))
