@@ -25,8 +25,8 @@ font=$(absolute "${flag[sound_font]}")
 
 # What is checked before anything is installed or run.
 
-has_fluidsynth() {
-  [[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null) == *libfluidsynth.so* ]]
+has_fluidsynth() { # macOS has no ldconfig: there render_scores looks for it
+  [ "$(uname -s)" = Darwin ] || [[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null) == *libfluidsynth.so* ]]
 }
 
 require_sound() {
@@ -48,15 +48,10 @@ require_space() {
 if [ -z "${flag[dry_run]}" ]; then
   require_sound
   if [ -n "${flag[reduced]}" ]; then require_space 1000; else require_space 10000; fi
+  EXTRAS=demo${EXTRAS:+,$EXTRAS} # music21, which has the scores
   # shellcheck source=launch/env.sh
   source "$project/launch/env.sh"
   cd "$project"
-  if ! "$PY" -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("music21"))'; then
-    wanted=$(grep -o 'music21==[0-9.]*' launch/requirements-demo.txt)
-    echo "installing $wanted, which has the scores, into $VENV"
-    "$PY" -m pip install --quiet --disable-pip-version-check --constraint=requirements.txt "$wanted" ||
-      fail "pip could not install $wanted"
-  fi
   mkdir -p "$out/done"
 else
   PY=python
