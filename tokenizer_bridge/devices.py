@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_MOST_THREADS = 16  # each holds the activations of a batch of its own
+_MOST_THREADS = 16
+_BYTES_A_THREAD = 1.5e9  # 30 s in a codec of full size take 0.9 GB, measured
 
 
 def available_cores() -> int:
@@ -29,7 +31,17 @@ def available_cores() -> int:
     """
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _cgroup_quota())))
+    return max(1, math.ceil(min([cores, *map(_quota_of, _own_groups("cpu"))])))
+
+
+def default_threads(num_processes: int = 1) -> int:
+    """Threads in which one of several processes runs a codec.
+
+    As many as its share of the cores, up to 16, and as its share of memory has room for.
+    """
+    room = min([_available_bytes(), *map(_memory_limit_of, _own_groups("memory"))])
+    by_memory = math.inf if room == math.inf else int(room / num_processes / _BYTES_A_THREAD)
+    return max(1, min(available_cores() // num_processes, _MOST_THREADS, by_memory))
 
 
 def map_in_threads(
@@ -39,9 +51,9 @@ def map_in_threads(
 
     PyTorch's own way, several threads for one operation, wastes a busy machine: they wait for each
     other at every step of an LSTM, by spinning. Results are also the same then on any number of
-    cores. num_threads: as many as cores, up to 16, by default; a few items are ahead of use.
+    cores. num_threads: `default_threads` by default; a few items are ahead of use.
     """
-    num_threads = num_threads or min(available_cores(), _MOST_THREADS)
+    num_threads = num_threads or default_threads()
     with one_core_an_operation():
         if num_threads == 1:
             yield from map(function, items)
@@ -84,35 +96,35 @@ def move_to(network: nn.Module, device: str | torch.device) -> nn.Module:
         raise UserError(f"device {device} cannot be used: {reason}") from error
 
 
-def _cgroup_quota(root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float:
-    """The cores that this process' control groups allow it, infinity without a limit.
+def _own_groups(
+    controller: str, root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
+) -> Iterator[Path]:
+    """The control groups that limit this process: its own folder and all above it.
 
-    A group's own folder and all above it count; a container sees its own as the root.
+    A container sees its own as the root.
     """
     try:
         lines = own.read_text().splitlines()
     except OSError:
-        return math.inf
-    quota = math.inf
+        return
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:  # version 2
             top = root
-        elif "cpu" in controllers.split(","):
-            top = root / "cpu"
+        elif controller in controllers.split(","):
+            top = root / controller
         else:
             continue
         group = top / path.lstrip("/")
         while True:
-            quota = min(quota, _quota_of(group))
+            yield group
             if group == top:
                 break
             group = group.parent
-    return quota
 
 
 def _quota_of(group: Path) -> float:
-    """The cores that one control group may use."""
+    """The cores that one control group may use, infinity without a limit."""
     try:
         if (limit := group / "cpu.max").exists():
             used, period = limit.read_text().split()
@@ -122,3 +134,23 @@ def _quota_of(group: Path) -> float:
         return math.inf if used in ("max", "-1") else int(used) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
+
+
+def _memory_limit_of(group: Path) -> float:
+    """The bytes that one control group may use, infinity without a limit."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return int((group / name).read_text())
+        except (OSError, ValueError):  # "max" is no number
+            continue
+    return math.inf
+
+
+def _available_bytes() -> float:
+    """Memory that the system can give, infinity where it does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return math.inf
+    match = re.search(r"MemAvailable: *(\d+) kB", text)
+    return 1024 * int(match[1]) if match else math.inf

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tokenizer_bridge.encoding.job import FAILURES_FILE, EncodeJob, read_failures
+from tokenizer_bridge.encoding.job import FAILURES_FILE, EncodeJob, lacked_ffmpeg, read_failures
 from tokenizer_bridge.sources.splits import SPLITS
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
@@ -40,6 +40,8 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
             f"\n{len(failures)} of {len(job.tracks)} files could not be used, the first is "
             f"{first['id']} ({first['reason']}): all are in {job.output / FAILURES_FILE}"
         )
+        if late := sum(map(lacked_ffmpeg, failures)):
+            text += f"\nffmpeg, which {late} of them need, is there now: encode anew to have them"
     return text
 
 

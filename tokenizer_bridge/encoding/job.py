@@ -17,6 +17,8 @@ from typing import Any
 
 import msgpack
 
+from tokenizer_bridge.audio.ffmpeg import find_ffmpeg
+from tokenizer_bridge.audio.opening import GET_FFMPEG
 from tokenizer_bridge.audio.read import PREPARATION, Preparation
 from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
@@ -118,7 +120,11 @@ def encode_shard(
     with WorkLog(log_path) as log:
         done = WorkIndex(job.unfinished)
         shard = job.shard(shard_index, num_shards)
-        todo = [track for track in shard if track.id not in done]
+        todo = [
+            track
+            for track in shard
+            if track.id not in done or lacked_ffmpeg(done.failures.get(track.id))
+        ]
         on_tracks(len(shard) - len(todo))
         results = encode_tracks(
             codec,
@@ -168,6 +174,11 @@ def read_failures(job: EncodeJob) -> list[dict[str, str]]:
     """Files that could not be used, {id, file, reason}, as the output directory lists them."""
     with open(job.output / FAILURES_FILE, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def lacked_ffmpeg(failure: Mapping[str, Any] | None) -> bool:
+    """True for a file that only wanted ffmpeg, which is there now."""
+    return failure is not None and GET_FFMPEG in failure["reason"] and find_ffmpeg() is not None
 
 
 def _find_whole(job: EncodeJob) -> TokenDataset | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
-from tokenizer_bridge.devices import available_cores
+from tokenizer_bridge.devices import default_threads
 from tokenizer_bridge.encoding.job import EncodeJob, encode_shard
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.token_dataset.errors import UserError, explain
@@ -95,7 +95,7 @@ def _work(
             batch_size,
             lambda count: sender.send(("tracks", count)),
             lambda seconds: sender.send(("audio", seconds)),
-            num_threads=max(1, available_cores() // num_processes),
+            num_threads=default_threads(num_processes),
         )
     except KeyboardInterrupt:  # the parent has had the Ctrl-C too, and says so
         os._exit(130)

@@ -110,3 +110,25 @@ def test_other_settings_are_refused(codec, songs, tmp_path):
                 with pytest.raises(UserError, match="settings.json is damaged: remove"):
                     run_shard(job, codec, 0, 2)
             (job.unfinished / "settings.json").write_text(settings)
+
+
+def test_files_that_lacked_ffmpeg_are_tried_again_when_it_is_there(
+    codec, songs, tmp_path, monkeypatch
+):
+    (songs / "x.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(500))
+    (songs / "y.mp3").write_text("text")
+    monkeypatch.setenv("PATH", "")
+    job = make_job(songs, tmp_path / "out")
+    prepare_output(job)
+    told = []
+    encode_shard(job, codec, 0, 1, 1, told.append, lambda seconds: None)
+    assert sum(told) == 11 and len(WorkIndex(job.unfinished).failures) == 2
+    for there, again in ((False, 0), (True, 1)):
+        if there:
+            (tmp_path / "ffmpeg").write_text("#!/bin/sh\nexit 1\n")
+            (tmp_path / "ffmpeg").chmod(0o755)
+            monkeypatch.setenv("PATH", str(tmp_path))
+        told.clear()
+        encode_shard(job, codec, 0, 1, 1, told.append, lambda seconds: None)
+        assert told[0] == 11 - again
+    assert "cannot be decoded" in WorkIndex(job.unfinished).failures["x.m4a"]["reason"]
