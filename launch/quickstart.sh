@@ -62,25 +62,34 @@ page=$run/model/index.html
 
 # Seconds of each stage on two cores that do nothing else. How long the music of a folder takes to
 # encode depends on how much it is: the bar of that stage tells.
-declare -A expected=([draw]=30 [hear]=10 [look]=10 [encode]=10 [train]=120 [measure]=15 [sample]=20
-  [decode]=10 [page]=15)
-expected[train]=$((expected[train] * ${steps:-$usual_steps} / usual_steps))
+encoding=10
+expected() {
+  case $1 in
+    draw) echo 30 ;;
+    encode) echo $encoding ;;
+    train) echo $((120 * ${steps:-$usual_steps} / usual_steps)) ;;
+    measure | page) echo 15 ;;
+    sample) echo 20 ;;
+    *) echo 10 ;;
+  esac
+}
 chain_stages=(encode train measure sample decode page)
 if [ -n "$music" ]; then
-  stages=("${chain_stages[@]}") expected[encode]=0
+  stages=("${chain_stages[@]}") encoding=0
 elif [ $chain = no ]; then
   stages=(draw hear look)
 else
   stages=(draw hear look "${chain_stages[@]}")
 fi
 number=0 left=0
-for name in "${stages[@]}"; do left=$((left + expected[$name])); done
+for name in "${stages[@]}"; do left=$((left + $(expected "$name"))); done
 
 minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
 # stage NAME WHAT: a heading with the time that is left.
 stage() {
-  local own=${expected[$1]}
+  local own
+  own=$(expected "$1")
   number=$((number + 1))
   left=$((left - own))
   printf '\n== %d/%d %s (%s so far; to expect: %s and then %s)\n' $number ${#stages[@]} "$2" \
