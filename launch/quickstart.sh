@@ -40,7 +40,9 @@ done
 [ $# -le 1 ] || refuse "$usage"
 music=${1:-}
 [ -z "$music" ] || [ $chain = yes ] || refuse "$usage: one or the other"
-[[ $steps =~ ^([1-9][0-9]{0,6})?$ ]] || refuse "error: --steps=$steps: must be a whole number of at least 1"
+case $steps in
+  0* | *[!0-9]* | ????????*) refuse "error: --steps=$steps: must be a whole number of at least 1" ;;
+esac
 [ -n "$music" ] || [ -z "$codec" ] || refuse "error: --codec=$codec is for a folder of music; $usage"
 [ -n "$music" ] || codec=demo-scores
 case ${codec:=demo} in
