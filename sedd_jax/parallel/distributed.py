@@ -31,6 +31,7 @@ import jax
 from jax._src import distributed as jax_distributed  # its key-value store has no public name
 
 from sedd_jax.errors import TRY_AGAIN, UserError, chain, explain, one_line
+from sedd_jax.parallel.backend import all_devices
 from sedd_jax.parallel.consensus import FOREVER_MS
 from tokenizer_bridge.token_dataset.command import Parser, integer, number
 
@@ -38,6 +39,7 @@ LOST = TRY_AGAIN
 
 _NEWS = "sedd_jax/news"  # [process, exit code, message], said once: how the job ends
 _ALIVE = "sedd_jax/alive/"
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC knows them in lower case alone
 _GRACE_S = 3.0  # so long a broken connection may precede the news of what broke it
 _LINGER_S = 1.0  # so long process 0 outlives a failure, for the others to read about it
 
@@ -136,14 +138,16 @@ def joined(job: Membership) -> Iterator[None]:
 
     Leaving waits for the others. An error ends all processes at once: the block's files are not
     closed and its threads are not waited for, since they may wait for the others.
-    Raises UserError when the others cannot be found.
+    Raises UserError when the others cannot be found, or JAX finds no device.
     """
     if job.is_alone:
+        all_devices()
         yield
         return
     _join(job)
     peers = _Peers(job.peer_timeout_s)
     try:
+        all_devices()
         yield
     except BaseException as error:
         peers.fail(error)
@@ -160,14 +164,15 @@ def _join(job: Membership) -> None:
     impatience.daemon = True
     impatience.start()
     try:
-        jax.distributed.initialize(
-            job.coordinator,
-            job.num_processes,
-            job.process_id,
-            cluster_detection_method="deactivate" if job.coordinator else None,
-            initialization_timeout=int(job.join_timeout_s) + 60,
-            heartbeat_timeout_seconds=int(2 * job.peer_timeout_s) + 30,
-        )
+        with _without_proxies():
+            jax.distributed.initialize(
+                job.coordinator,
+                job.num_processes,
+                job.process_id,
+                cluster_detection_method="deactivate" if job.coordinator else None,
+                initialization_timeout=int(job.join_timeout_s) + 60,
+                heartbeat_timeout_seconds=int(2 * job.peer_timeout_s) + 30,
+            )
     except (ValueError, RuntimeError) as error:
         if job.find and jax_distributed.global_state.coordinator_address is None:
             raise UserError(
@@ -179,6 +184,20 @@ def _join(job: Membership) -> None:
         impatience.cancel()
     # JAX has put a handler of its own there, under which the signal would go unheard.
     signal.signal(signal.SIGTERM, _terminate)
+
+
+@contextlib.contextmanager
+def _without_proxies() -> Iterator[None]:
+    """A context in which gRPC sees no proxy.
+
+    It reads the variables when a connection is first asked for, and would send what is for the
+    coordinator, a machine of the same network, to a proxy that cannot reach it.
+    """
+    hidden = {name: os.environ.pop(name) for name in _PROXIES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _wait_for_coordinator(job: Membership, deadline: float) -> None:

@@ -20,6 +20,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sedd_jax.errors import UserError
+from sedd_jax.parallel.backend import all_devices
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
@@ -56,9 +57,10 @@ def make_mesh(sizes: Mapping, devices: Sequence[jax.Device] | None = None) -> Me
     whatever is left. Slices are those of TPUs; GPUs and CPUs are one slice, in the order of their
     hosts, `tensor` innermost.
     devices: those of the mesh, all of the job's by default.
-    Raises UserError when the sizes do not multiply to the number of devices or slices.
+    Raises UserError when the sizes do not multiply to the number of devices or slices, or there is
+    no device.
     """
-    devices = jax.devices() if devices is None else devices
+    devices = all_devices() if devices is None else devices
     num_slices = len({_slice_index(device) for device in devices})
     shape = _fill("mesh", sizes, len(devices) // num_slices, "devices of a slice")
     dcn_shape = _fill("mesh.dcn", sizes.get("dcn", SLICES_ALONG_DATA), num_slices, "slices")

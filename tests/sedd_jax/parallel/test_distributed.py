@@ -76,6 +76,21 @@ def test_they_agree_on_the_largest_and_on_the_first():
         assert "heard [[0, 0], [0, 10], [1, 10]] True 7" in result.stdout
 
 
+def test_they_find_each_other_past_a_proxy():
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    proxies = {"http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": ""}
+    for result in gang.run(command("agree", "--join_timeout=60"), 2, **proxies):
+        assert result.returncode == 0, result.stderr
+        assert "heard" in result.stdout
+
+
+@pytest.mark.parametrize(("platform", "cure"), [("cuda", "sedd-music[cuda]"), ("none", "unset it")])
+def test_a_platform_that_is_not_there_is_one_line(platform, cure):
+    line = error_line(run(command("agree"), JAX_PLATFORMS=platform))
+    assert f"JAX_PLATFORMS is {platform}, and JAX finds no such device here" in line
+    assert cure in line
+
+
 # ---- how they end
 
 

@@ -124,3 +124,11 @@ def test_a_split_that_cannot_be_measured(tmp_path):
     assert make_validation(run, tokens, "validation") is None
     never, _ = make_run(evaluation__every=0)
     assert make_validation(never, tokens, "train") is None
+
+
+def test_one_track_is_trained_without_validation(tmp_path, caplog):
+    run, _ = make_run(evaluation__every=5)
+    alone = TokenDataset(write_dataset(tmp_path / "tokens", {"train": [40]}))
+    assert make_validation(run, alone, "validation") is None
+    assert "training without validation" in caplog.text
+    assert "has no split 'validation', only train" in caplog.text
