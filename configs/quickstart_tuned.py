@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.model.length = 256
     config.conditioning.categories = ()
     config.optim.update(learning_rate=5e-4, warmup_steps=10)
-    config.training.update(batch_size=4, num_steps=80, ema_decay=0.9, log_every=5)
-    config.evaluation.update(every=20, num_batches=4)
+    config.training.update(batch_size=4, num_steps=160, ema_decay=0.9, log_every=10)
+    config.evaluation.update(every=40, num_batches=4)
     config.checkpoint.update(every=40, keep_last=1, keep_every=0)
     return config

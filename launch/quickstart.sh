@@ -46,7 +46,7 @@ esac
 [ -n "$music" ] || [ -z "$codec" ] || refuse "error: --codec=$codec is for a folder of music; $usage"
 [ -n "$music" ] || codec=demo-scores
 case ${codec:=demo} in
-  demo-scores) training=(--config=configs/quickstart_tuned.py --init_from=demo) usual_steps=80 ;;
+  demo-scores) training=(--config=configs/quickstart_tuned.py --init_from=demo) usual_steps=160 ;;
   demo) training=(--config=configs/quickstart.py) usual_steps=200 ;;
   *) refuse "error: --codec=$codec: must be demo or demo-scores" ;;
 esac
