@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-_COLUMNS = 3
+_COLUMNS = 4
 _COLOURS = {"constant": "#3366aa", "rising": "#cc6633", "falling": "#338855"}
 _GREY = "#888888"
 
@@ -63,6 +63,7 @@ def figure(report: Mapping[str, Any]) -> Figure:
     axes.set(title="KAD to held-out music")
     for axes in grid[: len(panels)]:
         axes.set_xlabel("guidance")
+        axes.set_xticks(sorted({one["guidance"] for one in report["sets"]}))
         axes.grid(alpha=0.3)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
