@@ -155,7 +155,7 @@ def test_unusable_files_are_collected_over_all(toy, tracks, tmp_path):
         "d.wav": "samples are not scaled to ±1 (peak 3e+04)",
         "e.wav": "missing, or a link that leads nowhere",
     }
-    assert reasons["c.wav"].startswith("not audio that soundfile can read, or damaged")
+    assert reasons["c.wav"].startswith("not audio that ")
 
 
 def test_every_clip_comes_once_and_in_order(toy, tracks, tmp_path):

@@ -206,7 +206,7 @@ def test_the_command(audio, tmp_path, tsv, codec_dir, run_command):
     artists = {track_id: record.artist for track_id, (_, record) in split_of.items()}
     assert {i: split for i, (split, _) in split_of.items()} == assign_splits(artists)
     record = split_of["track_1009600"][1]
-    assert record.artist == "artist_431065" and record.source == {"file": "00/1009600.mp3"}
+    assert record.artist == "artist_431065" and record.source["file"] == "00/1009600.mp3"
     assert record.tags == ("genre---classical", "genre---soundtrack", "mood/theme---romantic")
 
     for other in ("--seed=4", "--num_tracks=5", "--bitrate=full"):
