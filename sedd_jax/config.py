@@ -6,7 +6,7 @@ changed on the command line with `--config.group.key=value`. sedd_jax/config_key
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from sedd_jax.errors import UserError
 from sedd_jax.network.transformer import check_heads
 from sedd_jax.parallel.mesh import AXES
 from tokenizer_bridge.token_dataset.files import atomic_file
+
+HISTORY = "history"  # beside the keys of a config.json
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -111,22 +113,42 @@ def check_saved(saved: Mapping[str, Any], workdir: str | Path) -> None:
         )
 
 
-def check_resumable(saved: Mapping[str, Any], config: ConfigDict, workdir: str | Path) -> None:
+class OtherRun(UserError):
+    """A resumed run that would compute something else than it did.
+
+    keys: those that it could go on with if their change were allowed; (): none.
+    """
+
+    def __init__(self, text: str, keys: Sequence[str] = ()):
+        super().__init__(text)
+        self.keys = tuple(keys)
+
+
+def check_resumable(
+    saved: Mapping[str, Any],
+    config: ConfigDict,
+    workdir: str | Path,
+    allow_change: Collection[str] = (),
+) -> dict[str, tuple[Any, Any]]:
     """Refuses to resume with a config that would compute something else.
 
-    Raises UserError naming the first differing key and both values.
+    allow_change: keys that may differ all the same. Returns those of them that do, with both
+    values. Raises OtherRun naming the first other one and both values.
     """
     check_saved(saved, workdir)
     saved_values, values = _completed(dict(flatten(saved))), dict(flatten(settled(config)))
-    for key in {**values, **saved_values}:
-        if key in KEYS and KEYS[key].resumable:
-            continue
-        old, new = saved_values.get(key), values.get(key)
-        if old != new:
-            raise UserError(
-                f"{workdir} was trained with config.{key}={old}, not {new}: set it back or train "
-                "in another directory"
-            )
+    differing = {
+        key: (saved_values.get(key), values.get(key))
+        for key in {**values, **saved_values}
+        if saved_values.get(key) != values.get(key) and not (key in KEYS and KEYS[key].resumable)
+    }
+    fixed = [key for key in differing if key not in KEYS or KEYS[key].fixed]
+    refused = fixed or [key for key in differing if key not in allow_change]
+    if refused:
+        old, new = differing[refused[0]]
+        text = f"{workdir} was trained with config.{refused[0]}={old}, not {new}: set it back or "
+        raise OtherRun(f"{text}train in another directory", () if fixed else refused)
+    return differing
 
 
 def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,10 +173,14 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2, sort_keys=False) + "\n"
 
 
-def save(config: ConfigDict, path: str | Path) -> None:
-    """Writes config.json, whole or not at all."""
+def save(config: ConfigDict, path: str | Path, history: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Writes config.json, whole or not at all.
+
+    history: what was changed when the run was resumed, as checkpoints have it.
+    """
+    values = config.to_dict() | ({HISTORY: list(history)} if history else {})
     with atomic_file(Path(path)) as temporary:
-        temporary.write_text(to_json(config))
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def load(path: str | Path) -> ConfigDict:
@@ -165,6 +191,7 @@ def load(path: str | Path) -> ConfigDict:
         raise UserError(f"cannot read the config {path}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no config of a run: a JSON object is one")
+    values.pop(HISTORY, None)
     try:
         return from_dict(values)
     except UserError as error:
@@ -214,4 +241,10 @@ def json_schema() -> dict[str, Any]:
             "additionalProperties": False,
         }
 
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | objects(nest(leaves))
+    schema = objects(nest(leaves))
+    schema["properties"][HISTORY] = {
+        "type": "array",
+        "description": "Changes at resume: step, and the keys changed with both values.",
+        "items": {"type": "object"},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

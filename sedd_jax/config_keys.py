@@ -29,6 +29,7 @@ class Key:
       existed.
     resumable: whether a run may be resumed with another value, because that changes how long, how
       often or on what it runs, but not what it computes.
+    fixed: whether it never may, because the weights are of this value.
     """
 
     type: type
@@ -38,6 +39,7 @@ class Key:
     choices: tuple[str, ...] = ()
     default_of_older_runs: Any = None
     resumable: bool = False
+    fixed: bool = False
 
     def fault(self, value: Any) -> str | None:
         """The fault of a value, to be read after the key and `is VALUE`; None for a good one."""
@@ -77,26 +79,30 @@ KEYS: dict[str, Key] = {
         str,
         "Where noise takes a token: to the mask, or to any.",
         choices=("absorbing", "uniform"),
+        fixed=True,
     ),
     "graph.num_codes": Key(
         int,
         "Codes that the model knows, the codec's first; 0: all of them. Absorbing graph only.",
         low=0,
         default_of_older_runs=0,
+        fixed=True,
     ),
     "noise.type": Key(str, "How noise grows with time.", choices=("loglinear", "geometric")),
     "noise.sigma_min": Key(float, "Total noise at time 0 of geometric noise.", low=0.0),
     "noise.sigma_max": Key(
         float, "Total noise at time 1 of geometric noise.", low=0.0, high=MAX_SIGMA
     ),
-    "model.num_blocks": Key(int, "Transformer blocks.", low=1),
-    "model.width": Key(int, "Width of the residual stream.", low=2),
-    "model.num_heads": Key(int, "Attention heads; they divide the width evenly.", low=1),
-    "model.cond_dim": Key(int, "Width of the embedded noise level.", low=1),
+    "model.num_blocks": Key(int, "Transformer blocks.", low=1, fixed=True),
+    "model.width": Key(int, "Width of the residual stream.", low=2, fixed=True),
+    "model.num_heads": Key(
+        int, "Attention heads; they divide the width evenly.", low=1, fixed=True
+    ),
+    "model.cond_dim": Key(int, "Width of the embedded noise level.", low=1, fixed=True),
     "model.length": Key(int, "Tokens of a training window.", low=1),
     "model.dropout": Key(float, "Share of activations dropped in training.", low=0.0, high=0.99),
     "model.scale_by_sigma": Key(
-        bool, "Offset log-scores by the noise level; absorbing graph only."
+        bool, "Offset log-scores by the noise level; absorbing graph only.", fixed=True
     ),
     "model.compute_dtype": Key(
         str,
@@ -126,6 +132,7 @@ KEYS: dict[str, Key] = {
         tuple,
         "Parts of parameters' paths, as blocks/adaLN/kernel: only these train; none: all.",
         default_of_older_runs=(),
+        fixed=True,
     ),
     "training.batch_size": Key(int, "Rows a step, over all devices and microbatches.", low=1),
     "training.accumulation": Key(int, "Microbatches a step.", low=1, resumable=True),
@@ -152,17 +159,20 @@ KEYS: dict[str, Key] = {
     ),
     "training.log_every": Key(int, "Steps between two reports.", low=1, resumable=True),
     "conditioning.categories": Key(
-        tuple,
-        "Categories of tags that the model is told.",
-        default_of_older_runs=(),
+        tuple, "Categories of tags that the model is told.", default_of_older_runs=(), fixed=True
     ),
     "conditioning.vectors": Key(
         tuple,
         "Kinds of vectors that the model is told; neither these nor tags: unconditional.",
         default_of_older_runs=(),
+        fixed=True,
     ),
     "conditioning.min_tracks": Key(
-        int, "Tracks of the training split that a tag needs.", low=1, default_of_older_runs=10
+        int,
+        "Tracks of the training split that a tag needs.",
+        low=1,
+        default_of_older_runs=10,
+        fixed=True,
     ),
     "conditioning.drop_all": Key(
         float,

@@ -15,9 +15,16 @@ that of the model, but for its mesh: all devices here.
 
 A resumed run computes bit for bit what it would have computed undisturbed on the same devices.
 Its config may differ from the saved one only where that does not change what is computed (the
-resumable keys of sedd_jax/config_keys.py). Ctrl-C or SIGTERM, at any of the processes, stops all
-with a checkpoint of the same step. A save that fails is tried again
-(sedd_jax/checkpoints/save_retries.py).
+resumable keys of sedd_jax/config_keys.py), and in keys that are named to change course:
+
+    python -m sedd_jax.train --workdir=RUN --allow_change=optim.learning_rate \
+        --config.optim.learning_rate=1e-4
+
+With `data.path` among them it goes on with other tracks; a model of tags keeps those that it knows.
+What was changed at which step is kept in the history of config.json and of every checkpoint.
+
+Ctrl-C or SIGTERM, at any of the processes, stops all with a checkpoint of the same step. A save
+that fails is tried again (sedd_jax/checkpoints/save_retries.py).
 
 WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
 origin.json with --init_from, and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`.
@@ -36,7 +43,7 @@ run again:
 
 import contextlib
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +55,7 @@ from sedd_jax import config_arguments
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.save_retries import Saver, SaveStatus
 from sedd_jax.compilation_cache import use_compilation_cache
+from sedd_jax.config_keys import KEYS
 from sedd_jax.errors import UserError
 from sedd_jax.model import checkpoint_dir
 from sedd_jax.monitoring.goodput import Moment
@@ -63,7 +71,7 @@ from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
 from sedd_jax.training.validation import Validation, make_validation
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
+from tokenizer_bridge.token_dataset.command import Parser, comma_list, local_path, run_command
 
 VALIDATION_SPLIT = "validation"
 
@@ -76,6 +84,13 @@ def make_parser() -> Parser:
         type=local_path,
         metavar="MODEL",
         help="Start from a trained model: a run, RUN@STEP, an exported folder, demo, or user/name.",
+    )
+    parser.add_argument(
+        "--allow_change",
+        type=comma_list,
+        default=(),
+        metavar="KEYS",
+        help="Keys of the config that a resumed run may have other values of than it had.",
     )
     parser.add_argument(
         "--tokens",
@@ -109,6 +124,9 @@ def describe(job: Job, state: TrainState) -> str:
     num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
     start = f"\n{describe_origin(job.origin, run.vocabulary)}" if job.origin else ""
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
+    if job.history and job.history[-1]["step"] == int(state.step):
+        changed = job.history[-1]["changed"].items()
+        start += "".join(f"\nchanged config.{key}={new}, was {old}" for key, (old, new) in changed)
     return (
         f"{num_params:,} parameters{part} in {run.network.compute_dtype} on {devices.size} "
         f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
@@ -125,15 +143,21 @@ class Votes(NamedTuple):
     save: SaveStatus
 
 
-def train(config: ConfigDict, workdir: Path, init_from: str | None = None) -> int:
+def train(
+    config: ConfigDict,
+    workdir: Path,
+    init_from: str | None = None,
+    allow_change: Collection[str] = (),
+) -> int:
     """Trains to config.training.num_steps; returns the exit code.
 
-    init_from: name of the model to start from (sedd_jax/training/origin.py). Raises UserError.
+    init_from: name of the model to start from (sedd_jax/training/origin.py); allow_change: keys of
+    the config that may have changed since the run began. Raises UserError.
     """
     began = Moment.now()
     if (workdir / exported.WEIGHTS).exists():  # which would be sampled from instead of what is new
         raise UserError(f"{workdir} holds an exported model: train in another directory")
-    job = prepare(config, workdir, init_from)
+    job = prepare(config, workdir, init_from, allow_change)
     validation = make_validation(job.run, job.dataset, VALIDATION_SPLIT)
     workdir.mkdir(parents=True, exist_ok=True)
     with sole_trainer(workdir) if is_first() else contextlib.nullcontext():
@@ -243,9 +267,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if not chosen.config.data.path:
         raise UserError("--tokens=TOKENS is needed: the config names no data.path")
+    allowed = [key.removeprefix("config.") for key in arguments.allow_change]
+    for key in allowed:
+        if key not in KEYS:
+            raise config_arguments.unknown_key(key, list(KEYS))
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
-        return train(chosen.config, Path(arguments.workdir), arguments.init_from)
+        try:
+            return train(chosen.config, Path(arguments.workdir), arguments.init_from, allowed)
+        except config_lib.OtherRun as error:
+            if not error.keys:
+                raise
+            keys = ",".join([*allowed, *error.keys])
+            raise UserError(f"{error}; --allow_change={keys} goes on with what is new") from error
 
 
 if __name__ == "__main__":

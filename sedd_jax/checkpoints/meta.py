@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,8 @@ class Meta:
     """The description of a checkpoint.
 
     dataset: identity of the training data; vocabulary: of the tags, as Vocabulary.to_json has it;
-    origin: the model that the run started from, {} for none (sedd_jax/training/origin.py).
+    origin: the model that the run started from, {} for none (sedd_jax/training/origin.py);
+    history: changes of its config at resume, {"step": …, "changed": {key: [old, new]}} each.
     """
 
     step: int
@@ -30,6 +31,7 @@ class Meta:
     layout_version: int = LAYOUT_VERSION
     vocabulary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
 
 
 @jax.jit

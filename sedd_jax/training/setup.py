@@ -5,7 +5,7 @@ import dataclasses
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sedd_jax import config as config_lib
 from sedd_jax import data as data_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
-from sedd_jax.conditions import Condition, read_vocabulary
+from sedd_jax.conditions import Condition, Vocabulary, read_vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, build, checkpoint_dir
 from sedd_jax.parallel import mesh as mesh_lib
@@ -29,6 +29,7 @@ from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
 
 TRAIN_SPLIT = "train"
+DATA = "data.path"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Job:
     data_fingerprint: of the training data; windows: those that it is cut into.
     init_from: name of the model that it starts from (sedd_jax/training/origin.py), None for fresh
     parameters; origin: that model, where the run has not begun yet; origin_record: what the run
-    keeps of it.
+    keeps of it. allow_change: keys of the config that may be changed when it goes on; history: what
+    has been, as checkpoints have it.
     """
 
     run: ModelDef
@@ -49,6 +51,8 @@ class Job:
     init_from: str | None = None
     origin: origin_lib.Origin | None = None
     origin_record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    allow_change: tuple[str, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
 
     def start(self, checkpoints: Checkpoints) -> tuple["Job", TrainState]:
         """(the job as it stands, its state): that of the newest whole checkpoint.
@@ -74,20 +78,32 @@ class Job:
             if self.init_from is not None:
                 origin_lib.check_same(self.init_from, meta.origin, self.workdir)
             self.dataset.require_codec(meta.codec)
-            config_lib.check_resumable(meta.config, self.run.config, self.workdir)
+            config = self.run.config
+            changed = config_lib.check_resumable(
+                meta.config, config, self.workdir, self.allow_change
+            )
             if meta.dataset != self.data_fingerprint:
-                raise UserError(
-                    f"{self.workdir} was trained on other tracks than {self.dataset.path} holds: "
-                    "give it the same data or train in another directory"
-                )
-            if meta.vocabulary != self.run.vocabulary.to_json():
+                if DATA not in self.allow_change:
+                    raise config_lib.OtherRun(
+                        f"{self.workdir} was trained on other tracks than {self.dataset.path} "
+                        "holds: give it the same data or train in another directory",
+                        [DATA],
+                    )
+                changed[DATA] = (meta.config["data"]["path"], config.data.path)
+            vocabulary = self.run.vocabulary
+            known = Vocabulary.from_json(meta.vocabulary)
+            if dataclasses.replace(known, max_tags=vocabulary.max_tags) != vocabulary:
                 raise UserError(
                     f"{self.workdir} was trained with other tags or vectors than "
                     f"{self.dataset.path} holds: give it the same data or train in another "
                     "directory"
                 )
             state = checkpoints.restore(meta, self.run.state_shapes())
-            return dataclasses.replace(self, origin=None, origin_record=meta.origin), state
+            history = tuple(meta.history)
+            if changed:
+                history += ({"step": step, "changed": {k: list(v) for k, v in changed.items()}},)
+            job = dataclasses.replace(self, origin=None, origin_record=meta.origin, history=history)
+            return job, state
 
         return checkpoints.newest(read)
 
@@ -129,11 +145,12 @@ class Job:
             self.data_fingerprint,
             vocabulary=self.run.vocabulary.to_json(),
             origin=self.origin_record,
+            history=self.history,
         )
 
     def describe_in_workdir(self) -> None:
         """Writes config.json and codec.json, and origin.json where the run has an origin."""
-        config_lib.save(self.run.config, self.workdir / "config.json")
+        config_lib.save(self.run.config, self.workdir / "config.json", self.history)
         write_json_atomically(self.workdir / "codec.json", self.dataset.codec)
         if self.origin_record:
             write_json_atomically(self.workdir / "origin.json", self.origin_record)
@@ -179,10 +196,16 @@ def has_begun(workdir: Path) -> bool:
         return not checkpoints.is_empty
 
 
-def prepare(config: ConfigDict, workdir: Path, init_from: str | None = None) -> Job:
-    """The job that a config describes. init_from: name of the model that it starts from.
+def prepare(
+    config: ConfigDict,
+    workdir: Path,
+    init_from: str | None = None,
+    allow_change: Collection[str] = (),
+) -> Job:
+    """The job that a config describes.
 
-    Raises UserError for what cannot work.
+    init_from: name of the model that it starts from; allow_change: keys whose values may be others
+    than those that the run had, where it has begun. Raises UserError for what cannot work.
     """
     config_lib.check(config)
     if not config.data.path:
@@ -200,19 +223,51 @@ def prepare(config: ConfigDict, workdir: Path, init_from: str | None = None) -> 
     conditioning = config.conditioning
     windows = data_lib.plan_windows(dataset, TRAIN_SPLIT, config.model.length)
     data_fingerprint = data_lib.fingerprint(dataset, TRAIN_SPLIT)
-    origin = origin_lib.find(init_from) if init_from and not has_begun(workdir) else None
+    begun = has_begun(workdir)
+    origin = origin_lib.find(init_from) if init_from and not begun else None
     if origin:
         dataset.require_codec(origin.codec)
-    vocabulary = read_vocabulary(
-        dataset,
-        TRAIN_SPLIT,
-        conditioning.categories,
-        conditioning.min_tracks,
-        conditioning.vectors,
-    )
+    vocabulary = _kept_vocabulary(workdir, dataset, allow_change) if begun else None
+    if vocabulary is None:
+        vocabulary = read_vocabulary(
+            dataset,
+            TRAIN_SPLIT,
+            conditioning.categories,
+            conditioning.min_tracks,
+            conditioning.vectors,
+        )
     run = build(config, dataset.codec, vocabulary=vocabulary)
     mesh_lib.check_batch(run.mesh, config.training.batch_size, config.training.accumulation)
     trained_part(run.state_shapes().params, config.optim.trainable)  # raises for a wrong name
     if origin:
         origin_lib.check_fits(origin, run)
-    return Job(run, workdir, dataset, windows, data_fingerprint, init_from, origin)
+    return Job(
+        run,
+        workdir,
+        dataset,
+        windows,
+        data_fingerprint,
+        init_from,
+        origin,
+        allow_change=tuple(allow_change),
+    )
+
+
+def _kept_vocabulary(
+    workdir: Path, dataset: TokenDataset, allow_change: Collection[str]
+) -> Vocabulary | None:
+    """The vocabulary of a run that goes on with other data than it began with; None for any other.
+
+    Its weights know the tags and vectors of the data before. Raises UserError where the vectors of
+    the data here are of other widths.
+    """
+    with Checkpoints(checkpoint_dir(workdir), read_only=True) as checkpoints:
+        meta = checkpoints.newest(checkpoints.read_meta)
+    if DATA not in allow_change and not any(DATA in c["changed"] for c in meta.history):
+        return None
+    vocabulary = Vocabulary.from_json(meta.vocabulary)
+    vocabulary.require_widths(dataset)
+    if not vocabulary.tracks:
+        return vocabulary
+    most = max(len(vocabulary.known(r.tags)) for r in dataset.records(TRAIN_SPLIT))
+    return dataclasses.replace(vocabulary, max_tags=max(vocabulary.max_tags, most))

@@ -170,6 +170,7 @@ def test_the_schema_takes_what_a_run_saves_and_nothing_else(capsys):
     jsonschema.Draft202012Validator.check_schema(schema)
     saved = json.loads(config_lib.to_json(load("demo").config))
     jsonschema.validate(saved, schema)
+    jsonschema.validate(saved | {"history": [{"step": 1, "changed": {}}]}, schema)
     for group, key, value in (
         ("model", "width", "wide"), ("model", "width", 1), ("graph", "type", "absorb"),
         ("model", "colour", 1),
