@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = TokenDataset(arguments.tokens)
     definition, _, step = exported.load(arguments.workdir, arguments.step)
     dataset.require_codec(definition.codec)
-    if not definition.vocabulary:
+    if not definition.vocabulary.tracks:
         raise UserError(f"{arguments.workdir}: the model knows no tags: it was trained without")
     if arguments.asked == "tracks":
         asked = of_tracks(dataset, definition.vocabulary, arguments.num_samples)

@@ -265,8 +265,8 @@ def _measure_kinds(
         if kind not in dataset.vectors:
             there = ", ".join(dataset.vectors)
             raise UserError(
-                f"{dataset.path}: no track has a vector {kind!r}; "
-                + (f"its kinds are {there}" if there else "none has vectors of any kind")
+                f"{dataset.path}: no track has a vector {kind!r}, as config.conditioning.vectors "
+                "wants; " + (f"its kinds are {there}" if there else "none has vectors of any kind")
             )
     squares: dict[str, list[float]] = {kind: [] for kind in kinds}
     for record in dataset.records(split) if kinds else ():

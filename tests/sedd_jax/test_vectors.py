@@ -69,5 +69,5 @@ def test_vectors_that_the_model_does_not_know_are_refused(model):
 def test_a_config_asks_for_vectors_that_the_data_has(tmp_path):
     path = write_dataset(tmp_path / "tokens")
     config = toy_config(data__path=str(path), conditioning__vectors=(KIND,))
-    with pytest.raises(UserError, match="no track has a vector 'clap'; none has vectors"):
+    with pytest.raises(UserError, match="'clap', as config.conditioning.vectors wants; none has"):
         prepare(config, tmp_path / "run")
