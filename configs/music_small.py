@@ -80,6 +80,7 @@ def get_config() -> ConfigDict:
     checkpoint.every = 1_000
     checkpoint.keep_last = 3
     checkpoint.keep_every = 25_000
+    checkpoint.keep_best = 1  # of lowest validation: sample, evaluate and export have --step=best
     checkpoint.retries = 6  # of a save that failed; with these waits, 10 minutes of them
     checkpoint.retry_wait = 10.0
 

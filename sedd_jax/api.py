@@ -45,14 +45,15 @@ class Model:
 
     @classmethod
     def load(
-        cls, source: str | os.PathLike, *, step: int | None = None, mesh: Mesh | None = None
+        cls, source: str | os.PathLike, *, step: int | str | None = None, mesh: Mesh | None = None
     ) -> "Model":
         """The model of a run, of an exported folder, or the one that comes with the project.
 
         Args:
           source: the directory (`--workdir` of the commands), "demo", or "user/name" of an exported
             model on the Hugging Face hub.
-          step: of the checkpoint; the newest readable one by default.
+          step: of the checkpoint; the newest readable one by default; "best": that of lowest
+            validation.
           mesh: devices to use; those of the run's config by default, or, where they do not fit,
             all of them along `data`.
 

@@ -197,6 +197,13 @@ KEYS: dict[str, Key] = {
     "checkpoint.keep_every": Key(
         int, "Checkpoints of multiples of this step are kept; 0: none.", low=0, resumable=True
     ),
+    "checkpoint.keep_best": Key(
+        int,
+        "Checkpoints of lowest validation that are kept, and saved for it; 0: none.",
+        low=0,
+        default_of_older_runs=1,
+        resumable=True,
+    ),
     "checkpoint.retries": Key(
         int,
         "Tries to repeat a save that failed until the run gives up.",

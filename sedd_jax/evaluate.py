@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from sedd_jax import config_arguments
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.data import fingerprint
@@ -62,7 +63,7 @@ def make_parser() -> Parser:
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
     parser.add_argument("--split", default="validation", help="Split to evaluate on.")
-    parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
+    config_arguments.add_step(parser)
     parser.add_argument(
         "--tokens",
         type=local_path,
@@ -111,7 +112,7 @@ def evaluate(
     workdir: str | Path,
     *,
     split: str = "validation",
-    step: int | None = None,
+    step: int | str | None = None,
     tokens: str | Path | None = None,
     num_t: int = 4,
     batch_size: int | None = None,
@@ -125,7 +126,7 @@ def evaluate(
     Args:
       workdir: of the run.
       split: of the data.
-      step: of the checkpoint; the newest by default.
+      step: of the checkpoint; the newest by default, or "best".
       tokens: path of the data; that of the training by default.
       num_t: noise levels per window.
       batch_size: windows at a time; config.sampling.batch_size by default.

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
+from sedd_jax.checkpoints.best import BEST
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
@@ -145,12 +146,12 @@ def checkpoint_dir(workdir: str | os.PathLike) -> Path:
 
 
 def load_run(
-    workdir: str | os.PathLike, step: int | None = None, mesh: Mesh | None = None
+    workdir: str | os.PathLike, step: int | str | None = None, mesh: Mesh | None = None
 ) -> tuple[ModelDef, Params, int]:
     """(run, EMA parameters on its mesh, step) of a trained run's checkpoint.
 
-    step: the newest readable checkpoint by default. mesh: that of the run's config, or, when the
-    devices here do not fit it, all of them along `data`.
+    step: the newest readable checkpoint by default; BEST: that of lowest validation. mesh: that of
+    the run's config, or, when the devices here do not fit it, all of them along `data`.
     Raises UserError when there is no such checkpoint.
     """
     directory = checkpoint_dir(workdir)
@@ -170,4 +171,6 @@ def load_run(
         return run, checkpoints.restore_ema(meta, run.state_shapes().ema_params), step
 
     with Checkpoints(directory, read_only=True) as checkpoints:
-        return checkpoints.newest(read) if step is None else checkpoints.at(step, read)
+        if step == BEST:
+            return checkpoints.at_best(read)
+        return checkpoints.newest(read) if step is None else checkpoints.at(int(step), read)

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sedd_jax import config_arguments
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.conditions import Vocabulary, category
 from sedd_jax.diffusion.guidance import SCHEDULES
@@ -66,7 +67,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--output", type=local_path, metavar="NEW", help="Token dataset to write.")
     parser.add_argument("--num_samples", type=integer(1), metavar="N", help="How many.")
-    parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
+    config_arguments.add_step(parser)
     parser.add_argument(
         "--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the samples."
     )
@@ -224,7 +225,7 @@ def sample(
     output: str | Path,
     num_samples: int,
     *,
-    step: int | None = None,
+    step: int | str | None = None,
     seed: int = 0,
     sampler: str | None = None,
     steps: int | None = None,
@@ -235,7 +236,7 @@ def sample(
     """Makes a token dataset of samples; returns it as process 0, None as another.
 
     Args:
-      workdir: of the run; step: of its checkpoint, the newest by default.
+      workdir: of the run; step: of its checkpoint, the newest by default, or "best".
       output: directory of the token dataset.
       seed: of the samples.
       sampler, steps, batch_size: as in config.sampling by default.

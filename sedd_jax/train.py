@@ -42,10 +42,11 @@ run again:
 """
 
 import contextlib
+import math
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -69,11 +70,12 @@ from sedd_jax.training.origin import describe as describe_origin
 from sedd_jax.training.origin import starting_config
 from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
-from sedd_jax.training.validation import Validation, make_validation
+from sedd_jax.training.validation import Trend, Validation, make_validation
 from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import Parser, comma_list, local_path, run_command
 
 VALIDATION_SPLIT = "validation"
+LITTLE_MUSIC_S = 1800.0
 
 
 def make_parser() -> Parser:
@@ -127,6 +129,13 @@ def describe(job: Job, state: TrainState) -> str:
     if job.history and job.history[-1]["step"] == int(state.step):
         changed = job.history[-1]["changed"].items()
         start += "".join(f"\nchanged config.{key}={new}, was {old}" for key, (old, new) in changed)
+    seconds = int(windows.tokens_T.sum()) * job.dataset.codec["hop_length"]
+    seconds /= job.dataset.codec["sample_rate"]
+    if seconds < LITTLE_MUSIC_S:
+        start += (
+            f"\nwarning: {seconds / 60:.1f} minutes of music to train on: with less than half an "
+            "hour a model soon repeats it; look at validation, and use more if you can"
+        )
     return (
         f"{num_params:,} parameters{part} in {run.network.compute_dtype} on {devices.size} "
         f"{devices.flat[0].device_kind}, mesh {dict(run.mesh.shape)}\n"
@@ -171,6 +180,7 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
         checkpoint_dir(workdir),
         keep_last=config.checkpoint.keep_last,
         keep_every=config.checkpoint.keep_every,
+        keep_best=config.checkpoint.keep_best,
     )
     saver = Saver(
         checkpoints, retries=config.checkpoint.retries, retry_wait=config.checkpoint.retry_wait
@@ -195,6 +205,8 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
             wait_for_all()
         batches = job.batches(step)
         agreement, stop_signal = Agreement(), 0
+        measured: Mapping[str, Any] | None = None
+        trend = Trend(lowest_before(checkpoints, validation))
         with watch, progress_bar(num_steps, "step", done=step) as bar:
             while step < num_steps and not stop_signal:
                 if said := watch.trace():
@@ -210,16 +222,19 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
 
                 if is_due(config.training.log_every):
                     watch.report()
+                measured, is_best = None, False
                 if validation and is_due(config.evaluation.every):
-                    validate(validation, state, watch)
+                    measured = validate(validation, state, watch, trend)
+                    is_best = bool(measured) and checkpoints.best.is_among_best(step, measured)
                 stop_if_diverged(job, state, watch, saver)
                 votes = agreement.largest(Votes(stop.signal_number, saver.status()))
                 stop_signal = votes.stop_signal
-                if saver.is_time(votes.save, is_due(config.checkpoint.every)) and step < num_steps:
+                is_save_due = is_due(config.checkpoint.every) or is_best
+                if saver.is_time(votes.save, is_save_due) and step < num_steps:
                     with watch.not_training("checkpoint"):
-                        saver.save(state, job.meta(step))
+                        saver.save(state, job.meta(step, measured))
             with watch.not_training("checkpoint"):
-                saver.finish(state, job.meta(step))
+                saver.finish(state, job.meta(step, measured))
             if step == num_steps:
                 watch.finish()
     if step < num_steps:
@@ -229,13 +244,33 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
     return 0
 
 
-def validate(validation: Validation, state: TrainState, watch: Watch) -> None:
-    """Measures the EMA parameters and records what they reach."""
+def lowest_before(
+    checkpoints: Checkpoints, validation: Validation | None
+) -> tuple[float, int] | None:
+    """(bits, step) of the lowest comparable validation that a checkpoint of the run has."""
+    alike = [
+        (known["bits_per_token"], step)
+        for step, known in checkpoints.best.validations.items()
+        if validation and known["of"] == validation.measured_on
+    ]
+    return min(alike, default=None)
+
+
+def validate(
+    validation: Validation, state: TrainState, watch: Watch, trend: Trend
+) -> Mapping[str, Any]:
+    """Measures the EMA parameters and records what they reach.
+
+    Returns what a checkpoint says of it, {} where it is not finite.
+    """
     with watch.not_training("validation"):
         measured = validation.measure(state.ema_params)
     watch.write(measured.metrics())
     bits = measured.bits_per_token.mean
     say(f"step {watch.step:,}: validation {bits:.4f} bits per token")
+    if warning := trend.add(watch.step, bits):
+        say(f"warning: {warning}; --step=best is the checkpoint of the lowest")
+    return {"bits_per_token": bits, "of": validation.measured_on} if math.isfinite(bits) else {}
 
 
 def stop_if_diverged(job: Job, state: TrainState, watch: Watch, saver: Saver) -> None:

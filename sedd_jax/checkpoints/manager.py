@@ -17,7 +17,6 @@ cannot read its part makes the checkpoint a damaged one for all.
 import contextlib
 import dataclasses
 import itertools
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,10 +27,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from sedd_jax.checkpoints.best import BestPolicy, Validation, lowest, policy
 from sedd_jax.checkpoints.meta import LAYOUT_VERSION, Meta, checksums, digest
 from sedd_jax.checkpoints.orbax_logging import quiet_orbax
 from sedd_jax.checkpoints.plain_paths import plain_path
 from sedd_jax.checkpoints.read_errors import describe, obstacle, release
+from sedd_jax.checkpoints.unfinished import remove_unfinished
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.parallel.consensus import any_process, from_first, is_first
 from sedd_jax.parallel.mesh import path_name
@@ -39,8 +40,6 @@ from sedd_jax.state import Params, TrainState
 from tokenizer_bridge.token_dataset.errors import NO_SPACE_TEXTS
 
 SAVE_TIMEOUT_S = 600  # after which processes no longer wait for one that could not write its part
-UNFINISHED = "*.orbax-checkpoint-tmp"  # a checkpoint's name until it is whole
-CALM_S, PATIENCE_S = 0.5, 10.0  # see remove_unfinished
 SEEN_WITHIN_S = 60.0  # so long a shared disk may hide from one process what another has written
 T = TypeVar("T")
 
@@ -63,25 +62,12 @@ def _reason(error: Exception) -> str:
     return next((text for text in NO_SPACE_TEXTS if text in str(error)), one_line(error, limit=120))
 
 
-def remove_unfinished(directory: Path) -> None:
-    """Removes what a save that failed has left.
-
-    Of its writes, those that had begun when one failed may still make files and directories for a
-    moment: it is done when nothing has come for CALM_S seconds, and gives up after PATIENCE_S.
-    """
-    start = last_seen = time.monotonic()
-    while (now := time.monotonic()) < min(last_seen + CALM_S, start + PATIENCE_S):
-        for left in directory.glob(UNFINISHED):
-            shutil.rmtree(left, ignore_errors=True)
-            last_seen = now
-        time.sleep(CALM_S / 10)
-
-
 class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last save.
 
     keep_last: how many of the newest to keep; keep_every: also keep every step divisible by it
-    (0: none). read_only: never change the directory.
+    (0: none); keep_best: also keep so many of the lowest validation. read_only: never change the
+    directory.
     """
 
     def __init__(
@@ -90,14 +76,15 @@ class Checkpoints:
         *,
         keep_last: int = 1,
         keep_every: int = 0,
+        keep_best: int = 0,
         read_only: bool = False,
     ):
         self.directory = Path(directory).absolute()
         self._read_only = read_only
         quiet_orbax()
+        self.best = BestPolicy(keep_best)
         self._options = ocp.CheckpointManagerOptions(
-            max_to_keep=None if read_only else keep_last,
-            keep_period=keep_every or None,
+            preservation_policy=None if read_only else policy(keep_last, keep_every, self.best),
             read_only=read_only,
             create=not read_only,
             cleanup_tmp_directories=not read_only,
@@ -109,6 +96,8 @@ class Checkpoints:
             "meta": ocp.JsonCheckpointHandler(),
         }
         self._manager = self._open()
+        if keep_best:
+            self.best.validations |= self._validations()
 
     def _open(self) -> ocp.CheckpointManager:
         if not self._read_only:
@@ -144,6 +133,7 @@ class Checkpoints:
         self.check()
         with self._save_errors():
             plain_path(self.directory)  # is there still, in a run of weeks
+            self.best.add(meta.step, meta.validation)
             self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
 
     def check(self) -> None:
@@ -197,6 +187,22 @@ class Checkpoints:
                 "their place, or move the directory away to start anew"
             )
         raise UserError(f"{self.directory} holds no checkpoint yet")
+
+    def _validations(self) -> dict[int, Validation]:
+        """Step → validation of the checkpoints that have one and can be read."""
+        found, seen = {}, list[int]()
+        while (step := self._newest_but(seen)) is not None:
+            seen.append(step)
+            with contextlib.suppress(DamagedCheckpoint):
+                if validation := self.read_meta(step).validation:
+                    found[step] = validation
+        return found
+
+    def at_best(self, read: Callable[[int], T]) -> T:
+        """`read(step)` of the checkpoint of lowest validation. Raises UserError as `at`."""
+        if not (steps := lowest(self._validations())):
+            raise UserError(f"{self.directory} has no checkpoint whose validation was measured")
+        return self.at(steps[0], read)
 
     def at(self, step: int, read: Callable[[int], T]) -> T:
         """`read(step)`. Raises UserError when there is no such checkpoint or it is damaged."""

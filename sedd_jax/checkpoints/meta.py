@@ -20,7 +20,8 @@ class Meta:
 
     dataset: identity of the training data; vocabulary: of the tags, as Vocabulary.to_json has it;
     origin: the model that the run started from, {} for none (sedd_jax/training/origin.py);
-    history: changes of its config at resume, {"step": …, "changed": {key: [old, new]}} each.
+    history: changes of its config at resume, {"step": …, "changed": {key: [old, new]}} each;
+    validation: of these EMA weights, {} where none was measured (sedd_jax/checkpoints/best.py).
     """
 
     step: int
@@ -32,6 +33,7 @@ class Meta:
     vocabulary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
+    validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @jax.jit

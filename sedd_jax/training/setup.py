@@ -136,8 +136,8 @@ class Job:
         for local in local_batches:
             yield jax.tree.map(place, local if isinstance(local, tuple) else (local,))
 
-    def meta(self, step: int) -> Meta:
-        """The description of a checkpoint of this step."""
+    def meta(self, step: int, validation: Mapping[str, Any] | None = None) -> Meta:
+        """The description of a checkpoint of this step. validation: of its EMA weights."""
         return Meta(
             step,
             self.run.config.to_dict(),
@@ -146,6 +146,7 @@ class Job:
             vocabulary=self.run.vocabulary.to_json(),
             origin=self.origin_record,
             history=self.history,
+            validation=validation or {},
         )
 
     def describe_in_workdir(self) -> None:

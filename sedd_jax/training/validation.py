@@ -1,6 +1,7 @@
 """Validation while training: the bound on a fixed share of a split, on EMA weights."""
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from sedd_jax.parallel.consensus import any_process
 from sedd_jax.state import Params
 from tokenizer_bridge.token_dataset.intervals import Estimate, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
+
+RISING = 3  # validations in a row above the lowest one, of which one is soon there by chance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Validation:
     """A measurement that can be repeated: the same windows and the same noise each time.
 
     It takes config.evaluation.num_batches batches of windows, spread over the split, or all.
+    measured_on: equal for measurements that can be compared.
     Raises UserError when the split is missing or does not fill a window.
     """
 
@@ -57,6 +61,8 @@ class Validation:
         windows = cut_windows(dataset, split, config.model.length)
         self._windows = windows.spread(config.evaluation.num_batches * self._batch_size)
         self._num_levels = levels_per_window(len(self._windows))
+        tokens = self._windows.tokens_WxL.tobytes() + self._windows.counted_W.tobytes()
+        self.measured_on = hashlib.sha256(tokens + bytes([self._num_levels])).hexdigest()[:16]
 
     def measure(self, params: Params) -> Measurement:
         """The bound, and the parts of t that it comes from."""
@@ -72,6 +78,28 @@ class Validation:
         return Measurement(
             per_token(bits_W, counted_W, self._windows.artist_W),
             elbo.bits_by_t(bound, counted_W),
+        )
+
+
+class Trend:
+    """Where the validations of a run go. lowest: (bits, step) of the lowest so far, if any."""
+
+    def __init__(self, lowest: tuple[float, int] | None = None):
+        self._bits, self._step = lowest or (math.inf, 0)
+        self._num_higher, self._warned = 0, False
+
+    def add(self, step: int, bits: float) -> str | None:
+        """Takes a validation; returns a warning, once, when RISING in a row are not lowest."""
+        if bits < self._bits:
+            self._bits, self._step, self._num_higher = bits, step, 0
+            return None
+        self._num_higher += 1
+        if self._warned or self._num_higher < RISING:
+            return None
+        self._warned = True
+        return (
+            f"validation has risen from {self._bits:.4f} bits per token at step {self._step:,} to "
+            f"{bits:.4f}: the model learns its training tracks by heart"
         )
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from sedd_jax import config_arguments
 from sedd_jax.conditions import category
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 
 
 def make_parser() -> Parser:
@@ -31,7 +32,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--output", type=local_path, required=True, metavar="DIR", help="Folder to write."
     )
-    parser.add_argument("--step", type=integer(0), help="Checkpoint; the newest by default.")
+    config_arguments.add_step(parser)
     parser.add_argument(
         "--dtype", choices=exported.DTYPES, default="float32", help="Type of the stored weights."
     )
@@ -53,7 +54,7 @@ def export(
     workdir: str,
     output: str,
     *,
-    step: int | None = None,
+    step: int | str | None = None,
     dtype: str = "float32",
     data: str | None = None,
     license: str | None = None,

@@ -134,13 +134,14 @@ def read(directory: str | os.PathLike) -> Exported:
 
 
 def load(
-    source: str | os.PathLike, step: int | None = None, mesh: Mesh | None = None
+    source: str | os.PathLike, step: int | str | None = None, mesh: Mesh | None = None
 ) -> tuple[ModelDef, Params, int]:
     """(definition, EMA parameters on its mesh, step) of a model.
 
     source: a run's directory, an exported folder, `demo`, or `user/name` of an exported model on
     the Hugging Face hub, which is fetched into the hub's cache; a folder of that name comes first.
-    step: of a run's checkpoint, the newest readable one by default. mesh: see `load_run`.
+    step: of a run's checkpoint, the newest readable one by default; "best": that of lowest
+    validation. mesh: see `load_run`.
     Raises UserError when there is no such model.
     """
     directory = locate(source)

@@ -149,6 +149,17 @@ def test_a_trained_run_is_loaded_by_its_directory_alone(trained):
         load_run(workdir / "none")
 
 
+def test_the_checkpoint_of_the_lowest_validation_is_chosen(trained):
+    workdir, result = trained
+    measured = [line for line in metrics(workdir) if "validation_bits_per_token" in line]
+    best = min(measured, key=lambda line: line["validation_bits_per_token"])["step"]
+    assert load_run(workdir, "best")[2] == best
+    with Checkpoints(checkpoint_dir(workdir), read_only=True) as checkpoints:
+        said = [checkpoints.read_meta(step).validation["bits_per_token"] for step in (150, 300)]
+    assert said == [line["validation_bits_per_token"] for line in measured]
+    assert "warning: 0.1 minutes of music to train on" in result.stdout
+
+
 def test_a_finished_run_is_not_trained_again(trained, tokens, capsys):
     workdir, _ = trained
     before = metrics(workdir)

@@ -10,6 +10,8 @@ import pytest
 from sedd_jax import config as config_lib
 from sedd_jax.checkpoints import manager as checkpoint_lib
 from sedd_jax.checkpoints import meta as meta_lib
+from sedd_jax.checkpoints import unfinished
+from sedd_jax.checkpoints.best import lowest
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import Meta
 from sedd_jax.errors import UserError
@@ -80,6 +82,41 @@ def test_keeps_the_last_n_and_every_kth(tmp_path):
             checkpoints.save(make_state(step), meta(step))
         checkpoints.wait()
         assert checkpoints.steps == [4, 6, 7]
+
+
+def test_keeps_the_one_of_lowest_validation_over_a_restart(tmp_path):
+    def save(checkpoints, step, bits):
+        validation = {"bits_per_token": bits, "of": "these"} if bits else {}
+        described = dataclasses.replace(meta(step), validation=validation)
+        checkpoints.save(make_state(step), described)
+        checkpoints.wait()
+
+    with Checkpoints(tmp_path / "c", keep_best=1) as checkpoints:
+        for step, bits in enumerate([5.0, 3.0, 4.0, None], 1):
+            assert bits is None or checkpoints.best.is_among_best(
+                step, {"bits_per_token": bits, "of": "these"}
+            ) == (step < 3)
+            save(checkpoints, step, bits)
+        assert checkpoints.steps == [2, 4]
+    with Checkpoints(tmp_path / "c", keep_best=1) as checkpoints:
+        save(checkpoints, 5, 3.5)
+        assert checkpoints.steps == [2, 5]
+        assert checkpoints.at_best(lambda step: step) == 2
+        save(checkpoints, 6, 2.5)
+        assert checkpoints.steps == [6]
+        assert checkpoints.at_best(lambda step: step) == 6
+
+
+def test_validations_on_other_music_are_not_compared():
+    old, new = ({"bits_per_token": bits, "of": of} for bits, of in [(2.0, "old"), (3.0, "new")])
+    assert lowest({1: old, 2: new, 3: new | {"bits_per_token": 2.5}}) == [3, 2]
+    assert lowest({}) == []
+
+
+def test_without_a_validation_there_is_no_best(directory):
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        with pytest.raises(UserError, match="has no checkpoint whose validation was measured"):
+            checkpoints.at_best(lambda step: step)
 
 
 def test_saving_holds_the_values_of_its_moment(tmp_path):
@@ -224,22 +261,22 @@ def test_what_writes_of_a_failed_save_still_make_is_removed_too(tmp_path, monkey
         (left / "0").touch()
 
     write()
-    moments = [0.8 * number * checkpoint_lib.CALM_S for number in range(1, 5)]
+    moments = [0.8 * number * unfinished.CALM_S for number in range(1, 5)]
     clock = Clock((moment, write) for moment in moments)
-    monkeypatch.setattr(checkpoint_lib, "time", clock)
-    checkpoint_lib.remove_unfinished(tmp_path)
+    monkeypatch.setattr(unfinished, "time", clock)
+    unfinished.remove_unfinished(tmp_path)
     assert not clock.events
-    assert clock.now == pytest.approx(moments[-1] + checkpoint_lib.CALM_S, rel=0.1)
+    assert clock.now == pytest.approx(moments[-1] + unfinished.CALM_S, rel=0.1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["10"]
 
 
 def test_what_cannot_be_removed_is_not_waited_for_forever(tmp_path, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(checkpoint_lib, "time", clock)
+    monkeypatch.setattr(unfinished, "time", clock)
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
     (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
-    checkpoint_lib.remove_unfinished(tmp_path)
-    assert clock.now == pytest.approx(checkpoint_lib.PATIENCE_S, rel=0.1)
+    unfinished.remove_unfinished(tmp_path)
+    assert clock.now == pytest.approx(unfinished.PATIENCE_S, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["Best [1990]", "what? a*b", "a\\b", "Ü 'c' \"d\" 🎵 50%"])

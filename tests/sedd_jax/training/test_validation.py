@@ -12,7 +12,7 @@ from sedd_jax.diffusion.noise import LogLinear
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.elbo import SplitBound
-from sedd_jax.training.validation import Validation, levels_per_window, make_validation
+from sedd_jax.training.validation import Trend, Validation, levels_per_window, make_validation
 from tests.sedd_jax.toy import write_dataset
 from tests.sedd_jax.toy_run import make_run
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -132,3 +132,10 @@ def test_one_track_is_trained_without_validation(tmp_path, caplog):
     assert make_validation(run, alone, "validation") is None
     assert "training without validation" in caplog.text
     assert "has no split 'validation', only train" in caplog.text
+
+
+def test_a_rise_is_said_once_when_it_is_no_chance():
+    trend = Trend((4.0, 10))
+    said = [trend.add(step, bits) for step, bits in enumerate([4.1, 3.5, 3.6, 3.7, 3.6, 3.8, 3.9])]
+    assert [text is not None for text in said] == [False] * 4 + [True, False, False]
+    assert "risen from 3.5000 bits per token at step 1 to 3.6000" in said[4]
