@@ -12,8 +12,8 @@ from tests.programs import ROOT
 from tests.test_import_walls import files_of, imported_packages
 
 PACKAGES = ("sedd_jax", "tokenizer_bridge", "configs", "launch")
-# Files for readers, and those that are used in a clone alone.
-LEFT_OUT = {"README.md", "page.png", "Dockerfile", "Dockerfile.dockerignore"} | {
+# Files for readers, their pictures too, and those that are used in a clone alone.
+LEFT_OUT = {"README.md", "Dockerfile", "Dockerfile.dockerignore"} | {
     f"requirements-{name}.txt" for name in ("model", "bridge", "demo", "dev")
 }
 # Names of packages that are not those of their modules, and what comes with another package.
@@ -52,11 +52,11 @@ def installed(tmp_path_factory) -> Path:
 
 def test_it_holds_all_that_commands_read(installed):
     def files(root: Path) -> set[str]:
-        found = (path for package in PACKAGES for path in (root / package).rglob("*"))
+        found = (path for package in PACKAGES for path in (root / package).rglob("*.*"))
         return {
             str(path.relative_to(root))
             for path in found
-            if path.is_file() and "__pycache__" not in path.parts and path.name not in LEFT_OUT
+            if path.name not in LEFT_OUT and path.suffix not in (".png", ".pyc")
         }
 
     assert files(ROOT) == files(installed / "packages")
