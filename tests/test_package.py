@@ -52,11 +52,11 @@ def installed(tmp_path_factory) -> Path:
 
 def test_it_holds_all_that_commands_read(installed):
     def files(root: Path) -> set[str]:
-        found = (path for package in PACKAGES for path in (root / package).rglob("*.*"))
+        found = (path for package in PACKAGES for path in (root / package).rglob("*"))
         return {
             str(path.relative_to(root))
             for path in found
-            if path.name not in LEFT_OUT and path.suffix not in (".png", ".pyc")
+            if path.is_file() and path.name not in LEFT_OUT and path.suffix not in (".png", ".pyc")
         }
 
     assert files(ROOT) == files(installed / "packages")
