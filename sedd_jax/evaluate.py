@@ -2,7 +2,8 @@
 
     python -m sedd_jax.evaluate --workdir=RUN --split=validation
 
-Prints a table and writes RUN/evaluation_SPLIT_STEP.json. The model's figure is an upper bound
+Prints a table and writes RUN/evaluation_SPLIT_STEP.json, of other data than the run was trained on
+RUN/evaluation_SPLIT_STEP_NAME-FINGERPRINT.json. The model's figure is an upper bound
 (sedd_jax/likelihood/elbo.py); the baselines are exact, are fitted on the split `train` of the same
 data (sedd_jax/likelihood/baselines.py) and predict exactly the same tokens, each token of the split
 once (sedd_jax/likelihood/held_out.py), the first of each window by unigram. Several processes
@@ -16,6 +17,7 @@ Imported weights may not know all of the codec's codes (config.graph.num_codes).
 others are then unknown: they count in no figure, and all figures are given that a token is none.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -177,6 +179,7 @@ def evaluate(
         "workdir": str(workdir),
         "step": step,
         "data_path": str(dataset.path),
+        "is_training_data": _is_same_data(dataset, run.config.data.path),
         "data_fingerprint": {
             split: fingerprint(dataset, split) for split in sorted({TRAIN_SPLIT, split})
         },
@@ -217,15 +220,42 @@ def _told(
     return told
 
 
+def _is_same_data(dataset: TokenDataset, path: str) -> bool | None:
+    """True where a path is that of a dataset, or of an equal one; None for "", not known."""
+    if not path:
+        return None
+    if Path(path).resolve() == dataset.path.resolve():
+        return True
+    try:
+        return fingerprint(TokenDataset(path), TRAIN_SPLIT) == fingerprint(dataset, TRAIN_SPLIT)
+    except UserError:  # it is gone
+        return False
+
+
 def write(report: dict, directory: str | Path) -> Path:
     """Writes the report into a directory; returns the file. Raises UserError."""
     Path(directory).mkdir(parents=True, exist_ok=True)
     path = Path(directory) / f"evaluation_{report['split']}_{report['step']}.json"
+    is_own = report["is_training_data"]
+    if is_own is None:
+        is_own = not path.exists() or _fingerprints(path) == report["data_fingerprint"]
+    if not is_own:
+        name = Path(report["data_path"]).name
+        short = report["data_fingerprint"][report["split"]][:8]
+        path = path.with_name(f"{path.stem}_{name}-{short}.json")
     try:
         write_json_atomically(path, report)
     except PermissionError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return path
+
+
+def _fingerprints(path: Path) -> Any:
+    """The fingerprints of the data in a report; None for a file that is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["data_fingerprint"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def estimate(bits_W: np.ndarray, windows: SplitWindows) -> dict:

@@ -6,7 +6,8 @@ RUN is the directory of a run or of an exported model; --workdir=demo takes the 
 with the project.
 
 Sample i depends on --seed and i alone: neither on the batch size nor on the devices. A job that was
-stopped goes on where it was when the same command is given again. --audio also decodes the samples
+stopped goes on where it was when the same command is given again, and a larger --num_samples makes
+those that are missing. --audio also decodes the samples
 to WAV files, in a process of its own: python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS.
 
 A model that was trained with tags or vectors (config.conditioning) can be steered:
@@ -26,6 +27,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -254,22 +256,28 @@ def sample(
         length=length or run.config.model.length,
     )
     tags_N = steering.tags_of(run.vocabulary, num_samples, seed)
-    guide, condition, vectors_N = None, None, None
+    guide, vectors_N = None, None
     if tags_N is not None:
         vectors_N = steering.vectors_of(run.vocabulary, num_samples)
         guide = steering.guide(run.vocabulary, tags_N, vectors_N)
-        condition = steering.settings(tags_N, vectors_N)
-    settings = dataclasses.asdict(sampling) | {
-        "num_samples": num_samples,
-        "checkpoint_step": step,
-        "checkpoint_fingerprint": fingerprint(params),
-        "condition": condition,
-    }
+    weights = fingerprint(params)
+
+    def settings_of(n: int) -> dict[str, Any]:
+        condition = None if tags_N is None else steering.settings(tags_N[:n], vectors_N[:n])
+        return dataclasses.asdict(sampling) | {
+            "num_samples": n,
+            "checkpoint_step": step,
+            "checkpoint_fingerprint": weights,
+            "condition": condition,
+        }
+
     if is_first() and (warning := length_warning(run, sampling.length)):
         print(f"warning: {warning}", file=sys.stderr)
     store: SampleStore | NoStore = NoStore()
     if is_first():
-        store = SampleStore(output, settings, run.codec, tags_N, vectors_N)
+        store = SampleStore(
+            output, settings_of(num_samples), run.codec, tags_N, vectors_N, settings_of
+        )
     batch_size = batch_size or defaults.batch_size
     with StopRequest() as stop:
         try:

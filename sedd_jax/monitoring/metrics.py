@@ -129,8 +129,8 @@ class Meter:
             return ""
         if self._steps:
             self._rate = self._tokens_per_step * len(self._steps) / sum(self._seconds)
-        loss, skipped = self._latest["nats_per_token"], int(self._latest["skipped"])
-        text = f"nats/token={loss:.3f}, tokens/s={self._rate:,.0f}"
+        bits, skipped = self._latest["nats_per_token"] / math.log(2), int(self._latest["skipped"])
+        text = f"bits/token={bits:.3f}, tokens/s={self._rate:,.0f}"
         return text + (f", skipped={skipped}" if skipped else "")
 
     @contextlib.contextmanager
@@ -150,10 +150,10 @@ class Meter:
     def report(self) -> dict[str, float]:
         """The steps added since the last report, once they are computed.
 
-        Means over the finite ones of loss (nats a row), nats_per_token and grad_norm; the last
-        learning_rate, skipped and consecutive_skips; seconds_per_step, the mean, and
-        step_seconds/p50, /p90, /max; tokens_per_second over all devices; data_wait_share, of the
-        time; mfu, where the peak is known.
+        Means over the finite ones of loss (nats a row), nats_per_token, bits_per_token (the unit of
+        validation) and grad_norm; the last learning_rate, skipped and consecutive_skips;
+        seconds_per_step, the mean, and step_seconds/p50, /p90, /max; tokens_per_second over all
+        devices; data_wait_share, of the time; mfu, where the peak is known.
         """
         self.fetch()
         seconds, last = sum(self._seconds), self._steps[-1]
@@ -161,6 +161,7 @@ class Meter:
             name: _finite_mean([step[name] for step in self._steps])
             for name in ("loss", "nats_per_token", "grad_norm")
         }
+        values["bits_per_token"] = values["nats_per_token"] / math.log(2)
         for name in ("learning_rate", "skipped", "consecutive_skips"):
             values[name] = float(last[name])
         values["seconds_per_step"] = seconds / len(self._steps)

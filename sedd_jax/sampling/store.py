@@ -5,12 +5,13 @@
     NEW/generated-….array_record       then, from the parts,
     NEW/dataset.json                   last; the files above it are then removed
 
-A job that was stopped goes on where it was when it is asked for the same samples again.
+A job that was stopped goes on where it was when it is asked for the same samples again. When it is
+asked for more of them, what there is stays, and is whole until those that are missing are there.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class SampleStore:
     path: created if missing. settings: JSON values that say which samples are wanted: num_samples,
     length and all that they depend on; jobs of equal settings make equal samples. codec: of the
     tokens, as dataset.json has it. tags_N, vectors_N: what each sample was asked to be, for its
-    record.
+    record. settings_of: the settings of the first n samples alone; by default those of all.
     Raises UserError when the directory holds anything else, or cannot be written.
     """
 
@@ -48,10 +49,12 @@ class SampleStore:
         codec: Mapping[str, Any],
         tags_N: Sequence[Sequence[str]] | None = None,
         vectors_N: Sequence[Vectors] | None = None,
+        settings_of: Callable[[int], Mapping[str, Any]] | None = None,
     ):
         self.path = Path(path)
         self.settings, self.codec = dict(settings), dict(codec)
         self.tags_N, self.vectors_N = tags_N, vectors_N
+        self._settings_of = settings_of or (lambda n: self.settings | {"num_samples": n})
         self.num_samples = settings["num_samples"]
         self.is_whole = False
         self._made: list[Path] = []  # by this job, before any sample
@@ -62,11 +65,16 @@ class SampleStore:
 
     def _open(self) -> None:
         if (self.path / DATASET_FILE).exists():
-            self._check_same(TokenDataset(self.path).origin, self.path / DATASET_FILE)
+            dataset = TokenDataset(self.path)
+            if self._is_part(dataset.origin, self.path / DATASET_FILE):
+                tokens_nxL = np.stack([record.tokens for record in dataset.records(SPLIT)])
+                self.save(np.arange(len(tokens_nxL)), tokens_nxL)
+                return
             self.is_whole = True
             self._clear()  # of a job stopped between writing the dataset and clearing up
         elif (self.path / SETTINGS_FILE).exists():
-            self._check_same(_read_json(self.path / SETTINGS_FILE), self.path / SETTINGS_FILE)
+            if self._is_part(_read_json(self.path / SETTINGS_FILE), self.path / SETTINGS_FILE):
+                write_json_atomically(self.path / SETTINGS_FILE, self.settings)
         else:
             if not self.path.exists():
                 self.path.mkdir(parents=True)
@@ -84,13 +92,17 @@ class SampleStore:
             path.rmdir() if path.is_dir() else path.unlink()
         self._made = []
 
-    def _check_same(self, found: Mapping[str, Any], where: Path) -> None:
-        for key, value in self.settings.items():
+    def _is_part(self, found: Mapping[str, Any], where: Path) -> bool:
+        """True for the settings of fewer of these samples. Raises UserError for other samples."""
+        number = found.get("num_samples")
+        is_part = isinstance(number, int) and 0 < number < self.num_samples
+        for key, value in (self._settings_of(number) if is_part else self.settings).items():
             if found.get(key) != value:
                 raise UserError(
                     f"{where} holds other samples ({key} {found.get(key)!r}, not {value!r}): "
                     "choose another directory"
                 )
+        return is_part
 
     def missing(self) -> np.ndarray:
         """Ascending indices of the samples still to be made, int64."""
@@ -125,6 +137,7 @@ class SampleStore:
             if key not in ("num_samples", "length") and value is not None
         }
         origin = self.settings | measured
+        (self.path / DATASET_FILE).unlink(missing_ok=True)  # that of fewer samples
         widths = {k: len(v) for row in (self.vectors_N or ())[:1] for k, v in row.items()}
         with TokenDatasetWriter(self.path, self.codec, origin, vectors=widths) as writer:
             for index, tokens_L in enumerate(tokens_NxL):

@@ -1,6 +1,7 @@
 """The command that evaluates, in a process of its own."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
+from sedd_jax.evaluate import _is_same_data as is_same_data
 from sedd_jax.evaluate import evaluate as measure
-from sedd_jax.evaluate import table
+from sedd_jax.evaluate import table, write
 from sedd_jax.likelihood import baselines
 from tests.sedd_jax.toy import CODEC, NUM_CODES, error_line, run, write_dataset
 from tests.sedd_jax.toy_run import write_run
@@ -112,6 +114,28 @@ def test_a_model_with_vectors_is_told_the_own_ones_none_and_anothers(tmp_path):
     other = write_dataset(tmp_path / "other", lengths, vectors=vectors)
     with pytest.raises(UserError, match="have 3 numbers, the model's have 2"):
         measure(tmp_path / "run", tokens=other)
+
+
+def test_each_data_set_has_a_file_of_its_own(workdir, tmp_path):
+    own = TokenDataset(workdir.parent / "tokens")
+    shutil.copytree(own.path, tmp_path / "moved")
+    moved = TokenDataset(tmp_path / "moved")
+    other = TokenDataset(write_dataset(tmp_path / "other", seed=1))
+
+    def written(dataset: TokenDataset, path) -> str:
+        prints = {split: fingerprint(dataset, split) for split in ("train", "validation")}
+        report = {
+            "split": "validation", "step": 7, "data_path": str(dataset.path),
+            "data_fingerprint": prints, "is_training_data": is_same_data(dataset, str(path)),
+        }  # fmt: skip
+        return write(report, tmp_path / "out").name
+
+    plain = "evaluation_validation_7"
+    apart = f"{plain}_other-{fingerprint(other, 'validation')[:8]}.json"
+    assert written(own, own.path) == written(moved, own.path) == f"{plain}.json"
+    assert written(other, own.path) == written(other, "") == apart
+    assert written(moved, "") == f"{plain}.json"
+    assert written(other, tmp_path / "gone") == apart
 
 
 def test_tokens_of_another_codec_are_refused(workdir, tmp_path):

@@ -103,7 +103,7 @@ def test_a_run_learns_and_says_what_it_did(trained):
     assert result.returncode == 0, result.stderr
     assert '"learning_rate": 0.01' in result.stdout  # the config
     assert "30.9 windows of 16 tokens" in result.stdout
-    for text in ("300/300", "nats/token", "tokens/s"):
+    for text in ("300/300", "bits/token", "tokens/s"):
         assert text in result.stderr
     assert {path.name for path in workdir.iterdir()} == {
         "config.json", "codec.json", "checkpoints", "metrics.jsonl", "tensorboard", "goodput.jsonl",

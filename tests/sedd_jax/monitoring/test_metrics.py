@@ -1,4 +1,5 @@
 import json
+import math
 import struct
 
 import jax
@@ -71,11 +72,13 @@ def test_meter_averages_finite_steps_and_forgets_them_once_reported():
         meter.add(metrics_of(loss, skips=int(loss == 3.0)))
     report = meter.report()
     assert report["loss"] == 2.0 and report["nats_per_token"] == 0.5
+    assert report["bits_per_token"] == pytest.approx(0.5 / math.log(2))
     assert report["skipped"] == meter.consecutive_skips == 1
     assert report["tokens_per_second"] == pytest.approx(100 / report["seconds_per_step"])
     assert "mfu" not in report
     meter.add(metrics_of(5.0))
     assert meter.report()["loss"] == 5.0
+    assert meter.summary().startswith(f"bits/token={1.25 / math.log(2):.3f}, ")
     json.dumps(report)
 
 

@@ -71,6 +71,32 @@ def test_a_whole_output_is_recognised(tmp_path):
     assert open_store(tmp_path).is_whole
 
 
+def test_more_samples_keep_those_there_are(tmp_path):
+    def settings_of(n: int) -> dict:
+        return SETTINGS | {"num_samples": n, "condition": {"tags_fingerprint": "abcde"[:n]}}
+
+    def open_for(n: int) -> SampleStore:
+        return SampleStore(tmp_path, settings_of(n), CODEC, settings_of=settings_of)
+
+    save(open_for(2), 0)
+    store = open_for(3)  # while it is being made
+    np.testing.assert_array_equal(store.missing(), [1, 2])
+    save(store, 1, 2)
+    store.finish()
+    np.testing.assert_array_equal(open_for(5).missing(), [3, 4])
+    assert open_for(3).is_whole  # as long as those are not there
+    store = open_for(5)
+    save(store, 3, 4)
+    store.finish()
+    dataset = TokenDataset(tmp_path)
+    dataset.verify()
+    tokens_NxL = np.stack([record.tokens for record in dataset.records("generated")])
+    np.testing.assert_array_equal(tokens_NxL, TOKENS)
+    assert open_for(5).is_whole and dataset.origin["num_samples"] == 5
+    with pytest.raises(UserError, match=r"other samples \(num_samples 5, not 4\)"):
+        open_for(4)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_other_samples_are_refused(tmp_path, whole):
     store = open_store(tmp_path)
