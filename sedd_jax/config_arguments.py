@@ -275,7 +275,7 @@ def _value(config: ConfigDict, key: str, text: str) -> Any:
         group = group[part]
     kind = KEYS[key].type if key in KEYS else group.get_type(name)
     if key == "data.path":
-        text = paths.local_path(text)
+        text = paths.path_or_url(text)
     try:
         return _parse(kind, text)
     except ValueError as error:

@@ -36,9 +36,11 @@ from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
-from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
+from tokenizer_bridge.token_dataset.buckets import Bucket
+from tokenizer_bridge.token_dataset.command import Parser, integer, path_or_url, run_command
+from tokenizer_bridge.token_dataset.files import as_json, make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
+from tokenizer_bridge.token_dataset.paths import is_url
 from tokenizer_bridge.token_dataset.records import TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
 
@@ -59,7 +61,7 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
         "--workdir",
-        type=local_path,
+        type=path_or_url,
         required=True,
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
@@ -68,13 +70,13 @@ def make_parser() -> Parser:
     config_arguments.add_step(parser)
     parser.add_argument(
         "--tokens",
-        type=local_path,
+        type=path_or_url,
         metavar="TOKENS",
         help="Token dataset; the training data by default.",
     )
     parser.add_argument(
         "--output",
-        type=local_path,
+        type=path_or_url,
         metavar="DIR",
         help="Where the JSON file goes; the run's directory by default.",
     )
@@ -91,12 +93,12 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     output = arguments.output or arguments.workdir
-    if not (Path(output).is_dir() or arguments.output):
+    if not (is_url(output) or Path(output).is_dir() or arguments.output):
         raise UserError(f"--output is needed: {arguments.workdir} is no directory to write into")
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
-        if is_first() and Path(output).exists():
-            make_writable(Path(output))  # seen before hours of measuring, not after
+        if is_first():
+            check_writable(output)  # seen before hours of measuring, not after
         report = evaluate(
             arguments.workdir,
             split=arguments.split,
@@ -178,7 +180,7 @@ def evaluate(
     return {
         "workdir": str(workdir),
         "step": step,
-        "data_path": str(dataset.path),
+        "data_path": dataset.place,
         "is_training_data": _is_same_data(dataset, run.config.data.path),
         "data_fingerprint": {
             split: fingerprint(dataset, split) for split in sorted({TRAIN_SPLIT, split})
@@ -224,7 +226,7 @@ def _is_same_data(dataset: TokenDataset, path: str) -> bool | None:
     """True where a path is that of a dataset, or of an equal one; None for "", not known."""
     if not path:
         return None
-    if Path(path).resolve() == dataset.path.resolve():
+    if path == dataset.place or Path(path).resolve() == dataset.path.resolve():
         return True
     try:
         return fingerprint(TokenDataset(path), TRAIN_SPLIT) == fingerprint(dataset, TRAIN_SPLIT)
@@ -232,22 +234,40 @@ def _is_same_data(dataset: TokenDataset, path: str) -> bool | None:
         return False
 
 
-def write(report: dict, directory: str | Path) -> Path:
-    """Writes the report into a directory; returns the file. Raises UserError."""
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    path = Path(directory) / f"evaluation_{report['split']}_{report['step']}.json"
+def check_writable(output: str) -> None:
+    """Raises UserError, or OSError, when a directory or URL cannot be written to."""
+    if is_url(output):
+        Bucket(output).check_writable()
+    elif Path(output).exists():
+        make_writable(Path(output))
+
+
+def write(report: dict, directory: str | Path) -> Path | str:
+    """Writes the report into a directory, or at a URL; returns the file. Raises UserError."""
     is_own = report["is_training_data"]
+    if is_url(directory):
+        bucket, name = Bucket(str(directory)), _file_name(report, is_own is not False)
+        bucket.write(name, as_json(report).encode())
+        return f"{bucket.url}/{name}"
+    Path(directory).mkdir(parents=True, exist_ok=True)
     if is_own is None:
+        path = Path(directory) / _file_name(report, True)
         is_own = not path.exists() or _fingerprints(path) == report["data_fingerprint"]
-    if not is_own:
-        name = Path(report["data_path"]).name
-        short = report["data_fingerprint"][report["split"]][:8]
-        path = path.with_name(f"{path.stem}_{name}-{short}.json")
+    path = Path(directory) / _file_name(report, is_own)
     try:
         write_json_atomically(path, report)
     except PermissionError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return path
+
+
+def _file_name(report: dict, is_own: bool) -> str:
+    """The name of a report's file; is_own: on the data that the model was trained on."""
+    stem = f"evaluation_{report['split']}_{report['step']}"
+    if not is_own:
+        name = Path(report["data_path"]).name
+        stem += f"_{name}-{report['data_fingerprint'][report['split']][:8]}"
+    return f"{stem}.json"
 
 
 def _fingerprints(path: Path) -> Any:

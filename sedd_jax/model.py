@@ -21,6 +21,7 @@ from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
 from sedd_jax.errors import UserError
 from sedd_jax.network import transformer
 from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.remote_run import local_run
 from sedd_jax.state import Params, TrainState, init_state
 
 
@@ -154,7 +155,7 @@ def load_run(
     the run's config, or, when the devices here do not fit it, all of them along `data`.
     Raises UserError when there is no such checkpoint.
     """
-    directory = checkpoint_dir(workdir)
+    directory = checkpoint_dir(local_run(workdir, step))
     if not directory.is_dir():
         raise UserError(f"{workdir} holds no trained run: there is no {directory}")
 

@@ -54,6 +54,7 @@ from tokenizer_bridge.token_dataset.command import (
     local_path,
     local_paths,
     number,
+    path_or_url,
     run_command,
 )
 
@@ -62,7 +63,7 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
         "--workdir",
-        type=local_path,
+        type=path_or_url,
         required=True,
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
@@ -118,7 +119,7 @@ def make_parser() -> Parser:
     )
     steering.add_argument(
         "--tags_from",
-        type=local_path,
+        type=path_or_url,
         metavar="TOKENS",
         help="Token dataset: each sample gets the tags of a track of it drawn at random.",
     )

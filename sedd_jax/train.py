@@ -27,7 +27,8 @@ Ctrl-C or SIGTERM, at any of the processes, stops all with a checkpoint of the s
 that fails is tried again (sedd_jax/checkpoints/save_retries.py).
 
 WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
-origin.json with --init_from, and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`.
+origin.json with --init_from, and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`. It
+may be a URL for one process, such as gs://bucket/run (sedd_jax/remote_run.py).
 Several processes: sedd_jax/parallel/distributed.py. Exit codes, and whether a launcher starts the
 run again:
 
@@ -44,7 +45,7 @@ run again:
 import contextlib
 import math
 from argparse import Namespace
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +65,7 @@ from sedd_jax.monitoring.recorder import Watch
 from sedd_jax.parallel import distributed
 from sedd_jax.parallel.consensus import Agreement, is_first, wait_for_all
 from sedd_jax.progress import progress_bar, say
+from sedd_jax.remote_run import ALL, fetched, local_run
 from sedd_jax.state import TrainState, trained_part
 from sedd_jax.stop import StopRequest
 from sedd_jax.training.origin import describe as describe_origin
@@ -72,7 +74,8 @@ from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
 from sedd_jax.training.validation import Trend, Validation, make_validation
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, comma_list, local_path, run_command
+from tokenizer_bridge.token_dataset.command import Parser, comma_list, path_or_url, run_command
+from tokenizer_bridge.token_dataset.paths import is_url
 
 VALIDATION_SPLIT = "validation"
 LITTLE_MUSIC_S = 1800.0
@@ -83,7 +86,7 @@ def make_parser() -> Parser:
     config_arguments.add_arguments(parser, required=False)
     parser.add_argument(
         "--init_from",
-        type=local_path,
+        type=path_or_url,
         metavar="MODEL",
         help="Start from a trained model: a run, RUN@STEP, an exported folder, demo, or user/name.",
     )
@@ -96,16 +99,16 @@ def make_parser() -> Parser:
     )
     parser.add_argument(
         "--tokens",
-        type=local_path,
+        type=path_or_url,
         metavar="TOKENS",
         help="Token dataset, instead of that of the config.",
     )
     parser.add_argument(
         "--workdir",
-        type=local_path,
+        type=path_or_url,
         required=True,
         metavar="RUN",
-        help="Directory of the run; made if missing.",
+        help="Directory of the run, or its URL; made if missing.",
     )
     distributed.add_arguments(parser)
     return parser
@@ -152,16 +155,38 @@ class Votes(NamedTuple):
     save: SaveStatus
 
 
+def train_remotely(
+    config: ConfigDict,
+    url: str,
+    init_from: str | None = None,
+    allow_change: Collection[str] = (),
+) -> int:
+    """The same as `train`, with a run in an object store (sedd_jax/remote_run.py)."""
+    if jax.process_count() > 1:
+        raise UserError(
+            f"{url}: several processes need a directory that all share: mount the bucket"
+        )
+    run = fetched(url, ALL)
+    run.check_writable()
+    code = train(config, run.folder, init_from, allow_change, on_saved=run.push)
+    run.push()
+    say(f"stored in {url}")
+    return code
+
+
 def train(
     config: ConfigDict,
     workdir: Path,
     init_from: str | None = None,
     allow_change: Collection[str] = (),
+    *,
+    on_saved: Callable[[], None] | None = None,
 ) -> int:
     """Trains to config.training.num_steps; returns the exit code.
 
     init_from: name of the model to start from (sedd_jax/training/origin.py); allow_change: keys of
-    the config that may have changed since the run began. Raises UserError.
+    the config that may have changed since the run began; on_saved: called in the background after
+    each checkpoint; one that fails is a save that failed. Raises UserError.
     """
     began = Moment.now()
     if (workdir / exported.WEIGHTS).exists():  # which would be sampled from instead of what is new
@@ -170,10 +195,15 @@ def train(
     validation = make_validation(job.run, job.dataset, VALIDATION_SPLIT)
     workdir.mkdir(parents=True, exist_ok=True)
     with sole_trainer(workdir) if is_first() else contextlib.nullcontext():
-        return train_job(job, validation, began)
+        return train_job(job, validation, began, on_saved)
 
 
-def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
+def train_job(
+    job: Job,
+    validation: Validation | None,
+    began: Moment,
+    on_saved: Callable[[], None] | None = None,
+) -> int:
     """The rest of `train`, for a job that is known to be possible; it began at `began`."""
     config, workdir = job.run.config, job.workdir
     checkpoints = Checkpoints(
@@ -182,10 +212,14 @@ def train_job(job: Job, validation: Validation | None, began: Moment) -> int:
         keep_every=config.checkpoint.keep_every,
         keep_best=config.checkpoint.keep_best,
     )
-    saver = Saver(
-        checkpoints, retries=config.checkpoint.retries, retry_wait=config.checkpoint.retry_wait
-    )
     with checkpoints, StopRequest() as stop:
+        saver = Saver(
+            checkpoints,
+            retries=config.checkpoint.retries,
+            retry_wait=config.checkpoint.retry_wait,
+            on_saved=on_saved,
+            is_stopping=lambda: bool(stop.signal_number),
+        )
         job, state = job.start(checkpoints)
         step, num_steps = int(state.step), config.training.num_steps
         if step >= num_steps:
@@ -288,7 +322,7 @@ def stop_if_diverged(job: Job, state: TrainState, watch: Watch, saver: Saver) ->
 
 def config_of_model(arguments: Namespace) -> ConfigDict:
     """The config where --config is not given: that of the run, or of the model it starts from."""
-    workdir = Path(arguments.workdir)
+    workdir = local_run(arguments.workdir, ALL)
     if any(path.name.isdigit() for path in checkpoint_dir(workdir).glob("*")):
         return config_lib.load(workdir / "config.json")
     if arguments.init_from is None:
@@ -309,6 +343,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with distributed.joined(distributed.membership(arguments)):
         use_compilation_cache()
         try:
+            if is_url(arguments.workdir):
+                return train_remotely(
+                    chosen.config, arguments.workdir, arguments.init_from, allowed
+                )
             return train(chosen.config, Path(arguments.workdir), arguments.init_from, allowed)
         except config_lib.OtherRun as error:
             if not error.keys:

@@ -23,7 +23,7 @@ FLOORS = {
         {"config_keys"},
         {"checkpoints"},
         {"state", "network"},
-        {"diffusion", "parallel"},
+        {"diffusion", "parallel", "remote_run"},
         {"errors"},
     ],
     "tokenizer_bridge": [

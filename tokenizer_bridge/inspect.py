@@ -19,14 +19,14 @@ from tqdm import tqdm
 from tokenizer_bridge.inspection.page import as_page
 from tokenizer_bridge.inspection.summary import summarise
 from tokenizer_bridge.inspection.text import as_text
-from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, path_or_url, run_command
 from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--tokens", type=local_path, required=True, help="Token dataset.")
+    parser.add_argument("--tokens", type=path_or_url, required=True, help="Token dataset.")
     parser.add_argument(
         "--output", type=local_path, metavar="DIR", help="For inspect.html and inspect.json."
     )

@@ -8,6 +8,7 @@ save cannot even start at one of them, and leave the next attempt to the launche
 
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -31,12 +32,24 @@ class SaveStatus(NamedTuple):
 class Saver:
     """Saves to `checkpoints` in the background. retry_wait: seconds, doubled with every failure.
 
+    on_saved: called in the background when a checkpoint is whole, and what it raises is a failure
+    of the save. is_stopping: once it says so, attempts no longer wait for each other.
+
     All processes must call `save` and `finish` alike, hence `is_time` with what they agreed on.
     """
 
-    def __init__(self, checkpoints: Checkpoints, *, retries: int, retry_wait: float):
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        *,
+        retries: int,
+        retry_wait: float,
+        on_saved: Callable[[], None] | None = None,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ):
         self._checkpoints = checkpoints
         self._retries, self._retry_wait = retries, retry_wait
+        self._on_saved, self._is_stopping = on_saved, is_stopping
         self._num_failures = 0  # in a row, on any process
         self._waiter: threading.Thread | None = None  # for the save that is under way
         self._error: UserError | None = None  # of the last save, here
@@ -68,14 +81,15 @@ class Saver:
         """
         self._settle()
         self._status_is_old = True
-        if meta.step in self._checkpoints.steps:
-            return
-        try:
-            self._checkpoints.save(state, meta)
-        except UserError as error:
-            if jax.process_count() > 1:
-                raise RestartNeeded(str(error)) from error
-            self._error = error
+        if meta.step not in self._checkpoints.steps:
+            try:
+                self._checkpoints.save(state, meta)
+            except UserError as error:
+                if jax.process_count() > 1:
+                    raise RestartNeeded(str(error)) from error
+                self._error = error
+                return
+        elif self._on_saved is None:
             return
         self._waiter = threading.Thread(target=self._wait, name="save", daemon=True)
         self._waiter.start()
@@ -84,12 +98,15 @@ class Saver:
         """Returns when this state is saved; sleeps between attempts. Raises UserError as `save`."""
         self.save(state, meta)
         while not self._settle():
-            time.sleep(max(0.0, self._retry_at - time.monotonic()))
+            while time.monotonic() < self._retry_at and not self._is_stopping():
+                time.sleep(min(0.2, max(0.0, self._retry_at - time.monotonic())))
             self.save(state, meta)
 
     def _wait(self) -> None:
         try:
             self._checkpoints.wait()
+            if self._on_saved is not None:
+                self._on_saved()
         except UserError as error:
             self._error = error
 

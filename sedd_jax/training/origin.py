@@ -26,6 +26,7 @@ from sedd_jax.network import condition as condition_lib
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params
 from sedd_jax.weights import exported
+from tokenizer_bridge.token_dataset.paths import is_url
 
 # What weights of equal shapes and of the same meaning have in common.
 SHARED_KEYS = (
@@ -218,14 +219,15 @@ def _split(name: str) -> tuple[str, int | None]:
 def _place(name: str) -> str:
     """A text that is equal for names of the same model; the model may be gone."""
     source, step = _split(name)
-    place = source if exported.is_name(source) else str(Path(source).absolute())
+    is_place = is_url(source) or exported.is_name(source)
+    place = source if is_place else str(Path(source).absolute())
     return place if step is None else f"{place}@{step}"
 
 
 def _locate(name: str) -> tuple[Path, int | None]:
     """(directory, step or None) of a model. Raises UserError when there is none."""
     source, step = _split(name)
-    directory = exported.locate(source)
+    directory = exported.locate(source, step)
     if not (directory / exported.WEIGHTS).exists() and not checkpoint_dir(directory).is_dir():
         raise UserError(f"{source} is neither a trained run nor an exported model")
     return directory, step

@@ -215,7 +215,7 @@ def prepare(
         raise UserError(f"{workdir} holds a token dataset: train in another directory")
     dataset = TokenDataset(config.data.path)
     config = config.copy_and_resolve_references()
-    config.data.path = str(dataset.path.absolute())  # evaluate reads it from anywhere
+    config.data.path = dataset.place  # evaluate reads it from anywhere
     if config.graph.num_codes not in (0, dataset.codec["codebook_size"]):
         raise UserError(
             f"config.graph.num_codes is {config.graph.num_codes}, and {dataset.path} has "

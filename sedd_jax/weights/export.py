@@ -20,14 +20,19 @@ from sedd_jax import config_arguments
 from sedd_jax.conditions import category
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
+from sedd_jax.remote_run import local_run
 from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
+from tokenizer_bridge.token_dataset.command import Parser, local_path, path_or_url, run_command
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--workdir", type=local_path, required=True, metavar="RUN", help="Directory of the run."
+        "--workdir",
+        type=path_or_url,
+        required=True,
+        metavar="RUN",
+        help="Directory of the run.",
     )
     parser.add_argument(
         "--output", type=local_path, required=True, metavar="DIR", help="Folder to write."
@@ -45,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     step = export(**vars(arguments))
     print(f"{arguments.output}: the model of step {step:,} in {arguments.dtype}")
-    if newest_evaluation(Path(arguments.workdir), step) is None:
+    if newest_evaluation(local_run(arguments.workdir, arguments.step), step) is None:
         evaluate = f"python -m sedd_jax.evaluate --workdir={arguments.workdir} --step={step}"
         print(f"its card has no bound, for none was measured: {evaluate}, then export again")
 
@@ -64,7 +69,8 @@ def export(
     Raises UserError when there is no such checkpoint, or the folder is not empty or lies where the
     run's checkpoints do.
     """
-    if checkpoint_dir(workdir).resolve() in Path(output).resolve().parents:
+    folder = local_run(workdir, step)
+    if checkpoint_dir(folder).resolve() in Path(output).resolve().parents:
         raise UserError(f"{output} lies among the checkpoints of {workdir}: choose another folder")
     definition, params, step = exported.load(workdir, step)
     params = jax.tree.map(np.asarray, params)
@@ -72,8 +78,8 @@ def export(
     config.unlock()
     config.data.path = ""  # of this machine alone
     model = exported.Exported(config, definition.codec, definition.vocabulary, params, step)
-    measured = newest_evaluation(Path(workdir), step)
-    training = trained_for(Path(workdir), step)
+    measured = newest_evaluation(folder, step)
+    training = trained_for(folder, step)
     card = model_card(definition, params, training, measured, data, license)
     exported.write(output, model, dtype, card)
     return step

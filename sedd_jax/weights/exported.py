@@ -36,10 +36,10 @@ from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.model import ModelDef, build, load_run
 from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.remote_run import local_run
 from sedd_jax.state import Params
 from sedd_jax.weights import hub, published_config, torch_files, torch_weights
 from tokenizer_bridge.token_dataset.description import check_codec
-from tokenizer_bridge.token_dataset.paths import local_path
 
 WEIGHTS, CONFIG, CODEC, TAGS, CARD = (
     "model.safetensors", "config.json", "codec.json", "tags.json", "README.md",
@@ -138,13 +138,13 @@ def load(
 ) -> tuple[ModelDef, Params, int]:
     """(definition, EMA parameters on its mesh, step) of a model.
 
-    source: a run's directory, an exported folder, `demo`, or `user/name` of an exported model on
-    the Hugging Face hub, which is fetched into the hub's cache; a folder of that name comes first.
-    step: of a run's checkpoint, the newest readable one by default; "best": that of lowest
-    validation. mesh: see `load_run`.
+    source: the directory of a run or of an exported model, or its URL; `demo`; or `user/name` of an
+    exported model on the Hugging Face hub, fetched into the hub's cache; a folder of that name
+    comes first. step: of a run's checkpoint, the newest readable one by default; "best": that of
+    lowest validation. mesh: see `load_run`.
     Raises UserError when there is no such model.
     """
-    directory = locate(source)
+    directory = locate(source, step)
     if not (directory / WEIGHTS).exists():
         return load_run(source, step, mesh)
     model = read(directory)
@@ -195,13 +195,14 @@ def _condition_params(
     return condition
 
 
-def locate(source: str | os.PathLike) -> Path:
-    """The directory of a model that `load` takes, fetched if it is on the hub; it may be anything.
+def locate(source: str | os.PathLike, step: int | str | None = None) -> Path:
+    """The directory of a model that `load` takes, fetched if it is on the hub or in a bucket; it
+    may be anything. step: of the checkpoint that is needed, the newest by default.
 
-    Raises UserError when the hub has no such model.
+    Raises UserError when the hub has no such model, or the bucket no such checkpoint.
     """
     if not is_name(source):
-        return Path(local_path(os.fspath(source)))
+        return local_run(source, step)
     if str(source) != DEMO:
         return hub.fetch(str(source), FILES)
     if not DEMO_FOLDER.is_dir():

@@ -168,6 +168,11 @@ def local_path(text: str) -> str:
     return _or_refused(paths.local_path, text)
 
 
+def path_or_url(text: str) -> str:
+    """The type of an argument that is a path of this machine, or a URL of an object store."""
+    return _or_refused(paths.path_or_url, text)
+
+
 def local_paths(text: str) -> str:
     """The type of an argument with paths in it, as NAME=PATH or KIND:PATH,…"""
     return _or_refused(paths.local_paths_within, text)

@@ -22,9 +22,9 @@ CODEC_KEYS = tuple(_CODEC_TYPES)
 MAX_CODEBOOK_SIZE = 2**16  # tokens are stored as uint16
 
 
-def read_description(directory: Path) -> dict[str, Any]:
-    """dataset.json, its shape checked. Raises UserError."""
-    path = directory / DATASET_FILE
+def read_description(directory: Path, name: str = DATASET_FILE) -> dict[str, Any]:
+    """dataset.json, or what it is called so far, its shape checked. Raises UserError."""
+    path = directory / name
     if not directory.is_dir():
         raise UserError(f"{directory} is not a directory: a token dataset is one")
     if not path.exists():

@@ -49,8 +49,12 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 def write_json_atomically(path: Path, value: Any) -> None:
     """Write a JSON file (UTF-8, one key a line) so that it is whole or absent."""
     with atomic_file(path) as temporary:
-        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(as_json(value), encoding="utf-8")
+
+
+def as_json(value: Any) -> str:
+    """The text of a JSON file, one key a line. Raises ValueError for a number that is none."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def make_writable(folder: Path) -> None:

@@ -28,6 +28,11 @@ def local_path(text: str) -> str:
     return os.path.expanduser(_printable(text))
 
 
+def path_or_url(text: str) -> str:
+    """A URL as it is, or a path as `local_path` has it."""
+    return _printable(text) if is_url(text) else local_path(text)
+
+
 def local_paths_within(text: str) -> str:
     """The same of a text with paths in it, each at its start or behind one of `=`, `:` and `,`."""
     for part in re.split(r"[=,]|:(?!//)", text):

@@ -25,6 +25,7 @@ import msgpack
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from tokenizer_bridge.token_dataset.buckets import local_dataset
 from tokenizer_bridge.token_dataset.description import (
     CODEC_KEYS,
     DATASET_FILE,
@@ -35,7 +36,7 @@ from tokenizer_bridge.token_dataset.description import (
 )
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import file_sha256, write_json_atomically
-from tokenizer_bridge.token_dataset.paths import local_path
+from tokenizer_bridge.token_dataset.paths import is_url, local_path
 from tokenizer_bridge.token_dataset.shards import SplitWriter
 from tokenizer_bridge.token_dataset.vectors import (
     Vectors,
@@ -198,10 +199,14 @@ class TokenDataset:
     Opening checks dataset.json and the presence and size of every shard; each read checks its
     record; `verify` also checks every shard's SHA-256. Each failure is a UserError of one line that
     names the file and, where it applies, the record.
+
+    path: a directory, or the URL of one, which is copied to this machine first. Attributes: path is
+    the directory here; place, what leads to the dataset from anywhere on this machine.
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(local_path(os.fspath(path)))
+        self.path = local_dataset(path)
+        self.place = os.fspath(path) if is_url(path) else str(self.path.absolute())
         meta = read_description(self.path)
         self.codec: dict[str, Any] = meta["codec"]
         self.origin: dict[str, Any] = meta["origin"]

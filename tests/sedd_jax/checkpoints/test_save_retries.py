@@ -1,5 +1,7 @@
 """What a run does when its state cannot be saved, seen on a disk that fails to order."""
 
+import threading
+
 import pytest
 
 from sedd_jax.checkpoints.meta import Meta
@@ -86,3 +88,23 @@ def test_another_process_that_is_still_saving_is_waited_for():
     assert saver.is_time(SaveStatus(0, 1, 1), is_due=False)
     assert not saver.is_time(SaveStatus(0, 1, 0), is_due=True)
     assert saver.is_time(SaveStatus(0, 0, 0), is_due=True)
+
+
+def test_a_run_that_is_to_stop_no_longer_waits_between_attempts():
+    disk, stopping = Disk("late", "no", "ok"), []
+    saver = Saver(disk, retries=3, retry_wait=1000.0, is_stopping=lambda: bool(stopping))
+    threading.Timer(0.1, stopping.append, [True]).start()
+    saver.finish(None, meta(3))
+    assert disk.steps == [3] and stopping
+
+
+def test_a_save_is_good_when_it_has_been_copied_too():
+    disk, outcomes = Disk("ok"), [UserError("no network"), None]  # saved once, copied twice
+
+    def copy():
+        if outcome := outcomes.pop(0):
+            raise outcome
+
+    saver = Saver(disk, retries=1, retry_wait=0.0, on_saved=copy)
+    saver.finish(None, meta(7))
+    assert not outcomes and not disk.plan

@@ -1,0 +1,146 @@
+"""Runs in an object store; fsspec's own in memory, and file:// between processes, stand for it."""
+
+import json
+import shutil
+import signal
+
+import fsspec
+import pytest
+
+from sedd_jax import evaluate, remote_run, sample, train
+from sedd_jax.errors import UserError
+from sedd_jax.model import load_run
+from sedd_jax.weights import export, exported
+from tests.programs import wait_until
+from tests.sedd_jax.toy import FAST_COMPILE, start, train_command, write_dataset
+from tokenizer_bridge.token_dataset.buckets import Bucket
+from tokenizer_bridge.token_dataset.records import TokenDataset
+
+URL = "memory://bucket/runs/a run"
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """An empty bucket; forgotten by the process as by a new one with `cache_clear`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    remote_run.fetched.cache_clear()
+    yield Bucket(URL)
+    remote_run.fetched.cache_clear()
+    memory = fsspec.filesystem("memory")
+    if memory.exists("/bucket"):
+        memory.rm("/bucket", recursive=True)
+
+
+def steps(bucket) -> list[int]:
+    return sorted({int(name.split("/")[1]) for name in bucket.names("checkpoints")})
+
+
+def test_train_resume_evaluate_sample_and_export(store, tmp_path, capsys):
+    for path in write_dataset(tmp_path / "tokens").iterdir():
+        Bucket("memory://bucket/tokens").upload(path, path.name)
+    (tmp_path / "toy.py").write_text("from tests.sedd_jax.toy import toy_config as get_config\n")
+    command = [f"--config={tmp_path / 'toy.py'}", f"--workdir={URL}", "--config.checkpoint.every=5"]
+    tokens = "--tokens=memory://bucket/tokens"
+    train.main([*command, tokens, "--config.training.num_steps=10"])
+    assert steps(store) == [5, 10]
+    remote_run.fetched.cache_clear()  # as a process of its own
+    train.main([f"--workdir={URL}", "--config.training.num_steps=20"])
+    said = capsys.readouterr().out
+    assert "from step 10 to 20" in said and f"stored in {URL}" in said
+    assert steps(store) == [15, 20]
+    kept = json.loads(store.read("config.json"))
+    assert kept["data"]["path"] == "memory://bucket/tokens"
+    lines = [json.loads(line) for line in store.read("metrics.jsonl").splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20]
+
+    remote_run.fetched.cache_clear()
+    evaluate.main([f"--workdir={URL}", "--num_t=1"])
+    assert json.loads(store.read("evaluation_validation_20.json"))["step"] == 20
+    remote_run.fetched.cache_clear()
+    export.main([f"--workdir={URL}", "--step=15", f"--output={tmp_path / 'model'}"])
+    assert exported.read(tmp_path / "model").step == 15
+    sample.main(
+        [f"--workdir={URL}", f"--output={tmp_path / 'new'}", "--num_samples=2", "--steps=2"]
+    )
+    assert TokenDataset(tmp_path / "new").num_records("generated") == 2
+    with pytest.raises(UserError, match=f"{URL} has no checkpoint of step 10; it has 15, 20"):
+        exported.load(URL, 10)
+
+
+def test_a_checkpoint_that_is_half_there_is_none(store, tmp_path):
+    for step in ("5", "10"):
+        for name in ("train/data", "_CHECKPOINT_METADATA"):
+            store.write(f"checkpoints/{step}/{name}", b"x")
+    store.remove(["checkpoints/10/_CHECKPOINT_METADATA"])
+    store.write("config.json", b"{}")
+    fetched = remote_run.RemoteRun(URL)
+    assert fetched.steps == {5} and (fetched.folder / "config.json").exists()
+    assert [path.name for path in (fetched.folder / "checkpoints").iterdir()] == ["5"]
+
+
+def test_what_is_stored_is_replaced_in_the_right_order(store, monkeypatch):
+    done = []
+    upload, remove = Bucket.upload, Bucket.remove
+
+    def note_upload(self, path, name):
+        done.append(f"+{name}")
+        upload(self, path, name)
+
+    def note_remove(self, names):
+        done.extend(f"-{name}" for name in names)
+        remove(self, names)
+
+    monkeypatch.setattr(Bucket, "upload", note_upload)
+    monkeypatch.setattr(Bucket, "remove", note_remove)
+    here = remote_run.RemoteRun(URL)
+    for step in (4, 7):
+        for name in ("_CHECKPOINT_METADATA", "train/data"):
+            path = here.folder / "checkpoints" / str(step) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        (here.folder / "checkpoints/9.orbax-checkpoint-tmp").mkdir(exist_ok=True)
+        here.push()
+        shutil.rmtree(here.folder / "checkpoints/4", ignore_errors=True)  # as Orbax does
+    here.push()
+    assert done == [
+        "+checkpoints/4/train/data", "+checkpoints/4/_CHECKPOINT_METADATA",
+        "+checkpoints/7/train/data", "+checkpoints/7/_CHECKPOINT_METADATA",
+        "-checkpoints/4/_CHECKPOINT_METADATA", "-checkpoints/4/train/data",
+    ]  # fmt: skip
+    assert steps(store) == [7]
+
+
+def test_a_store_that_refuses_is_named_before_anything_is_computed(tmp_path, capsys):
+    tokens = write_dataset(tmp_path / "tokens")
+    for url, said in (
+        ("nonsense://b/run", "Protocol not known: nonsense"),
+        (f"file://{tokens}/dataset.json/run", "Not a directory"),
+    ):
+        command = train_command(tokens, tmp_path / "run")[3:]
+        with pytest.raises(UserError, match=f"{url}.*{said}"):
+            train.main([*command, f"--workdir={url}"])
+        assert "parameters" not in capsys.readouterr().out
+
+
+def test_a_killed_run_goes_on_from_the_store(tmp_path):
+    tokens, url = write_dataset(tmp_path / "tokens"), f"file://{tmp_path}/bucket/run"
+    overrides = {"training__num_steps": 100_000, "checkpoint__every": 10}
+    command = [*train_command(tokens, tmp_path / "run", **overrides), f"--workdir={url}"]
+
+    def stored() -> int:
+        whole = (tmp_path / "bucket/run/checkpoints").glob("*/_CHECKPOINT_METADATA")
+        return max((int(path.parent.name) for path in whole), default=0)
+
+    with start(command, XLA_FLAGS=FAST_COMPILE) as program:
+        wait_until(stored, [program])
+        program.kill()
+        program.result()
+    before = stored()
+    with start(command, XLA_FLAGS=FAST_COMPILE) as program:
+        wait_until(lambda: stored() > before, [program])
+        program.send_signal(signal.SIGTERM)
+        ended = program.result()
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
+    assert f"from step {before:,} to 100,000" in ended.stdout
+    assert f"stopped at step {stored():,}" in ended.stdout and f"stored in {url}" in ended.stdout
+    assert load_run(tmp_path / "bucket/run")[2] == stored()  # it reads as a run on a disk does
