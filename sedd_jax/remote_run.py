@@ -27,7 +27,7 @@ class RemoteRun:
     """The copy of a run here. folder: where it is; steps: of the checkpoints that were fetched.
 
     url: of the run's directory; step: of the checkpoint to fetch, the newest by default; a word
-    instead, as ALL, fetches all. Raises UserError when the store refuses, or has no such checkpoint.
+    instead, as ALL, fetches all. Raises UserError when the store refuses, or has none of that step.
     """
 
     def __init__(self, url: str, step: int | str | None = None):
