@@ -174,7 +174,7 @@ def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     with Program(words, env=env) as program:
         wait_until(lambda: log.exists() and log.read_text().count("\n") >= 1, [program])
     with Program(words, env=env) as program:
-        done = program.result(600)
+        done = program.result(800)  # ninety seconds of CPU time
     assert done.returncode == 0, done.stderr
     assert "1/11 corpus: done before" in done.stderr
     # Gone on with, not begun anew.
