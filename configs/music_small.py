@@ -89,6 +89,9 @@ def get_config() -> ConfigDict:
     sampling.steps = 128
     sampling.batch_size = 32
 
+    config.monitoring = monitoring = ConfigDict()
+    monitoring.writers = ("tensorboard",)  # beside metrics.jsonl; also csv and wandb
+
     config.metrics = metrics = ConfigDict()
     metrics.peak_tflops = 0.0  # dense bf16 TFLOP/s of a device, for MFU; 0: of a known device
 

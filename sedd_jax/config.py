@@ -224,7 +224,7 @@ def json_schema() -> dict[str, Any]:
         if known.type is tuple:
             leaf["items"] = {"type": "string"}
         if known.choices:
-            leaf["enum"] = list(known.choices)
+            (leaf["items"] if known.type is tuple else leaf)["enum"] = list(known.choices)
         if known.low is not None:
             leaf["minimum"] = known.low
         if known.high is not None or known.type is int:

@@ -24,7 +24,7 @@ class Key:
     type: bool, int, float (an int is fine, too), str, or tuple: of texts.
     doc: what it is, in one line.
     low, high: bounds of a number, both included; None: there is none.
-    choices: the values that a text can have; (): any.
+    choices: the values that a text, or each of several, can have; (): any.
     default_of_older_runs: what stands for it in configs saved before it existed; None: it always
       existed.
     resumable: whether a run may be resumed with another value, because that changes how long, how
@@ -48,7 +48,8 @@ class Key:
             return f"must be {self.type.__name__}"
         if self.type is tuple and not all(isinstance(part, str) for part in value):
             return "must be of texts"
-        if self.choices and value not in self.choices:
+        given = value if self.type is tuple else (value,)
+        if self.choices and not set(given) <= set(self.choices):
             return f"can be {', '.join(self.choices)}"
         if self.type is float and not abs(value) < float("inf"):
             return "must be a finite number"
@@ -223,6 +224,13 @@ KEYS: dict[str, Key] = {
     ),
     "sampling.steps": Key(int, "Steps from noise to data, by default.", low=1, resumable=True),
     "sampling.batch_size": Key(int, "Samples at a time, by default.", low=1, resumable=True),
+    "monitoring.writers": Key(
+        tuple,
+        "Where figures go beside metrics.jsonl.",
+        choices=("tensorboard", "csv", "wandb"),
+        default_of_older_runs=("tensorboard",),
+        resumable=True,
+    ),
     "metrics.peak_tflops": Key(
         float,
         "Dense bf16 TFLOP/s of a device, for MFU; 0: of a device that is known.",

@@ -1,4 +1,4 @@
-"""The figures of a run and the files that they go to: metrics.jsonl and TensorBoard event files."""
+"""The figures of a run, metrics.jsonl, and the writers that they go to beside it."""
 
 import contextlib
 import json
@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from sedd_jax.monitoring.event_file import EventFile
+from sedd_jax.monitoring import writers as writers_lib
 from sedd_jax.network.transformer import MLP_RATIO, NetworkConfig
 from tokenizer_bridge.token_dataset.files import atomic_file
 
@@ -21,24 +22,33 @@ class MetricsWriter:
     """Writes scalars by step; what an earlier life wrote after `start_step` is dropped.
 
     metrics.jsonl: one object a line, {"step": …, name: value, …}, null for a value that is not
-    finite. TensorBoard's event files are in workdir/tensorboard. active: False writes nothing, for
-    all processes of a run but one.
+    finite. writers: where they go to beside it (sedd_jax/monitoring/writers.py); config: of the
+    run, for those that show it. active: False writes nothing, for all processes of a run but one.
     """
 
-    def __init__(self, workdir: str | Path, start_step: int, *, active: bool = True):
+    def __init__(
+        self,
+        workdir: str | Path,
+        start_step: int,
+        *,
+        active: bool = True,
+        writers: Sequence[str] = ("tensorboard",),
+        config: Mapping[str, Any] | None = None,
+    ):
         self._active = active
         if active:
             path = Path(workdir) / METRICS_FILE
             _drop_lines_after(path, start_step)
             self._file = open(path, "a", encoding="utf-8")
-            self._events = EventFile(Path(workdir) / "tensorboard", start_step + 1)
+            self._writers = writers_lib.make(writers, workdir, start_step, config or {})
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         if self._active:
             line = {k: v if math.isfinite(v) else None for k, v in values.items()}
             self._file.write(json.dumps({"step": step} | line) + "\n")
             self._file.flush()
-            self._events.write(step, values)
+            for writer in self._writers:
+                writer.write(step, values)
 
     def __enter__(self) -> "MetricsWriter":
         return self
@@ -46,7 +56,8 @@ class MetricsWriter:
     def __exit__(self, error_type, error, traceback) -> None:
         if self._active:
             self._file.close()
-            self._events.close()
+            for writer in self._writers:
+                writer.close()
 
 
 def _drop_lines_after(path: Path, start_step: int) -> None:

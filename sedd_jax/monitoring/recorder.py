@@ -1,6 +1,7 @@
 """The record of a run while it trains: everything that is measured and written about it.
 
-All processes measure, process 0 writes: metrics.jsonl, tensorboard/, goodput.jsonl, profile/.
+All processes measure, process 0 writes: metrics.jsonl and what config.monitoring.writers names
+(sedd_jax/monitoring/writers.py), goodput.jsonl, profile/.
 """
 
 import contextlib
@@ -27,7 +28,13 @@ class Watch:
         writes = is_first()
         config = run.config
         self._step = step
-        self._writer = MetricsWriter(workdir, step, active=writes)
+        self._writer = MetricsWriter(
+            workdir,
+            step,
+            active=writes,
+            writers=config.monitoring.writers,
+            config=config.to_dict(),
+        )
         self._goodput = Goodput(workdir, step, began, active=writes)
         self._profiler = ProfilerWindow(
             workdir, config.profile.start_step, config.profile.num_steps, active=writes

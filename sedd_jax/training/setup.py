@@ -20,6 +20,7 @@ from sedd_jax.checkpoints.meta import Meta
 from sedd_jax.conditions import Condition, Vocabulary, read_vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, build, checkpoint_dir
+from sedd_jax.monitoring import writers
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import from_first
 from sedd_jax.state import TrainState, trained_part
@@ -209,6 +210,7 @@ def prepare(
     than those that the run had, where it has begun. Raises UserError for what cannot work.
     """
     config_lib.check(config)
+    writers.require(config.monitoring.writers)
     if not config.data.path:
         raise UserError("config.data.path is empty: a token dataset is needed")
     if (workdir / DATASET_FILE).exists():

@@ -110,7 +110,11 @@ def test_tags_steer_and_stand_in_each_record(conditional, tmp_path):
         assert condition["avoid"] == ["genre---reel"]
     again = run(command(conditional, tmp_path / "new", *flags, *tags))
     assert "already holds these samples" in again.stdout
-    line = error_line(run(command(conditional, tmp_path / "new", *flags[:2])))
+    more = run(command(conditional, tmp_path / "new", "--num_samples=5", *flags[1:], *tags))
+    assert (
+        "going on after 3 finished samples" in more.stdout and len(tokens_of(tmp_path / "new")) == 5
+    )
+    line = error_line(run(command(conditional, tmp_path / "new", "--num_samples=5", *flags[1:2])))
     assert "holds other samples (condition" in line
     line = error_line(run(command(conditional, tmp_path / "x", *flags, "--tags=genre---reeel")))
     assert "no tag 'genre---reeel'; the nearest: genre---reel or " in line
