@@ -23,7 +23,7 @@ class Bucket:
 
     names: relative to the folder, with slashes. Raises UserError for a scheme that is unknown or
     lacks its package; each method raises UserError, which names the URL, for what the store
-    refuses, and FileNotFoundError for what is not there.
+    refuses, and `read` and `download` FileNotFoundError for what is not there.
     """
 
     def __init__(self, url: str):
@@ -46,7 +46,7 @@ class Bucket:
         return sorted(path[len(self._root) :].lstrip("/") for path in map(str, found))
 
     def read(self, name: str) -> bytes:
-        with self._errors():
+        with self._errors(may_miss=True):
             return self._files.cat_file(self._place(name))
 
     def write(self, name: str, data: bytes) -> None:
@@ -61,7 +61,7 @@ class Bucket:
 
     def download(self, name: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._errors():
+        with self._errors(may_miss=True):
             self._files.get_file(self._place(name), str(path))
 
     def upload(self, path: Path, name: str) -> None:
@@ -78,13 +78,13 @@ class Bucket:
         return f"{self._root}/{name}" if name else self._root
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, may_miss: bool = False) -> Iterator[None]:
         """The libraries of stores raise errors of many kinds: network, permission, no bucket."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except Exception as error:
+            if may_miss and isinstance(error, FileNotFoundError):
+                raise
             said = explain(error)
             raise UserError(f"{self.url}: {said[1] if said else one_line(error)}") from error
 

@@ -81,12 +81,13 @@ def test_what_is_not_there_is_named():
         TokenDataset("nonsense://x")
 
 
-def test_what_a_store_refuses_is_one_line(monkeypatch):
+@pytest.mark.parametrize("kind", [ConnectionError, FileNotFoundError])  # of a bucket, as S3's
+def test_what_a_store_refuses_is_one_line(kind, monkeypatch):
     def refuse(*_, **__):
-        raise ConnectionError("the\nnetwork is down")
+        raise kind("there is\nno such thing")
 
     monkeypatch.setattr(fsspec.filesystem("memory").__class__, "pipe_file", refuse)
-    with pytest.raises(UserError, match="^memory://bucket/run: the network is down$"):
+    with pytest.raises(UserError, match="^memory://bucket/run: there is no such thing$"):
         Bucket("memory://bucket/run").check_writable()
 
 
