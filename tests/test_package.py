@@ -14,7 +14,7 @@ from tests.test_import_walls import files_of, imported_packages
 PACKAGES = ("sedd_jax", "tokenizer_bridge", "configs", "launch")
 # Files for readers, their pictures too, and those that are used in a clone alone.
 LEFT_OUT = {"README.md", "Dockerfile", "Dockerfile.dockerignore"} | {
-    f"requirements-{name}.txt" for name in ("model", "bridge", "demo", "dev")
+    f"requirements-{name}.txt" for name in ("model", "bridge", "demo", "dev", "wandb")
 }
 # Names of packages that are not those of their modules, and what comes with another package.
 PACKAGE_OF = {
@@ -83,7 +83,7 @@ def test_extras_add_to_both_sides(installed):
     named = dict(extra.strip().split("]\n") for extra in extras)
     assert {"jax==0.10.2", "torch==2.14.1"} <= set(default.split())
     assert not {"pytest", "ruff"} & required("requirements.txt")
-    assert named.keys() == {"cuda", "tpu", "demo", "dev"}
+    assert named.keys() == {"cuda", "tpu", "demo", "dev", "wandb"}
     assert named["cuda"] == "jax[cuda13]==0.10.2"
     assert "sedd-music = launch.console:main" in metadata.joinpath("entry_points.txt").read_text()
 
@@ -91,7 +91,8 @@ def test_extras_add_to_both_sides(installed):
 def test_one_side_alone_has_all_that_it_imports():
     model, bridge = (required(f"launch/requirements-{side}.txt") for side in ("model", "bridge"))
     format_files = files_of("tokenizer_bridge/token_dataset")
-    assert missing([*files_of("sedd_jax"), *format_files], model) == set()
+    # wandb is an extra, and imported where a config asks for it.
+    assert missing([*files_of("sedd_jax"), *format_files], model) == {"wandb"}
     # TensorFlow's is the file that convert_musicnn reads.
     assert missing(files_of("tokenizer_bridge"), bridge) == {"tensorflow"}
     assert model | bridge == required("requirements.txt")
