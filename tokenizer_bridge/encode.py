@@ -60,6 +60,7 @@ from tokenizer_bridge.source_arguments import (
     source_of,
 )
 from tokenizer_bridge.sources import Track
+from tokenizer_bridge.sources.splits import WAYS
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     integer,
@@ -115,6 +116,13 @@ def make_parser() -> Parser:
         default="0/1",
         metavar="I/N",
         help="Do only the i-th of n parts, from 0.",
+    )
+    add(
+        "--splits",
+        choices=WAYS,
+        help="How validation and test are held out: whole artists or tracks, the end of every "
+        "track, or nothing (default: by_artist; within_track for fewer than 5 tracks; splits that "
+        "the source has itself).",
     )
     add(
         "--dry_run",
@@ -198,6 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_workers=arguments.num_workers,
         shard=arguments.shard,
         vectors=vectors_asked_for(arguments),
+        splits=arguments.splits,
     )
 
 
@@ -218,12 +227,14 @@ def encode(
     num_workers: int = 1,
     shard: tuple[int, int] = (0, 1),
     vectors: Mapping[str, str | Path] | None = None,
+    splits: str | None = None,
 ) -> TokenDataset | None:
     """Encodes tracks into a token dataset; None where other shards are still at work on it.
 
     source, source_options: what dataset.json says of where the tracks come from. window_s and
     overlap_s in seconds. shard: (i, n), the i-th of n parts, from 0. vectors: kind → folder with an
-    .npy file a track. Shows progress and prints what was made. Raises UserError.
+    .npy file a track. splits: as of `EncodeJob`. Shows progress and prints what was made. Raises
+    UserError.
     """
     vector_files = find_vectors(tracks, vectors or {})
     network, info = load_codec(codec, codec_dir=codec_dir, device=device)
@@ -238,6 +249,7 @@ def encode(
         preparation=preparation,
         cleaning=cleaning,
         vectors=vector_files,
+        splits=splits,
     )
     if (dataset := prepare_output(job)) is not None:
         print(f"whole already, nothing to do: {describe(job, dataset)}")

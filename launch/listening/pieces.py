@@ -15,6 +15,7 @@ from tokenizer_bridge.audio.write import read_comment
 from tokenizer_bridge.codec import Codec
 from tokenizer_bridge.decoding import stamp_of_tokens
 from tokenizer_bridge.devices import available_cores
+from tokenizer_bridge.encoding.division import FIRST_TOKEN
 from tokenizer_bridge.notes.roll import piano_roll
 from tokenizer_bridge.notes.transcription import Transcriber
 from tokenizer_bridge.pages.pictures import player, spectrogram, token_picture
@@ -122,7 +123,8 @@ class Listener:
                 track_T = read_mono(path, rate)
             except AudioError as error:
                 raise UserError(f"{path}: {error}: is {music} what was encoded?") from error
-            original_T = track_T[first * hop : (first + count) * hop]
+            start = first + record.source.get(FIRST_TOKEN, 0)
+            original_T = track_T[start * hop : (start + count) * hop]
             label = f"Recording of {record.id}"
             sounds.append(
                 Sound(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tokenizer_bridge.encoding.division import FIRST_TOKEN
 from tokenizer_bridge.encoding.job import FAILURES_FILE, EncodeJob, lacked_ffmpeg, read_failures
 from tokenizer_bridge.sources.splits import SPLITS
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -17,7 +18,12 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
     if dataset.vectors:
         kinds = (f"{kind} of {width} numbers" for kind, width in dataset.vectors.items())
         text += f"; vectors: {', '.join(kinds)}"
-    if missing := [split for split in SPLITS if split not in lengths]:
+    if (way := dataset.origin.get("splits")) == "within_track":
+        text += (
+            "\nvalidation is the end of every track, so that all are learnt from: it tells of the "
+            "music that the model knows, and nothing of other music"
+        )
+    elif missing := [split for split in SPLITS if split not in lengths and way != "none"]:
         text += (
             f"\nno {' and no '.join(missing)} split: too few artists or tracks to set one apart "
             "(tokenizer_bridge/sources/splits.py)"
@@ -26,6 +32,7 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
         (split, record.duration_s, record.source)
         for split in dataset.splits
         for record in dataset.records(split)
+        if FIRST_TOKEN not in record.source  # the track is counted by its beginning
     ]
     alone = sum("channel" in source for _, _, source in records)
     if alone and job.preparation.channels == "mean":

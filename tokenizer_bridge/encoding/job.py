@@ -22,11 +22,11 @@ from tokenizer_bridge.audio.opening import GET_FFMPEG
 from tokenizer_bridge.audio.read import PREPARATION, Preparation
 from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
+from tokenizer_bridge.encoding.division import divide
 from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks
 from tokenizer_bridge.encoding.vectors import VectorFiles
 from tokenizer_bridge.sources import Failure, Track, fingerprint
-from tokenizer_bridge.sources.splits import assign_splits
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text, atomic_file
 from tokenizer_bridge.token_dataset.records import (
@@ -47,7 +47,8 @@ class EncodeJob:
 
     codec: as in dataset.json. window_s, overlap_s: of long tracks, in seconds. source_options: by
     which the source chose the tracks (JSON values), for dataset.json. preparation, cleaning: of
-    every track. vectors: what goes into the records beside the codes.
+    every track. vectors: what goes into the records beside the codes. splits: one of the WAYS of
+    sources/splits.py, even if the source has splits of its own; None for these, else the default.
     """
 
     output: Path
@@ -60,6 +61,7 @@ class EncodeJob:
     cleaning: Cleaning | None = None
     vectors: VectorFiles = VectorFiles()
     preparation: Preparation = PREPARATION
+    splits: str | None = None
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
@@ -75,6 +77,7 @@ class EncodeJob:
             "num_files": len(self.tracks),
             "files_sha256": fingerprint(self.tracks),
             "vectors": self.vectors.settings(),
+            "splits": self.splits or {},
         }
         return {key: value for key, value in settings.items() if value != {}}
 
@@ -186,6 +189,8 @@ def _find_whole(job: EncodeJob) -> TokenDataset | None:
         return None
     dataset = TokenDataset(job.output)
     made_with = dataset.origin | {"codec": dataset.codec}
+    if job.splits is None:  # then the default may have chosen
+        made_with.pop("splits", None)
     require_equal(job.output, made_with, job.settings | {"codec": dict(job.codec)})
     return dataset
 
@@ -228,18 +233,15 @@ def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
             f"none of the {len(job.tracks)} files could be used: {reasons}"
             + (all_are if len(job.tracks) > len(first) else "")
         )
-    # A source gives splits to all of its tracks or to none.
-    official = {track.id: track.split for track in usable if track.split is not None}
-    splits = official or assign_splits(
-        {track.id: track.artist for track in usable},
-        {track.id: _record(job, done, track).source["audio"] for track in usable},
-    )
+    contents = {track.id: _record(job, done, track).source["audio"] for track in usable}
+    division = divide(usable, contents, job.splits)
+    origin = job.settings | division.origin
     widths = job.vectors.widths
-    with TokenDatasetWriter(job.output, job.codec, job.settings, vectors=widths) as writer:
+    with TokenDatasetWriter(job.output, job.codec, origin, vectors=widths) as writer:
         for track in usable:
-            record = _record(job, done, track)
-            vectors = job.vectors.read(track.id)
-            writer.write(splits[track.id], replace(record, vectors=vectors))
+            record = replace(_record(job, done, track), vectors=job.vectors.read(track.id))
+            for split, part in division.parts(record):
+                writer.write(split, part)
 
 
 def _record(job: EncodeJob, done: WorkIndex, track: Track) -> Record:

@@ -1,8 +1,8 @@
-"""The division of tracks into train, validation and test.
+"""The division of tracks into train, validation and test, in one of the WAYS.
 
-The split of a track is a hash of its artist, or of its id where no artist is known: it does not
-change when tracks are added, and no two splits share an artist. Small data sets need three
-exceptions, all deterministic:
+`by_artist` is the default from five tracks on. The split of a track is then a hash of its artist,
+or of its id where no artist is known: it does not change when tracks are added, and no two splits
+share an artist. Small data sets need three exceptions, all deterministic:
 
 1. One artist only: the name tells nothing apart, so the track ids decide as if it were unknown.
 2. A split that the hash leaves empty takes one group (the tracks of an artist, or a lone track)
@@ -11,7 +11,11 @@ exceptions, all deterministic:
 3. Two groups fill train and validation only, one group train only.
 
 Tracks that hold the same audio are never apart: the groups that they are in become one, which goes
-by the least of their names.
+by the least of their names. `by_track` is the same as if no artist were known.
+
+With `within_track`, the default for fewer than five tracks, every track is learnt from but for its
+end, which is validation: a tenth, 15 s at least and a quarter at most. There is no test split, and
+what is measured is how well the model goes on with music that it knows. With `none`, all is train.
 """
 
 import hashlib
@@ -20,8 +24,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 SPLITS = ("train", "validation", "test")
+WAYS = ("by_artist", "by_track", "within_track", "none")
 
 _VALIDATION_SHARE, _TEST_SHARE = 0.05, 0.05
+_FEW_TRACKS = 5  # of fewer, validation and test would take more than two fifths
+_END_SHARE, _LEAST_END_S, _MOST_END_SHARE = 0.1, 15.0, 0.25
 
 
 def split_of(key: str) -> str:
@@ -30,6 +37,17 @@ def split_of(key: str) -> str:
     if share < _VALIDATION_SHARE:
         return "validation"
     return "test" if share < _VALIDATION_SHARE + _TEST_SHARE else "train"
+
+
+def default_way(num_tracks: int) -> str:
+    """The way in which so many tracks are divided where none is asked for."""
+    return "by_artist" if num_tracks >= _FEW_TRACKS else "within_track"
+
+
+def end_of_track(num_tokens: int, duration_s: float) -> int:
+    """The number of a track's last tokens that are validation with `within_track`; 0 of 1."""
+    share = max(_END_SHARE, min(_LEAST_END_S / duration_s, _MOST_END_SHARE))
+    return min(max(1, round(share * num_tokens)), num_tokens - 1)
 
 
 def assign_splits(
