@@ -84,7 +84,7 @@ def write(directory: str | os.PathLike, model: Exported, dtype: str, card: str) 
         metadata = {"format": "pt", "step": str(model.step)}
         save_file(arrays, partial / WEIGHTS, metadata)
         (partial / CONFIG).write_text(config_lib.to_json(model.config))
-        if condition is None:
+        if not condition:
             num_codes = model.config.graph.num_codes or model.codec["codebook_size"]
             text = published_config.to_yaml(model.config, num_codes)
             (partial / PUBLISHED_CONFIG).write_text(text)
