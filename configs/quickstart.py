@@ -3,9 +3,8 @@
     python -m sedd_jax.train --config=configs/quickstart.py --tokens=TOKENS --workdir=RUN
 
 Windows of 256 tokens (3.4 s of music at 75 tokens/s).
-What to expect: bits per token on held-out music at the unigram baseline of the same split, a hair
-below it with the clips of the project; samples that carry the texture of the music but not its
-form. configs/demo.py is the next size.
+What to expect: bits per token on held-out music at the unigram baseline of the same split; samples
+that carry the texture of the music but not its form. configs/demo.py is the next size.
 """
 
 from ml_collections import ConfigDict

@@ -100,3 +100,7 @@ def _help() -> str:
         lines += ["", f"{heading}:"]
         lines += [f"  {name:{width}}  {summary(module)}" for name, module in group.items()]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

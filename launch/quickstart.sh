@@ -14,8 +14,8 @@
 #                        the model that comes with the project. Without it a small model is trained
 #                        from nothing with the codec demo, which suits music of all kinds.
 #
-# Everything goes to RUN (default: runs/quickstart, or runs/<folder>); the same command goes on
-# where it was stopped.
+# Everything goes to the folder that the environment variable RUN names (default: runs/quickstart, or
+# runs/<folder>); the same command goes on where it was stopped.
 set -euo pipefail
 # shellcheck source=launch/usage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
