@@ -251,7 +251,8 @@ def read_vocabulary(
         if max(own.values()) < min_tracks:
             raise UserError(
                 f"{dataset.path}: of category {wanted} no tag has config.conditioning.min_tracks "
-                f"{min_tracks} tracks of split {split!r}, the most frequent has {max(own.values())}"
+                f"{min_tracks} tracks of split {split!r}, the most frequent has "
+                f"{max(own.values())}: ask for fewer"
             )
         kept |= {tag: n for tag, n in own.items() if n >= min_tracks}
     return Vocabulary(kept, max(len(tags & kept.keys()) for tags in of_tracks), kinds)

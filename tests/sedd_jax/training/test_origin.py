@@ -201,7 +201,8 @@ def test_without_a_config_it_is_the_models_but_for_data_and_mesh(here, tmp_path,
     assert config.model.to_dict() == saved.model.to_dict()
     assert tuple(config.conditioning.categories) == CATEGORIES
     assert config.data.path == "" and config.mesh.data == -1 and config.optim.trainable == ()
-    assert origin_lib.starting_config("demo").model.width == 320
+    demo = origin_lib.starting_config("demo")
+    assert demo.model.width == 320 and demo.training.high_noise_share == 0
     given = command(here, tmp_path / "run", f"--init_from={here / 'run'}", "--print_config")
     with pytest.raises(SystemExit):
         train_lib.main(given)
