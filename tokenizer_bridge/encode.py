@@ -3,7 +3,7 @@
     python -m tokenizer_bridge.encode --source=folder --audio=MUSIC --codec=demo --output=TOKENS
 
 --source says how MUSIC is laid out (tokenizer_bridge/sources): files in folders, MTG-Jamendo or
-Nlakh. Killed or interrupted, the same command goes on where it stopped.
+Nlakh. Killed, the same command goes on where it stopped; with more files in MUSIC it adds those.
 
 Files without usable audio are listed with the reason in OUTPUT/failures.jsonl: missing, unreadable,
 empty, cut short, shorter than 0.1 s, samples that are not finite, or silent from end to end; with
@@ -18,8 +18,7 @@ Tracks longer than --window_s are encoded in overlapping windows. They change no
 full size from 1 s on; without overlap, 1 % of the codes of 6 s windows change. Larger batches round
 differently: with --batch_size=1 the tokens depend on the audio and the kind of processor alone.
 
---vectors=clip:FOLDER puts a vector a track into its record, such as CLIP or CLAP makes it: FOLDER
-has an .npy file for each track (tokenizer_bridge/encoding/vectors.py says under which name).
+--vectors=clip:FOLDER puts a vector a track into its record, from an .npy file in FOLDER for each.
 
 To share the work, give each machine its own --shard=i/n (0 ≤ i < n) and the same --output on a
 shared disk; the last to finish writes dataset.json. --num_workers starts several processes here.
@@ -47,6 +46,7 @@ from tokenizer_bridge.encoding.job import (
     EncodeJob,
     assemble,
     encode_shard,
+    grows,
     num_left,
     prepare_output,
 )
@@ -255,6 +255,8 @@ def encode(
         print(f"whole already, nothing to do: {describe(job, dataset)}")
         return dataset
 
+    if grows(job):
+        print(f"{output}: adds {num_left(job)} files to the data set that is there")
     # Worker j of k of shard i of n is shard i·k + j of n·k.
     (shard_index, num_shards), k = shard, num_workers
     shards = [(shard_index * k + j, num_shards * k) for j in range(k)]

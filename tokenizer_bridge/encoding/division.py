@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.sources.splits import assign_splits, default_way, end_of_track
@@ -43,19 +44,26 @@ class Division:
         )
 
 
-def divide(tracks: Sequence[Track], contents: Mapping[str, str], way: str | None) -> Division:
+def divide(
+    tracks: Sequence[Track],
+    contents: Mapping[str, str],
+    way: str | None,
+    kept: Mapping[str, str] = MappingProxyType({}),
+    kept_way: str | None = None,
+) -> Division:
     """Divide tracks in a way, by default that of their source, or of sources/splits.py.
 
-    contents: track id → digest of its audio.
+    contents: track id → digest of its audio. kept, kept_way: the splits of tracks that have them
+    already and keep them, and the way that they came of, which is the default then.
     """
     # A source gives splits to all of its tracks or to none.
     official = {track.id: track.split for track in tracks if track.split is not None}
     if way is None and official:
         return Division(official, None, {})
     origin = {}
-    if way is None and (way := default_way(len(tracks))) != "by_artist":
+    if way is None and (way := kept_way or default_way(len(tracks))) != "by_artist":
         origin = {"splits": way}
     if way in ("within_track", "none"):
         return Division({track.id: "train" for track in tracks}, way, origin)
     artists = {track.id: track.artist if way == "by_artist" else None for track in tracks}
-    return Division(assign_splits(artists, contents), way, origin)
+    return Division(assign_splits(artists, contents, kept), way, origin)

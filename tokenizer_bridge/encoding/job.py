@@ -23,6 +23,7 @@ from tokenizer_bridge.audio.read import PREPARATION, Preparation
 from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.division import divide
+from tokenizer_bridge.encoding.growth import keep, put_in_place, read_kept
 from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks
 from tokenizer_bridge.encoding.vectors import VectorFiles
@@ -99,11 +100,20 @@ class EncodeJob:
 def prepare_output(job: EncodeJob) -> TokenDataset | None:
     """Prepare the output directory for workers, or return the dataset if it is whole already.
 
-    Raises UserError if what is there, whole or unfinished, is being made with other settings.
+    A dataset of the same settings and of fewer of the tracks is kept: it will grow. Raises
+    UserError if what is there, whole or unfinished, is being made with other settings.
     """
     if (dataset := _find_whole(job)) is None:
         settings_agree(job.unfinished, job.settings | {"codec": dict(job.codec)})
+        with _lock(job.unfinished):
+            if (job.output / DATASET_FILE).exists():
+                keep(TokenDataset(job.output), read_failures(job), job.unfinished)
     return dataset
+
+
+def grows(job: EncodeJob) -> bool:
+    """True while a dataset is unfinished that was whole with fewer tracks."""
+    return read_kept(job.unfinished) is not None
 
 
 def encode_shard(
@@ -191,8 +201,18 @@ def _find_whole(job: EncodeJob) -> TokenDataset | None:
     made_with = dataset.origin | {"codec": dataset.codec}
     if job.splits is None:  # then the default may have chosen
         made_with.pop("splits", None)
-    require_equal(job.output, made_with, job.settings | {"codec": dict(job.codec)})
-    return dataset
+    settings = job.settings | {"codec": dict(job.codec)}
+    if made_with == settings:
+        return dataset
+    ids = {record.id for split in dataset.splits for record in dataset.records(split)}
+    ids |= {failure["id"] for failure in read_failures(job)}
+    # What is in it must be what it was, file by file, for others to be added.
+    here = tuple(track for track in job.tracks if track.id in ids)
+    earlier = replace(job, tracks=here, vectors=job.vectors.of(ids))
+    grown = len(here) < len(job.tracks)
+    same = earlier.settings | {"codec": dict(job.codec)}
+    require_equal(job.output, made_with, same if grown else settings)
+    return None
 
 
 def _payload(result: Encoded | Failure) -> bytes:
@@ -233,15 +253,22 @@ def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
             f"none of the {len(job.tracks)} files could be used: {reasons}"
             + (all_are if len(job.tracks) > len(first) else "")
         )
-    contents = {track.id: _record(job, done, track).source["audio"] for track in usable}
-    division = divide(usable, contents, job.splits)
+    contents = {
+        track.id: _record(job, done, track).source.get("audio", track.id) for track in usable
+    }
+    kept = read_kept(job.unfinished)
+    division = divide(usable, contents, job.splits, *((kept.splits, kept.way) if kept else ()))
     origin = job.settings | division.origin
     widths = job.vectors.widths
-    with TokenDatasetWriter(job.output, job.codec, origin, vectors=widths) as writer:
+    place = job.unfinished / "grown" if kept else job.output
+    shutil.rmtree(job.unfinished / "grown", ignore_errors=True)  # of a process that was killed
+    with TokenDatasetWriter(place, job.codec, origin, vectors=widths) as writer:
         for track in usable:
             record = replace(_record(job, done, track), vectors=job.vectors.read(track.id))
             for split, part in division.parts(record):
                 writer.write(split, part)
+    if kept:
+        put_in_place(place, job.output)
 
 
 def _record(job: EncodeJob, done: WorkIndex, track: Track) -> Record:

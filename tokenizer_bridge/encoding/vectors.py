@@ -5,7 +5,7 @@ folder, with its suffix or without: of Artist/song.flac, Artist/song.flac.npy or
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -43,6 +43,16 @@ class VectorFiles:
                 if _sha256(vectors[kind]) != file.sha256:
                     raise UserError(f"{file.path} was changed while tracks were encoded")
         return vectors
+
+    def of(self, ids: Collection[str]) -> "VectorFiles":
+        """Those of some tracks alone."""
+        return VectorFiles(
+            self.widths,
+            {
+                kind: {track_id: file for track_id, file in files.items() if track_id in ids}
+                for kind, files in self.files.items()
+            },
+        )
 
     def settings(self) -> dict[str, Any]:
         """Kind → its width, and a SHA-256 of which track has which numbers."""

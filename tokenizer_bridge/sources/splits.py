@@ -51,11 +51,15 @@ def end_of_track(num_tokens: int, duration_s: float) -> int:
 
 
 def assign_splits(
-    artists: Mapping[str, str | None], contents: Mapping[str, str] = MappingProxyType({})
+    artists: Mapping[str, str | None],
+    contents: Mapping[str, str] = MappingProxyType({}),
+    kept: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The split of every track, from (track id -> artist or None), by the rules above.
 
-    contents: track id -> a digest of the audio, where it is known.
+    contents: track id -> a digest of the audio, where it is known. kept: track id -> the split of a
+    track that has one already. It keeps it, and a new track goes with those of the same audio, else
+    with most of those of its group, else by its hash.
     """
     known = {artist for artist in artists.values() if artist is not None}
     by_artist = len(known) > 1
@@ -65,12 +69,28 @@ def assign_splits(
         for track, artist in artists.items()
     }  # track id -> group
     groups = _merged(groups, contents)
+    if kept:
+        return _grown(groups, contents, kept)
     sizes = Counter(groups.values())  # group -> tracks
     splits = {group: split_of(group[1]) for group in sizes}
     for needy in SPLITS[: len(sizes)]:
         if needy not in splits.values():
             _give_a_group(needy, splits, sizes)
     return {track: splits[group] for track, group in groups.items()}
+
+
+def _grown(
+    groups: Mapping[str, tuple], contents: Mapping[str, str], kept: Mapping[str, str]
+) -> dict[str, str]:
+    """The split of every track, where some have one already."""
+    of_content = {contents[track]: kept[track] for track in kept if track in contents}
+    counts = Counter((group, kept[track]) for track, group in groups.items() if track in kept)
+    splits = {}
+    for track, group in groups.items():
+        most = max(SPLITS, key=lambda split: counts[group, split])
+        of_group = most if counts[group, most] else split_of(group[1])
+        splits[track] = kept.get(track) or of_content.get(contents.get(track)) or of_group
+    return splits
 
 
 def _merged(groups: Mapping[str, tuple], contents: Mapping[str, str]) -> dict[str, tuple]:

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import soundfile
 
-from tests.tokenizer_bridge.toy_songs import CODEC, contents, music
+from tests.tokenizer_bridge.toy_songs import CODEC, contents
 from tokenizer_bridge.encoding.job import EncodeJob, assemble, encode_shard, prepare_output
 from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog
 from tokenizer_bridge.sources import folder
@@ -91,10 +90,10 @@ def test_other_settings_are_refused(codec, songs, tmp_path):
     for whole in (False, True):
         if whole:
             run_shard(job, codec, 1, 2)
-        soundfile.write(songs / "new.wav", music(0.5, 20), 24000)
+        gone = (songs / "artist0/song0.wav").rename(tmp_path / "gone.wav")
         with pytest.raises(UserError, match="made with another num_files"):
             run_shard(make_job(songs, job.output), codec, 0, 2)
-        (songs / "new.wav").unlink()
+        gone.rename(songs / "artist0/song0.wav")
         other = EncodeJob(job.output, "folder", job.tracks, CODEC, 2.0, 0.2)
         with pytest.raises(UserError, match=r"another window_s \(1.0 instead of 2.0\)"):
             run_shard(other, codec, 0, 2)
