@@ -28,6 +28,7 @@ COMMANDS = {
         "encode": "tokenizer_bridge.encode",
         "decode": "tokenizer_bridge.decode",
         "inspect": "tokenizer_bridge.inspect",
+        "files-used": "launch.files_used",
         "split-music": "launch.split_music",
         "render-scores": "tokenizer_bridge.render_scores",
     },

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Draws new pieces, then runs the whole chain:  bash launch/quickstart.sh [--demo_only] [FOLDER_OF_MUSIC]
+# Draws new pieces, then runs the whole chain:  bash launch/quickstart.sh [--demo_only] [MUSIC]
 #
 # Makes the environment and, first, eight pieces of the model that comes with the project: within a
 # minute they can be heard on a page, whose address is printed. Then the chain in small: encodes
 # tunes on a banjo, which the model has never heard, trains it on with them for some two minutes,
-# measures it on held-out tunes, draws 8 new pieces of it and adds all this to the page. With a folder
-# of music of your own, the chain alone, on that. At the end a sentence says what was reached, against
-# unigrams and a bigram, and what it would take to get further.
+# measures it on held-out tunes, draws 8 new pieces of it and adds all this to the page. With MUSIC of
+# your own, a folder or a file, the chain alone, on that. At the end a sentence says what was reached,
+# against unigrams and a bigram, and what it would take to get further.
 #
 #   --demo_only          only the first eight pieces
 #   --steps=400          training steps, instead of some minutes of them; more than before trains on
@@ -15,19 +15,20 @@
 #                        from nothing with the codec demo, which suits music of all kinds.
 #
 # Everything goes to the folder that the environment variable RUN names (default: runs/quickstart, or
-# runs/<folder>); the same command goes on where it was stopped.
+# runs/<name of MUSIC>); the same command goes on where it was stopped, and when files were added to
+# MUSIC it encodes those and trains on, on all.
 set -euo pipefail
 # shellcheck source=launch/usage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 usage_if_asked "${BASH_SOURCE[0]}" "$@"
-usage="usage: bash launch/quickstart.sh [--demo_only] [--steps=N] [--codec=CODEC] [FOLDER_OF_MUSIC]"
+usage="usage: bash launch/quickstart.sh [--demo_only] [--steps=N] [--codec=CODEC] [MUSIC]"
 refuse() {
   echo "$*" >&2
   exit 2
 }
 chain=yes steps='' codec=''
 while [ $# -gt 0 ]; do
-  [ ! -d "$1" ] || break # a folder may be called -x
+  [ ! -e "$1" ] || break # a folder may be called -x
   case $1 in
     --demo_only | --demo-only) chain=no ;;
     --steps=*) steps=${1#*=} ;;
@@ -43,7 +44,7 @@ music=${1:-}
 case $steps in
   0* | *[!0-9]* | ????????*) refuse "error: --steps=$steps: must be a whole number of at least 1" ;;
 esac
-[ -n "$music" ] || [ -z "$codec" ] || refuse "error: --codec=$codec is for a folder of music; $usage"
+[ -n "$music" ] || [ -z "$codec" ] || refuse "error: --codec=$codec is for music of your own; $usage"
 [ -n "$music" ] || codec=demo-scores
 case ${codec:=demo} in
   demo-scores) training=(--config=configs/quickstart_tuned.py --init_from=demo) usual_steps=160 ;;
@@ -51,7 +52,7 @@ case ${codec:=demo} in
   *) refuse "error: --codec=$codec: must be demo or demo-scores" ;;
 esac
 if [ -n "$music" ]; then
-  [ -d "$music" ] || { echo "error: $music: no such folder" >&2; exit 1; }
+  [ -e "$music" ] || { echo "error: $music: no such file or folder" >&2; exit 1; }
 fi
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -119,11 +120,25 @@ if [ -z "$music" ]; then
   music=tokenizer_bridge/assets/tunes
   tags=(--tags="$music/tags.csv") # which says what is one tune
 fi
-new=$run/new${steps:+_$steps} wavs=$run/wavs${steps:+_$steps}
 
+tokens_as_they_are() {
+  [ ! -e "$run/tokens/dataset.json" ] || sha256 < "$run/tokens/dataset.json"
+}
+before=$(tokens_as_they_are)
 stage encode "encode $music"
 "$PY" -m tokenizer_bridge.encode --source=folder --audio="$music" --codec="$codec" \
   --output="$run/tokens" --num_workers="$(count_cpus)" ${tags[@]+"${tags[@]}"}
+# How often there was other music, the first included: as often the usual steps are made.
+rounds=$(cat "$run/rounds" 2> /dev/null || echo 1)
+if [ -n "$before" ] && [ "$before" != "$(tokens_as_they_are)" ]; then
+  rounds=$((rounds + 1))
+  echo "$rounds" > "$run/rounds"
+fi
+if [ "$rounds" -gt 1 ]; then
+  training+=(--allow_change=data.path)
+  : "${steps:=$((rounds * usual_steps))}"
+fi
+new=$run/new${steps:+_$steps} wavs=$run/wavs${steps:+_$steps}
 stage train "train"
 "$PY" -m sedd_jax.train "${training[@]}" --tokens="$run/tokens" --workdir="$run/model" \
   ${steps:+--config.training.num_steps="$steps"}
@@ -137,6 +152,8 @@ stage decode "decode"
 "$PY" -m tokenizer_bridge.decode --tokens="$new" --output="$wavs"
 stage page "the page, with all this"
 # Ends with what was reached against unigrams and a bigram, and what it would take to get further.
+[ -d "$music" ] || music=$(dirname -- "$music")
 "$PY" -m launch.page --workdir="$run/model" --tokens="$new" --audio="$wavs" --music="$music" \
   ${others[@]+"${others[@]}"}
-echo "listen: file://$(cd "$run/model" && pwd)/index.html"
+"$PY" -m launch.files_used --tokens="$run/tokens"
+echo "open file://$(cd "$run/model" && pwd)/index.html"

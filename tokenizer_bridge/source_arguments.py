@@ -22,7 +22,7 @@ def add_source_arguments(parser: Parser) -> None:
         type=local_path,
         required=True,
         metavar="MUSIC",
-        help="Folder of audio files, as --source says.",
+        help="Folder of audio files, as --source says, or a single file.",
     )
     group.add_argument(
         "--source", choices=sources.SOURCES, help="How MUSIC is laid out (default: folder)."

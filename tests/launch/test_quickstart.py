@@ -23,18 +23,22 @@ def quickstart(tmp_path):
         "#!/bin/sh\n"
         'for argument in "$@"; do printf "%s|" "$argument"; done\n'
         "echo\n"
-        'case "$2" in *.encode) mkdir -p "$RUN/tokens"; touch "$RUN/tokens/$SPLIT-0";; esac\n'
+        'case "$2" in *.encode) mkdir -p "$RUN/tokens"; touch "$RUN/tokens/$SPLIT-0"\n'
+        '[ -z "$TOKENS" ] || echo "$TOKENS" > "$RUN/tokens/dataset.json";; esac\n'
     )
     python.chmod(0o755)
     digest = hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()
     (tmp_path / "venv/.requirements.sha256").write_text(f"{digest}  -\n")
 
-    def run(*arguments: str, split: str = "validation") -> subprocess.CompletedProcess:
-        ours = {"VENV": "venv", "CDPATH": "/tmp:.", "LC_ALL": "C"}
+    def run(
+        *arguments: str, split: str = "validation", tokens: str = ""
+    ) -> subprocess.CompletedProcess:
+        ours = {"VENV": "venv", "CDPATH": "/tmp:.", "LC_ALL": "C", "RUN": str(tmp_path / RUN)}
+        ours |= {"SPLIT": split, "TOKENS": tokens}
         return subprocess.run(
             ["bash", PROJECT / "launch/quickstart.sh", *arguments],
             cwd=tmp_path,
-            env=os.environ | ours | {"RUN": str(tmp_path / RUN), "SPLIT": split},
+            env=os.environ | ours,
             capture_output=True,
             text=True,
         )
@@ -58,9 +62,38 @@ def test_a_single_track_is_measured_on_itself(quickstart, tmp_path, split):
     assert f"/{RUN}/model|--split={split}|" in quickstart("music", split=split).stdout
 
 
+def test_a_single_file_is_music(quickstart, tmp_path):
+    (tmp_path / "a song.mp3").write_text("")
+    done = quickstart("a song.mp3")
+    assert done.returncode == 0, done.stderr
+    assert f"|--audio={tmp_path / 'a song.mp3'}|" in done.stdout
+    assert f"{RUN}/wavs|--music={tmp_path}|\n" in done.stdout
+
+
+def test_it_ends_with_the_files_and_the_address(quickstart, tmp_path):
+    (tmp_path / "music").mkdir()
+    *_, files, address = quickstart("music").stdout.splitlines()
+    assert files == f"-m|launch.files_used|--tokens={tmp_path / RUN}/tokens|"
+    assert address == f"open file://{tmp_path / RUN}/model/index.html"
+
+
+def test_music_that_has_grown_is_trained_on(quickstart, tmp_path):
+    (tmp_path / "music").mkdir()
+    changes = "|--allow_change=data.path|"
+    for tokens in ("one", "one"):
+        said = quickstart("music", tokens=tokens).stdout
+        assert changes not in said and "num_steps" not in said
+    for _ in range(2):  # also where it was stopped before it was trained
+        said = quickstart("music", tokens="two").stdout
+        assert changes in said and "|--config.training.num_steps=400|" in said
+        assert f"/{RUN}/new_400|--audio={tmp_path / RUN}/wavs_400|" in said
+    assert "|--config.training.num_steps=600|" in quickstart("music", tokens="three").stdout
+    assert "|--config.training.num_steps=90|" in quickstart("--steps=90", "music").stdout
+
+
 def test_a_folder_that_is_missing_is_one_line(quickstart):
     done = quickstart("nowhere")
-    assert done.returncode == 1 and done.stderr == "error: nowhere: no such folder\n"
+    assert done.returncode == 1 and done.stderr == "error: nowhere: no such file or folder\n"
 
 
 def test_the_shipped_model_comes_first_and_can_be_all(quickstart, tmp_path):

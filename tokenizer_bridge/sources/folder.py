@@ -20,13 +20,16 @@ def tracks(
     tags: str = "none",
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Track]:
-    """The tracks of a folder, sorted by id: the path inside the folder, with slashes.
+    """The tracks of a folder, sorted by id: the path inside the folder, with slashes. Of a single
+    file, that one, under its name.
 
     Hidden files and folders are passed over. Links are followed; a file that can be reached in two
     ways is taken once, under the lesser id, lest it be in two splits. Whether a file holds usable
     audio is seen when it is read. tags, tell: where tags come from, see `tagging.tagged`. Raises
     UserError without any audio file, naming the folder.
     """
+    if (file := Path(folder)).is_file():
+        return tagging.tagged([Track(as_text(file.name), file)], tags, tell)
     root = require_folder(folder)
     found: dict[str, Track] = {}  # real path -> track
     for path in sorted(_audio_files(root, ancestors=frozenset()), key=lambda path: path.parts):

@@ -80,3 +80,10 @@ def test_the_fingerprint_notices_changes(tmp_path):
     changed = fingerprint(folder.tracks(tmp_path))
     (tmp_path / "a/x.wav").unlink()
     assert len({before, changed, fingerprint(folder.tracks(tmp_path))}) == 3
+
+
+def test_a_single_file_is_a_track(tmp_path):
+    (tmp_path / "Song.MP3").write_text("")
+    (tmp_path / "other.mp3").write_text("")
+    (track,) = folder.tracks(tmp_path / "Song.MP3")
+    assert (track.id, track.path, track.artist) == ("Song.MP3", tmp_path / "Song.MP3", None)
