@@ -2,13 +2,18 @@ r"""Exports a trained model: a small folder to share and to sample from.
 
     python -m sedd_jax.weights.export --workdir=RUN --output=DIR --data="what it was trained on" \
         --license=CC-BY-4.0
+    python -m sedd_jax.weights.export --workdir=RUN --output=DIR --push_to_hub=user/name
 
 DIR holds the EMA weights under the names of the published PyTorch network, the config, the codec's
 description, the tags and a model card (sedd_jax/weights/exported.py). `sample --workdir=DIR` and
-`evaluate --workdir=DIR` take it for a run.
+`evaluate --workdir=DIR` take it for a run. --push_to_hub uploads it to the Hugging Face hub, where
+it is `--workdir=user/name`, with the token of HF_TOKEN or of `hf auth login`; tried on a stand-in
+of the hub only.
 """
 
+import argparse
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,7 @@ from sedd_jax.conditions import category
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
 from sedd_jax.remote_run import local_run
-from sedd_jax.weights import exported
+from sedd_jax.weights import exported, hub
 from tokenizer_bridge.token_dataset.command import Parser, local_path, path_or_url, run_command
 
 
@@ -43,16 +48,44 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--data", metavar="TEXT", help="The training data, for the model card.")
     parser.add_argument("--license", metavar="TEXT", help="The weights' licence, for the card.")
+    parser.add_argument(
+        "--push_to_hub",
+        type=_hub_name,
+        metavar="USER/NAME",
+        help="Also upload the folder to the Hugging Face hub; a model that is new there is public.",
+    )
     return parser
+
+
+def _hub_name(text: str) -> str:
+    try:
+        return hub.check_name(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
-    step = export(**vars(arguments))
+    options = vars(arguments).copy()
+    name = options.pop("push_to_hub")
+    step = export(**options)
     print(f"{arguments.output}: the model of step {step:,} in {arguments.dtype}")
     if newest_evaluation(local_run(arguments.workdir, arguments.step), step) is None:
         evaluate = f"python -m sedd_jax.evaluate --workdir={arguments.workdir} --step={step}"
         print(f"its card has no bound, for none was measured: {evaluate}, then export again")
+    if name:
+        print(f"{name}: {push(arguments.output, name)}")
+
+
+def push(folder: str, name: str) -> str:
+    """Uploads an exported folder to the hub; its address there. Raises UserError: how to go on."""
+    try:
+        return hub.push(folder, name)
+    except UserError as error:
+        later = f"hf upload {name} {shlex.quote(folder)} ."
+        raise UserError(
+            f"{folder} is written, but is not on the hub: {error}. When that is mended: {later}"
+        ) from error
 
 
 def export(
