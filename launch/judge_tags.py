@@ -125,6 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = of_tracks(dataset, definition.vocabulary, arguments.num_samples)
     else:
         asked = of_tags(definition.vocabulary, arguments.num_samples, arguments.categories)
+    told_of = sorted({category(tag) for tags in asked for tag in tags})
+    if unknown := [name for name in arguments.categories or () if name not in told_of]:
+        raise UserError(
+            f"category {unknown[0]}: pieces are told tags of {', '.join(told_of)} alone"
+        )
     write_table(output / TAGS_FILE, asked)
     folders = []
     for name, steering in settings(arguments.guidance, arguments.guidance_schedule):
@@ -218,7 +223,7 @@ def write_table(path: Path, asked: Sequence[Sequence[str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(asked)
     text = buffer.getvalue()
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
         raise UserError(f"{path} asks for other pieces: choose another directory")
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

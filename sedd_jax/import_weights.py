@@ -21,7 +21,14 @@ from ml_collections import ConfigDict
 from sedd_jax import config_arguments
 from sedd_jax.errors import UserError
 from sedd_jax.weights import published_config, torch_run, torch_weights
-from tokenizer_bridge.token_dataset.command import Parser, Switch, integer, local_path, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    Switch,
+    integer,
+    local_path,
+    naming,
+    run_command,
+)
 
 
 def make_parser() -> Parser:
@@ -117,7 +124,8 @@ def import_weights(
     if not config_is_told:
         torch_run.require_told(file, published, told)
     config, num_codes = torch_run.complete_config(weights, published, config, told)
-    config = torch_run.write(weights, config, num_codes, of_codec, workdir)
+    with naming(str(file)):
+        config = torch_run.write(weights, config, num_codes, of_codec, workdir)
 
     which = "weights" if weights.ema_params is None else "EMA weights"
     print(f"{workdir}: {which} of step {weights.step:,} from {file}")

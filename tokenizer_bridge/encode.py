@@ -127,7 +127,7 @@ def make_parser() -> Parser:
     add(
         "--dry_run",
         action="store_true",
-        help="Read all files, and say what cannot be used and how much is silence.",
+        help="Read all files and vectors; say what cannot be used and how much is silence.",
     )
     add_source_arguments(parser)
     add(
@@ -188,7 +188,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.dry_run:
         activity = (cleaning and cleaning.activity) or Activity()
         _, info = load_codec(arguments.codec, codec_dir=arguments.codec_dir)
-        print(try_out(load_tracks(arguments), info.sample_rate, preparation, activity))
+        tracks = load_tracks(arguments)
+        find_vectors(tracks, vectors_asked_for(arguments))
+        print(try_out(tracks, info.sample_rate, preparation, activity))
         return
     encode(
         load_tracks(arguments),

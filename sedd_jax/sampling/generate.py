@@ -209,6 +209,6 @@ def _tokens(drawn: sampler.Drawn) -> jax.Array:
     if not np.asarray(drawn.is_defined_B).all():
         raise UserError(
             "the network's scores cannot be sampled, because they are not finite or all zero: "
-            "choose an earlier checkpoint"
+            "choose an earlier checkpoint, or less guidance and smaller vectors where these steer"
         )
     return drawn.x_BxL

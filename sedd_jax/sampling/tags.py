@@ -73,8 +73,9 @@ class Steering:
         """The vectors of each sample. Raises UserError naming a file that does not fit."""
         vectors_N: list[dict[str, np.ndarray]] = [{} for _ in range(num_samples)]
         for kind, path in self.vectors.items():
+            array = read_npy(path, 2)  # which names the file itself
             with naming(str(path)):
-                rows_N = vocabulary.require_vectors({kind: read_npy(path, 2)}, num_samples)
+                rows_N = vocabulary.require_vectors({kind: array}, num_samples)
             for vectors, row in zip(vectors_N, rows_N, strict=True):
                 vectors |= row
         return vectors_N
@@ -129,9 +130,14 @@ def read_table(path: str | Path, num_samples: int) -> Tags:
 def draw_tags(dataset: TokenDataset, vocabulary: Vocabulary, num_samples: int, seed: int) -> Tags:
     """The known tags of tracks drawn at random, of the split train or else the first.
 
-    Those of sample i depend on (seed, i) and the data alone.
+    Those of sample i depend on (seed, i) and the data alone. Raises UserError where no track of the
+    split has a known tag: nothing would be asked for.
     """
     split = TRAIN_SPLIT if TRAIN_SPLIT in dataset.splits else dataset.splits[0]
+    if not any(vocabulary.known(record.tags) for record in dataset.records(split)):
+        raise UserError(
+            f"{dataset.path}: no track of split {split!r} has a tag that the model knows"
+        )
     num_tracks = dataset.num_records(split)
     tracks = [
         np.random.default_rng((seed, index)).integers(num_tracks) for index in range(num_samples)

@@ -105,6 +105,11 @@ def export(
     folder = local_run(workdir, step)
     if checkpoint_dir(folder).resolve() in Path(output).resolve().parents:
         raise UserError(f"{output} lies among the checkpoints of {workdir}: choose another folder")
+    for text in (data, license):
+        if text and not text.isprintable():
+            raise UserError(
+                f"{text!r} has line breaks or control characters: the card wants a line"
+            )
     definition, params, step = exported.load(workdir, step)
     params = jax.tree.map(np.asarray, params)
     config = definition.config.copy_and_resolve_references()

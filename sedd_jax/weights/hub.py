@@ -30,7 +30,7 @@ def fetch(name: str, files: Sequence[str]) -> Path:
     except Exception as error:  # the hub lets errors of its HTTP library through
         raise UserError(
             f"{name} is no folder here, and cannot be had from the Hugging Face hub "
-            f"({type(error).__name__})"
+            f"({type(error).__name__}): is the name right, is there a network, is it public?"
         ) from error
 
 

@@ -45,13 +45,15 @@ class PublishedConfig:
     """A published config.
 
     path: its file; values: our dotted keys → values; num_codes: the codes of its network, where it
-    says how many; length_is_aidds: whether the length is not in the file but AIDD's.
+    says how many; length_is_aidds: whether the length is not in the file but AIDD's; sizes: our
+    dotted keys → sizes of the network, which its weights must have.
     """
 
     path: Path
     values: Mapping[str, Any]
     num_codes: int | None
     length_is_aidds: bool = False
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def read(path: Path) -> PublishedConfig:
@@ -70,6 +72,8 @@ def from_tree(path: Path, tree: Mapping[str, Any]) -> PublishedConfig:
 
     Raises UserError naming the file and a key; ValueError or the like for what is no config.
     """
+    if not isinstance(tree, Mapping):
+        raise UserError(f"{path} cannot be read: it holds no keys with values")
     published = dict(config_lib.flatten(tree))
     values = {ours: published[key] for key, ours in KEYS.items() if key in published}
     for key in ("noise.sigma_min", "noise.sigma_max"):
@@ -83,7 +87,12 @@ def from_tree(path: Path, tree: Mapping[str, Any]) -> PublishedConfig:
     is_aidds = AIDD_KEY in published and "model.length" not in values
     if is_aidds:
         values["model.length"] = AIDD_LENGTH
-    return PublishedConfig(path, values, published.get("tokens"), is_aidds)
+    sizes = {
+        ours: published[key]
+        for key, ours in SIZES.items()
+        if key in published and ours.startswith("model.")
+    }
+    return PublishedConfig(path, values, published.get("tokens"), is_aidds, sizes)
 
 
 def to_yaml(config: ConfigDict, num_codes: int) -> str:

@@ -90,6 +90,14 @@ def complete_config(
     num_blocks, cond_dim, _ = weights.params["blocks"]["adaLN"]["kernel"].shape
     vocab_size, width = weights.params["vocab_embed"]["embedding"].shape
     sizes = {"model.width": width, "model.num_blocks": num_blocks, "model.cond_dim": cond_dim}
+    for key, size in sizes.items():
+        if told.get(key, size) != size:
+            raise UserError(f"config.{key} is {told[key]}, and the weights have {size}")
+        if published and published.sizes.get(key, size) != size:
+            raise UserError(
+                f"{published.path} is not of these weights: its config.{key} is "
+                f"{published.sizes[key]}, and they have {size}"
+            )
     values = {**(published.values if published else {}), **told, **sizes}
     config = ConfigDict(default.to_dict())
     with config.ignore_type():

@@ -117,6 +117,15 @@ def test_other_pieces_are_not_mixed_in(tokens, workdir, tmp_path, started):
         judge_tags.main([*flags, "--num_samples=4"])
 
 
+def test_a_category_of_no_told_tag_is_refused_before_anything_is_drawn(
+    tokens, workdir, tmp_path, started
+):
+    flags = [f"--workdir={workdir}", f"--tokens={tokens}", f"--output={tmp_path / 'out'}"]
+    with pytest.raises(UserError, match="category mod: pieces are told tags of key, mode alone"):
+        judge_tags.main([*flags, "--categories=key,mod"])
+    assert not started[0] and not list((tmp_path / "out").iterdir())
+
+
 def test_a_model_without_tags_is_refused(tokens, tmp_path, started):
     toy_run.write_run(tmp_path / "run", tokens)
     flags = [f"--workdir={tmp_path / 'run'}", f"--tokens={tokens}", f"--output={tmp_path}"]

@@ -44,6 +44,8 @@ def test_vectors_of_tracks_go_into_their_records(songs, codec_dir, tmp_path, run
     for bad in ("clip", "clip:", f":{songs}"):
         outcome = run_command(ENCODE, *arguments, f"--vectors={bad}")
         assert_one_line_error(outcome, f"--vectors: '{bad}' must be KIND:FOLDER")
+    outcome = run_command(ENCODE, *arguments, "--dry_run", f"--vectors=clip:{tmp_path}")
+    assert_one_line_error(outcome, "tracks have no vector 'clip'")
     assert not (tmp_path / "out").exists()
     outcome = run_command(ENCODE, *arguments, wanted, f"--vectors=speaker:{songs}")
     assert outcome.code == 0, outcome.err

@@ -39,6 +39,7 @@ from tokenizer_bridge.token_dataset.records import (
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 FAILURES_FILE = "failures.jsonl"
+MODEL_FILES = ("checkpoints", "model.safetensors")  # of a run, of an exported model
 _NUM_REASONS = 3  # that are told when no file could be used
 
 
@@ -101,8 +102,12 @@ def prepare_output(job: EncodeJob) -> TokenDataset | None:
     """Prepare the output directory for workers, or return the dataset if it is whole already.
 
     A dataset of the same settings and of fewer of the tracks is kept: it will grow. Raises
-    UserError if what is there, whole or unfinished, is being made with other settings.
+    UserError if what is there, whole or unfinished, is being made with other settings, or is a run
+    or an exported model, which could not be trained or loaded any more.
     """
+    for name in MODEL_FILES:
+        if (job.output / name).exists():
+            raise UserError(f"{job.output} holds a model ({name}): choose another directory")
     if (dataset := _find_whole(job)) is None:
         settings_agree(job.unfinished, job.settings | {"codec": dict(job.codec)})
         with _lock(job.unfinished):

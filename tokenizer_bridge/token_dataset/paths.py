@@ -10,6 +10,7 @@ import unicodedata
 from tokenizer_bridge.token_dataset.errors import UserError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HUB = re.compile(r"https?://(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)")
 _HOME = re.compile(r"(^|[=:,])(~[^/=:,]*)")
 
 
@@ -20,6 +21,10 @@ def is_url(path: str | os.PathLike) -> bool:
 
 def local_path(text: str) -> str:
     """A path with its ~ expanded. Raises UserError for a URL, and for control characters."""
+    if hub := _HUB.match(text):
+        raise UserError(
+            f"{text} is a URL, where a path is needed: a model of the hub is called {hub[1]}"
+        )
     if is_url(text):
         raise UserError(
             f"{text} is a URL, where a path is needed: mount the bucket (gcsfuse, mountpoint-s3), "

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sedd_jax.conditions import Vocabulary
+from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.errors import UserError
-from sedd_jax.sampling.tags import draw_tags, fingerprint, make_guide, read_table
+from sedd_jax.sampling.tags import Steering, draw_tags, fingerprint, make_guide, read_table
 from tests.sedd_jax.toy import CODEC
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
@@ -38,6 +38,25 @@ def test_tags_are_drawn_as_the_data_has_them(tmp_path):
     assert abs(np.mean([tags == ("genre---jig",) for tags in drawn]) - 0.75) < 0.09
     assert draw_tags(dataset, KNOWN, 7, seed=1) == drawn[:7] != draw_tags(dataset, KNOWN, 7, seed=2)
     assert fingerprint(drawn) == fingerprint([list(t) for t in drawn]) != fingerprint(drawn[:-1])
+
+
+def test_tags_of_which_none_is_known_are_not_taken_for_none_asked_for(tmp_path):
+    with TokenDatasetWriter(tmp_path / "tokens", CODEC) as writer:
+        for tags in ((), ("mood---sad",)):
+            record = Record(str(tags), np.zeros(4, np.uint16), 0.1, tags=tags)
+            writer.write("train", record)
+    with pytest.raises(UserError, match="no track of split 'train' has a tag that the model knows"):
+        draw_tags(TokenDataset(tmp_path / "tokens"), KNOWN, 3, seed=1)
+
+
+def test_a_vector_that_does_not_fit_is_named_once(tmp_path):
+    model = Vocabulary(vectors={"clip": VectorKind(4)})
+    path = tmp_path / "song.npy"
+    for array, reason in ((np.full(4, np.nan), "are not finite"), (np.ones(5), r"shape \(5,\)")):
+        np.save(path, array)
+        with pytest.raises(UserError, match=reason) as error:
+            Steering(vectors={"clip": path}).vectors_of(model, 2)
+        assert str(error.value).startswith(str(path)) and str(error.value).count(str(path)) == 1
 
 
 def test_a_guide_has_as_many_ids_a_row_on_both_sides():

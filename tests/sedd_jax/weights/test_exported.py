@@ -153,6 +153,8 @@ def test_nothing_is_overwritten_or_left_behind(workdir, tmp_path):
     (tmp_path / "out" / "file").touch()
     with pytest.raises(UserError, match="not an empty folder"):
         export.export(workdir, tmp_path / "out")
+    with pytest.raises(UserError, match="line breaks or control characters"):
+        export.export(workdir, tmp_path / "new", license="MIT\ntags: []")
     run, params = make_run()
     params = jax.tree.map(lambda x: 1e6 * x, params)
     with pytest.raises(UserError, match="that float16 cannot hold"):
@@ -199,7 +201,7 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    with pytest.raises(UserError, match=r"user/none is no folder here.*\(ConnectionError\)"):
+    with pytest.raises(UserError, match=r"user/none is no folder here.*\(ConnectionError\): is"):
         Model.load("user/none")
     for path in ("a/b/c", "/a/b", "./a", "none"):  # paths and no names
         with pytest.raises(UserError, match="no trained run"):

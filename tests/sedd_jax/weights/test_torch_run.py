@@ -88,9 +88,24 @@ def test_without_a_published_config_ours_decides(hub_folder, tmp_path):
 
 
 def test_what_is_told_comes_before_what_is_published(hub_folder, tmp_path):
-    told = {"model.length": 48, "model.width": 1}  # the weights have another width
+    told = {"model.length": 48, "model.width": 32}
     config = write(hub_folder, tmp_path / "run", told=told, **{"model.length": 7})
     assert (config.model.length, config.model.num_heads, config.model.width) == (48, 2, 32)
+
+
+def test_sizes_that_the_weights_do_not_have_are_refused(hub_folder, tmp_path):
+    with pytest.raises(UserError, match=r"config\.model\.width is 64, and the weights have 32"):
+        write(hub_folder, tmp_path / "run", told={"model.width": 64})
+    tree = json.loads((hub_folder / "config.json").read_text())
+    tree["model"]["n_blocks"] += 1  # so its heads may be of another model, too
+    (hub_folder / "config.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"config\.json is not of these weights: its config\.model"):
+        write(hub_folder, tmp_path / "run")
+    for text in ("[]", "3"):
+        (hub_folder / "config.json").write_text(text)
+        with pytest.raises(UserError, match="cannot be read: it holds no keys with values"):
+            write(hub_folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_nobody_tells_is_asked_for(hub_folder):

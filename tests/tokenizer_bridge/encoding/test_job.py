@@ -131,3 +131,11 @@ def test_files_that_lacked_ffmpeg_are_tried_again_when_it_is_there(
         encode_shard(job, codec, 0, 1, 1, told.append, lambda seconds: None)
         assert told[0] == 11 - again
     assert "cannot be decoded" in WorkIndex(job.unfinished).failures["x.m4a"]["reason"]
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "model.safetensors"])
+def test_a_model_is_not_mixed_with_tokens(songs, tmp_path, name):
+    (tmp_path / "run" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"run holds a model \\({name}\\): choose another"):
+        prepare_output(make_job(songs, tmp_path / "run"))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [name]

@@ -33,6 +33,9 @@ def test_scores_are_found_by_the_names_of_files(tmp_path):
 
 @pytest.mark.parametrize("line", [
     "no JSON", "[]", '{"notes": []}', '{"path": "a", "notes": [[1]]}', '{"path": "a", "notes": 3}',
+    '{"path": 5, "notes": []}', '{"path": "a", "notes": [[0, NaN, 60]]}',
+    '{"path": "a", "notes": [[2, 1, 60]]}', '{"path": "a", "notes": [[0, 1, 1e999]]}',
+    '{"path": "a", "notes": [[0, 1, 128]]}',
 ])  # fmt: skip
 def test_a_line_that_is_no_piece_is_named(tmp_path, line):
     path = write(tmp_path / "a.jsonl", '{"path": "a", "notes": []}', line)

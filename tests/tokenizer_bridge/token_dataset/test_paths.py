@@ -52,6 +52,11 @@ def test_a_url_is_no_folder(text, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_url_of_the_hub_says_what_the_model_is_called():
+    with pytest.raises(UserError, match="a model of the hub is called TaliDror/AIDD$"):
+        local_path("https://huggingface.co/TaliDror/AIDD/tree/main")
+
+
 def test_control_characters_are_refused():
     with pytest.raises(UserError, match=r"'a\\nb' has a control character"):
         local_path("a\nb")
