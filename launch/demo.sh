@@ -20,6 +20,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 flag=([output]=$project/runs/demo [hours]=60 [sound_font]=/usr/share/sounds/sf2/FluidR3_GM.sf2)
 parse_flags reduced "$@"
 need_match hours '[0-9]+(\.[0-9]+)?' "a number"
+case ${flag[hours]} in
+  *[1-9]*) ;;
+  *) fail "--hours=${flag[hours]}: must be above 0" ;;
+esac
+case ${flag[output]} in
+  '' | *://*) fail "--output=${flag[output]}: must be a folder here" ;;
+esac
 out=$(absolute "${flag[output]}")
 font=$(absolute "${flag[sound_font]}")
 

@@ -147,6 +147,13 @@ def test_no_sound_is_one_line_before_anything_else(demo, tmp_path):
     assert not (tmp_path / "my demo").exists()
 
 
+@pytest.mark.parametrize("flag", ["--hours=0", "--hours=0.0", "--output=", "--output=gs://b/x"])
+def test_no_music_and_no_folder_are_refused_even_dry(demo, flag):
+    done = demo("--dry_run", flag)
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr.startswith(f"error: {flag}: must be") and done.stderr.count("\n") == 1
+
+
 def test_too_little_room_is_one_line(demo, tmp_path):
     write_program(tmp_path / "bin/df", "#!/bin/sh\necho head\necho /dev/x 9000 1 900 10% /\n")
     done = demo("--reduced")

@@ -46,7 +46,14 @@ def read_sets(paths: Sequence[str | Path]) -> list[SampleSet]:
         if "checkpoint_fingerprint" not in origin or "length" not in origin:
             raise UserError(f"{path} holds no samples of a model")
         told = origin.get("condition") or {"guidance": 0.0, "guidance_schedule": "constant"}
-        guidance, schedule = told["guidance"], told["guidance_schedule"]
+        try:
+            guidance, schedule = float(told["guidance"]), str(told["guidance_schedule"])
+            if type(origin["length"]) is not int:
+                raise TypeError("a length that is no integer")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: its dataset.json does not say how it was sampled ({error}): sample again"
+            ) from error
         if guidance in (0.0, 1.0):  # nothing rises or falls
             schedule = "constant"
         pieces = read_pieces(dataset, dataset.splits, origin["length"])
