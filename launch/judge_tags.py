@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sedd_jax import config_arguments
 from sedd_jax.conditions import Vocabulary, category
 from sedd_jax.diffusion.guidance import SCHEDULES
 from sedd_jax.weights import exported
@@ -68,7 +69,7 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="Directory for samples and results.",
     )
-    add("--step", type=integer(0), help="Checkpoint; the newest by default.")
+    config_arguments.add_step(parser)
     add(
         "--guidance",
         type=_strengths,

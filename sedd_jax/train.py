@@ -7,7 +7,7 @@ Where training starts, by priority:
 
 1. the newest whole checkpoint in WORKDIR/checkpoints, so the same command resumes a run;
 2. the EMA weights of the model that --init_from names, with a fresh optimizer and at step 0: a run,
-   RUN@STEP for its checkpoint of a step, an exported folder, `demo`, or user/name on the hub;
+   its checkpoint RUN@STEP or RUN@best, an exported folder, `demo`, or user/name on the hub;
 3. fresh parameters, drawn with config.seed.
 
 Without --config, a run that has begun goes on with its own, and one with --init_from begins with
@@ -88,7 +88,7 @@ def make_parser() -> Parser:
         "--init_from",
         type=path_or_url,
         metavar="MODEL",
-        help="Start from a trained model: a run, RUN@STEP, an exported folder, demo, or user/name.",
+        help="Start from a model: RUN, RUN@STEP, RUN@best, an exported folder, demo, or user/name.",
     )
     parser.add_argument(
         "--allow_change",

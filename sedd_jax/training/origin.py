@@ -17,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
+from sedd_jax.checkpoints.best import BEST
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import digest
 from sedd_jax.conditions import Vocabulary
@@ -61,8 +62,11 @@ class Origin:
 
 
 def find(name: str) -> Origin:
-    """The model RUN, RUN@STEP (a run's newest checkpoint or one of a step), FOLDER (an exported
-    one), `demo` or `user/name` of the Hugging Face hub. Raises UserError when there is none."""
+    """The model RUN, RUN@STEP, RUN@best (a run's newest checkpoint, that of a step, that of
+    lowest validation), FOLDER (an exported one), `demo` or `user/name` of the Hugging Face hub.
+
+    Raises UserError when there is none.
+    """
     directory, step = _locate(name)
     if (directory / exported.WEIGHTS).exists():
         model = exported.read(directory)
@@ -75,7 +79,10 @@ def find(name: str) -> Origin:
         )
     with Checkpoints(checkpoint_dir(directory), read_only=True) as checkpoints:
         read = checkpoints.read_meta
-        meta = checkpoints.newest(read) if step is None else checkpoints.at(step, read)
+        if step == BEST:
+            meta = checkpoints.at_best(read)
+        else:
+            meta = checkpoints.newest(read) if step is None else checkpoints.at(int(step), read)
     config_lib.check_saved(meta.config, directory)
     ema = {name: s for name, s in meta.checksums.items() if name.startswith("ema_params/")}
     vocabulary = Vocabulary.from_json(meta.vocabulary)
@@ -211,10 +218,12 @@ def check_same(name: str, record: Mapping[str, Any], workdir: Path) -> None:
         )
 
 
-def _split(name: str) -> tuple[str, int | None]:
-    """(RUN, STEP) of RUN@STEP, else (name, None)."""
-    match = re.fullmatch(r"(.+)@(\d+)", name)
-    return (match[1], int(match[2])) if match and not Path(name).exists() else (name, None)
+def _split(name: str) -> tuple[str, int | str | None]:
+    """(RUN, STEP) of RUN@STEP, (RUN, BEST) of RUN@best, else (name, None)."""
+    match = re.fullmatch(rf"(.+)@(\d+|{BEST})", name)
+    if not match or Path(name).exists():
+        return name, None
+    return match[1], BEST if match[2] == BEST else int(match[2])
 
 
 def _place(name: str) -> str:
@@ -225,8 +234,8 @@ def _place(name: str) -> str:
     return place if step is None else f"{place}@{step}"
 
 
-def _locate(name: str) -> tuple[Path, int | None]:
-    """(directory, step or None) of a model. Raises UserError when there is none."""
+def _locate(name: str) -> tuple[Path, int | str | None]:
+    """(directory, step, BEST or None) of a model. Raises UserError when there is none."""
     source, step = _split(name)
     directory = exported.locate(source, step)
     if not (directory / exported.WEIGHTS).exists() and not checkpoint_dir(directory).is_dir():

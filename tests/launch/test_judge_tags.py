@@ -65,6 +65,12 @@ def test_single_tags_come_equally_often():
         judge_tags.of_tags(VOCABULARY, 8, ["tempo"])
 
 
+def test_the_step_may_be_the_best_where_one_was_measured(tokens, workdir, tmp_path, started):
+    given = [f"--workdir={workdir}", f"--tokens={tokens}", f"--output={tmp_path}", "--step=best"]
+    with pytest.raises(UserError, match="no checkpoint whose validation was measured"):
+        judge_tags.main(given)
+
+
 def test_every_strength_is_sampled_and_then_all_are_judged(tokens, workdir, tmp_path, started):
     code = judge_tags.main([
         f"--workdir={workdir}", f"--tokens={tokens}", f"--output={tmp_path}", "--num_samples=5",

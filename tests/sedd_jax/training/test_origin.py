@@ -29,8 +29,8 @@ CATEGORIES = ("g", "h")
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """A folder with a run `run` of steps 3 and 7 that knows TAGS, its export `out`, and data whose
-    tags are g---b and g---new."""
+    """A folder with a run `run` of steps 3, its best, and 7 that knows TAGS, its export `out`, and
+    data whose tags are g---b and g---new."""
     folder = tmp_path_factory.mktemp("origin")
     tags = {"train": [("g---b",), ("g---new", "g---b"), ("g---new",), (), (), ()]}
     tokens = write_dataset(folder / "tokens", tags=tags)
@@ -44,7 +44,9 @@ def here(tmp_path_factory):
         for step in (3, 7):
             scaled = jax.tree.map(functools.partial(np.multiply, step), params)
             state = init_state(scaled, run.config.optim)
-            meta = Meta(step, run.config.to_dict(), CODEC, "x", vocabulary=TAGS.to_json())
+            measured = {"bits_per_token": float(step), "of": "these"}
+            known = {"vocabulary": TAGS.to_json(), "validation": measured}
+            meta = Meta(step, run.config.to_dict(), CODEC, "x", **known)
             checkpoints.save(state, meta)
             checkpoints.wait()
     saved = run.config.copy_and_resolve_references()
@@ -71,7 +73,9 @@ def assert_equal(tree, other):
     jax.tree.map(np.testing.assert_array_equal, tree, other)
 
 
-@pytest.mark.parametrize(("name", "step"), [("run", 7), ("run@3", 3), ("out", 7), ("out@7", 7)])
+@pytest.mark.parametrize(
+    ("name", "step"), [("run", 7), ("run@3", 3), ("run@best", 3), ("out", 7), ("out@7", 7)]
+)
 def test_the_weights_are_those_of_run_step_or_folder(here, name, step):
     _, theirs, _ = load_run(here / "run", step)
     _, ours = params_of(here / name, TAGS)
@@ -236,6 +240,7 @@ def test_a_model_that_is_not_there_or_of_another_codec_is_one_line(here, tmp_pat
         "none": "none is neither a trained run nor an exported model",
         "run@5": "has no checkpoint of step 5; it has 3, 7",
         "out@3": "out@3: the exported model is of step 7",
+        "out@best": "out@best: the exported model is of step 7",
         "tokens": "tokens is neither",
     }.items():
         with pytest.raises(UserError, match=text):
