@@ -85,6 +85,17 @@ def one_core_an_operation() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def device_of_worker(device: str, worker: int) -> str:
+    """The device of one of several processes: of "cuda", a GPU of its own while there are as many.
+
+    The GPUs are those that CUDA_VISIBLE_DEVICES leaves; workers beyond their number share them, by
+    turns. A device with a number is everybody's.
+    """
+    if device != "cuda" or (count := torch.cuda.device_count()) == 0:
+        return device
+    return f"cuda:{worker % count}"
+
+
 def move_to(network: nn.Module, device: str | torch.device) -> nn.Module:
     """The network on a device. Raises UserError, naming it, if it cannot be used."""
     try:

@@ -100,7 +100,7 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="Folder with a codec's weights and YAML.",
     )
-    add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
+    add("--device", default="cpu", help="cpu, cuda (workers share out the GPUs), cuda:0 …")
     add(
         "--batch_size",
         type=integer(1),

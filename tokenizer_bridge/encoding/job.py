@@ -27,7 +27,7 @@ from tokenizer_bridge.encoding.growth import keep, put_in_place, read_kept
 from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks
 from tokenizer_bridge.encoding.vectors import VectorFiles
-from tokenizer_bridge.sources import Failure, Track, fingerprint
+from tokenizer_bridge.sources import Failure, Track, fingerprint, longest_first
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text, atomic_file
 from tokenizer_bridge.token_dataset.records import (
@@ -94,8 +94,17 @@ class EncodeJob:
         return Windowing.from_seconds(self.window_s, self.overlap_s, codes_per_s)
 
     def shard(self, index: int, count: int) -> tuple[Track, ...]:
-        """The tracks of one worker of `count`."""
-        return self.tracks[index::count]
+        """The tracks of one worker of `count`, the longest first.
+
+        So the last hour is not one long track. All workers see the same order, wherever they are.
+        """
+        order = longest_first(self.tracks)
+        # Dealt to and fro, so that the first worker does not get the longer one of every round.
+        return tuple(
+            track
+            for place, track in enumerate(order)
+            if index == (place % count if place // count % 2 == 0 else count - 1 - place % count)
+        )
 
 
 def prepare_output(job: EncodeJob) -> TokenDataset | None:

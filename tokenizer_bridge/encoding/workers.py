@@ -4,10 +4,10 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
-from tokenizer_bridge.devices import default_threads
+from tokenizer_bridge.devices import default_threads, device_of_worker
 from tokenizer_bridge.encoding.job import EncodeJob, encode_shard
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.token_dataset.errors import UserError, explain
@@ -31,7 +31,8 @@ def run_workers(
     on_tracks: Callable[[int], None],
     on_audio: Callable[[float], None],
 ) -> None:
-    """Encode (index, count) shards, one process each; the callbacks are called in this one.
+    """Encode (index, count) shards, one process each; the callbacks are called in this one. With
+    the device "cuda" they share out this machine's GPUs.
 
     Raises UserError with what a worker says or, if it dies without a word, with its exit code. The
     others are stopped then: what they have done is kept.
@@ -39,9 +40,10 @@ def run_workers(
     context = multiprocessing.get_context("spawn")  # CUDA and thread pools survive no fork
     # A pipe each: a worker that is killed cannot leave a lock behind that others wait for.
     receivers, workers = {}, []
-    for shard in shards:
+    for worker, shard in enumerate(shards):
         receiver, sender = context.Pipe(duplex=False)
-        arguments = (job, choice, shard, len(shards), batch_size, sender)
+        own_choice = replace(choice, device=device_of_worker(choice.device, worker))
+        arguments = (job, own_choice, shard, len(shards), batch_size, sender)
         workers.append(context.Process(target=_work, args=arguments, daemon=True))
         workers[-1].start()
         sender.close()  # so that the worker's end is the only one, and its death is seen

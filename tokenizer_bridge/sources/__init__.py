@@ -7,7 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 
 from tokenizer_bridge.sources import folder, mtg_jamendo, nlakh
-from tokenizer_bridge.sources.track import Failure, Track, draw, fingerprint, subset
+from tokenizer_bridge.sources.track import (
+    Failure,
+    Track,
+    draw,
+    fingerprint,
+    longest_first,
+    subset,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import require_folder
 
@@ -20,6 +27,7 @@ __all__ = [
     "fingerprint",
     "load",
     "locate",
+    "longest_first",
     "subset",
 ]
 

@@ -102,7 +102,14 @@ def read_tsv(path: Path) -> list[Track]:
         if (other := line_of.setdefault(row["PATH"], number)) != number:
             raise UserError(f"{path}, line {number}: {row['PATH']} is in line {other} too")
         tags = tuple(tag for tag in cells[len(_COLUMNS) :] if tag)
-        found[track_id] = (number, Track(track_id, Path(row["PATH"]), row["ARTIST_ID"], tags))
+        track = Track(
+            track_id,
+            Path(row["PATH"]),
+            row["ARTIST_ID"],
+            tags,
+            duration_s=float(row["DURATION"]),
+        )
+        found[track_id] = (number, track)
     if not found:
         raise UserError(f"{path}: lists no track")
     return [track for _, track in found.values()]

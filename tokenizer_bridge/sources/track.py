@@ -16,6 +16,7 @@ class Track:
     unknown; splits never share one. tags: free text. split: of the source's own choice (train,
     validation or test); a source has it for all tracks or for none. file: the path inside the
     source's folder, where the id is something else. sha256: what the file's must be, if known.
+    duration_s: seconds, where the source says so.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Track:
     split: str | None = None
     file: str | None = None
     sha256: str | None = None
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,17 @@ def fingerprint(tracks: Sequence[Track]) -> str:
         known = tuple(value for value in (track.split, track.file, track.sha256) if value)
         digest.update(repr((track.id, track.artist, track.tags, size, *known)).encode())
     return digest.hexdigest()
+
+
+def longest_first(tracks: Sequence[Track]) -> list[Track]:
+    """The tracks by duration or, unless all are known, by the size of their files; then by id."""
+    if all(track.duration_s is not None for track in tracks):
+        lengths = {track.id: track.duration_s or 0.0 for track in tracks}
+    else:
+        lengths = {
+            track.id: track.path.stat().st_size if track.path.exists() else 0 for track in tracks
+        }
+    return sorted(tracks, key=lambda track: (-lengths[track.id], track.id))
 
 
 def subset(tracks: Sequence[Track], num_tracks: int, seed: int) -> list[Track]:

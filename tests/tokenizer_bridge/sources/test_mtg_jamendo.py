@@ -184,7 +184,7 @@ def test_the_command(audio, tmp_path, tsv, codec_dir, run_command):
     damaged.write_bytes(data)
     arguments = flags(
         audio, tmp_path / "out", codec_dir, "--source=mtg_jamendo", f"--metadata={tsv}",
-        "--num_tracks=6", "--seed=3", f"--checksums={checksums}",
+        "--num_tracks=6", "--seed=3", f"--checksums={checksums}", "--splits=by_artist",
     )  # fmt: skip
     outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0, outcome.err
