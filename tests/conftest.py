@@ -1,10 +1,16 @@
-"""A limit of time for every test, so that one that waits in vain fails and the others go on."""
+"""A limit of time for every test, so that one that waits in vain fails and the others go on;
+and SIGINT as in the foreground."""
 
 import signal
 
 import pytest
 
 LIMIT_S = 900  # many times what the slowest takes
+
+
+def pytest_configure():
+    # Tests in the background of a shell would hand their ignored SIGINT on to what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

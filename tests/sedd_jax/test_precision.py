@@ -38,7 +38,7 @@ def programs(model):
         "denoise": (sampling.denoise, (state.ema_params, key_B, x_BxL)),
         "bound": (
             elbo._make_measure(model, 2),
-            (state.ema_params, x_BxL, number_B, number_B, number_B, None),
+            (state.ema_params, x_BxL, number_B, number_B, x_BxL, None),
         ),
     }
 
