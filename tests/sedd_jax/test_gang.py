@@ -6,7 +6,9 @@ from tests.sedd_jax import gang
 
 def attempts(directory, code: int) -> list[str]:
     """Two processes that note their attempt, and end with `code` at the first."""
-    note = f'echo >> "$0"; [ "$(wc -l < "$0")" -gt 2 ] || exit {code}; touch "$0.good"'
+    # Both have noted it before either ends, after which the other may be killed.
+    wait = 'echo >> "$0"; until [ "$(wc -l < "$0")" -ge 2 ]; do sleep 0.1; done; '
+    note = f'{wait}[ "$(wc -l < "$0")" -gt 2 ] || exit {code}; touch "$0.good"'
     return ["bash", "-c", note, str(directory / "notes")]
 
 
