@@ -241,7 +241,7 @@ def sample(settings: Settings) -> dict[str, float]:
 
 
 def tags(settings: Settings) -> dict[str, float]:
-    """What tags cost a training step, and guidance a sampler step, as ratios."""
+    """Ratios: the cost of tags to a training step, and of guidance to a sampler step."""
     from launch import benchmark_tags
 
     codec = {"name": "benchmark", "codebook_size": settings.codebook_size}

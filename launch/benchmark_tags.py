@@ -1,4 +1,4 @@
-"""What tags and guidance cost: the part "tags" of launch.benchmark.
+"""The cost of tags and guidance: the part "tags" of launch.benchmark.
 
 Two programs at a time, called in turn, the order changing from pair to pair: of each pair the ratio
 is taken, and of the ratios the median, so that a machine which others use disturbs both alike. CPU

@@ -1,4 +1,4 @@
-"""What a trained run would take to get further, in one sentence."""
+"""A sentence on what a trained run would take to get further."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -37,7 +37,7 @@ class BestPolicy:
         return step in lowest(self.validations | {step: validation})[: self.num]
 
     def should_preserve(self, checkpoints: Sequence, *, context: Any) -> list[bool]:
-        """Whether to keep each of the checkpoints, which Orbax calls with."""
+        """Says of each of the checkpoints, which Orbax calls with, whether to keep it."""
         steps = {checkpoint.step for checkpoint in checkpoints}
         there = {step: v for step, v in self.validations.items() if step in steps}
         kept = lowest(there)[: self.num]
@@ -47,7 +47,7 @@ class BestPolicy:
 def policy(
     keep_last: int, keep_every: int, best: BestPolicy
 ) -> checkpoint_managers.PreservationPolicy:
-    """What Orbax keeps: the last, those of multiples of `keep_every` (0: none), and the best."""
+    """Orbax' rule: keep the last, those of multiples of `keep_every` (0: none), and the best."""
     policies = [checkpoint_managers.LatestN(keep_last), best]
     if keep_every:
         policies.append(checkpoint_managers.EveryNSteps(keep_every))

@@ -74,7 +74,7 @@ class SplitWindows:
 
     @property
     def counted_W(self) -> np.ndarray:
-        """How many tokens of each window count."""
+        """The number of tokens of each window that count."""
         return self.counts_WxL.sum(axis=1)
 
     def total(self, values_WxL: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ class Validation:
 
 
 class Trend:
-    """Where the validations of a run go. lowest: (bits, step) of the lowest so far, if any."""
+    """The validations of a run. lowest: (bits, step) of the lowest so far, if any."""
 
     def __init__(self, lowest: tuple[float, int] | None = None):
         self._bits, self._step = lowest or (math.inf, 0)

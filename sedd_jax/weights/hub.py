@@ -72,7 +72,7 @@ def push(folder: str | Path, name: str) -> str:
 
 
 def _reason(name: str, error: Exception) -> str:
-    """What is in the way of an upload, in one line."""
+    """One line on what is in the way of an upload."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):

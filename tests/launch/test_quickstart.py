@@ -163,7 +163,7 @@ def test_what_cannot_be_both_is_one_line(quickstart):
 
 
 def test_the_shipped_tunes_are_held_out_by_their_names():
-    """As they were from the shipped model's training, so that its music is new to it."""
+    """They were held out from the shipped model too, so that its music is new to it."""
     folder = PROJECT / "tokenizer_bridge/assets/tunes"
     with (folder / "tags.csv").open(newline="") as file:
         artist_of = {row["path"]: row["artist"] for row in csv.DictReader(file)}

@@ -42,7 +42,7 @@ def test_weights_become_a_run_once(folder, tmp_path):
 def test_a_model_without_the_codecs_last_code_never_samples_it(
     folder, tmp_path, capsys, monkeypatch
 ):
-    """As AIDD's: 41 codes of the codec, a network of 40 and the mask, and a config of its kind."""
+    """A model like AIDD's: 41 codes of the codec, a network of 40 and the mask, and its config."""
     config = json.loads((folder / "config.json").read_text())
     del config["model"]["length"]
     config["training"]["p_base"] = 0.8

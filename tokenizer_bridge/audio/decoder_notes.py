@@ -1,4 +1,4 @@
-"""What decoders write to a process' stderr, kept out of it.
+"""Decoders' notes to a process' stderr, kept out of it.
 
 libmpg123, which reads MP3s for libsndfile, notes there what it passes over: in the middle of a
 progress bar, and about files of which the reader says by itself what is wrong with them.
@@ -31,7 +31,7 @@ def without_decoder_notes() -> Iterator[None]:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # no file, or a closed one
         if own.fileno() == _STDERR:
             own.flush()
-            direct = open(  # noqa: SIM115: closed below
+            direct = open(  # noqa: SIM115 (closed below)
                 original, "w", encoding=own.encoding, errors=own.errors, buffering=1, closefd=False
             )
             sys.stderr = direct

@@ -36,7 +36,7 @@ class FfmpegFile:
 
     @property
     def frames(self) -> int:
-        """What there is: all of it is decoded for that."""
+        """The length that there is: all of it is decoded for that."""
         if self._frames is None:
             self._frames = sum(len(block_TxC) for block_TxC in self.blocks())
         return self._frames
@@ -127,7 +127,7 @@ class _Decoding:
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
 
     def _errors(self) -> list[str]:
-        """What ffmpeg calls errors, without the names of its parts and of the file."""
+        """The lines that ffmpeg calls errors, without the names of its parts and of the file."""
         found = []
         for line in self._text().splitlines():
             if match := re.match(r"(?:\[.* @ 0x[0-9a-f]+\] )?\[(?:error|fatal)\] (.*)", line):

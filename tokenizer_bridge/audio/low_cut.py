@@ -1,4 +1,4 @@
-"""What lies below hearing removed: constant offsets, and rumble that no codec needs to keep.
+"""A low cut: removes what lies below hearing, constant offsets and rumble.
 
 A constant of 0.03, which nobody hears, changes half of the codes of `demo`. The local mean (a
 moving average, four times) is subtracted: no phase is turned, all above stays in place.

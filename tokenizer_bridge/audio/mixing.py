@@ -9,7 +9,7 @@ _CANCELLING = 0.5
 
 
 class ChannelPowers:
-    """What the channels of a signal that arrives in blocks have in power, alone and together.
+    """The power of the channels of a signal that arrives in blocks, alone and together.
 
     Constant offsets do not count.
     """

@@ -66,7 +66,7 @@ def stream_mono(path: Path, sample_rate: int, channel: int | None = None) -> Ite
 
 @dataclass(frozen=True)
 class Preparation:
-    """What every file goes through before it is encoded.
+    """The preparation that every file goes through before it is encoded.
 
     channels: one of CHANNELS. "mean" is the loudest channel alone where the channels cancel, see
     `mixing`; "left" and "right" are the first and the second, the only one of mono. low_cut_hz:
@@ -83,7 +83,7 @@ class Preparation:
             raise UserError(f"a low cut at {self.low_cut_hz:g} Hz: 1 to 1,000, or 0 for none")
 
     def settings(self) -> dict[str, Any]:
-        """What dataset.json keeps."""
+        """The mapping that dataset.json keeps."""
         return asdict(self)
 
 

@@ -17,7 +17,7 @@ _STRAY = 1024  # bytes that may be anything
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What stands before the data, and what is there.
+    """The part before the data, and what is there.
 
     tag: the codec. start, num_bytes: of the data, as the header has it; file_bytes: that there are;
     stray_bytes: behind the data, that are no chunk.

@@ -1,4 +1,4 @@
-"""Which split each track goes to, whole or in parts."""
+"""The split that each track goes to, whole or in parts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What an encoding would find: files that cannot be used, and silence at several thresholds."""
+"""A look ahead of an encoding: files that cannot be used, and silence at several thresholds."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace

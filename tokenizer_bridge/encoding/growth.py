@@ -1,4 +1,4 @@
-"""What a token data set that grows keeps of itself, while what is new is encoded.
+"""The part of itself that a growing token data set keeps while what is new is encoded.
 
     OUTPUT/unfinished/kept.log      its tracks, as if a worker had just done them
     OUTPUT/unfinished/kept.json     their splits; written last: its presence means that all is kept
@@ -49,7 +49,7 @@ def keep(dataset: TokenDataset, failures: Iterable[Mapping[str, Any]], directory
 
 
 def read_kept(directory: Path) -> Kept | None:
-    """What `keep` has kept; None for a data set that is new."""
+    """The part that `keep` has kept; None for a data set that is new."""
     try:
         text = (directory / _KEPT_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:

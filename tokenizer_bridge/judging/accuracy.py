@@ -1,4 +1,4 @@
-"""How often a judge hears what was asked for, with 95% intervals.
+"""The share of pieces in which a judge hears what was asked for, with 95% intervals.
 
 N pieces, M wishes.
 """

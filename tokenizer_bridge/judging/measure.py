@@ -1,4 +1,4 @@
-"""What tags are worth: shares of right answers, and distances to real music, of sets of samples."""
+"""The worth of tags: shares of right answers, and distances to real music, of sets of samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

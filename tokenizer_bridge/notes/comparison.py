@@ -33,7 +33,7 @@ Bar = Callable[[str, int, str], AbstractContextManager[Callable[[], object]]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared.
+    """The sets that are compared.
 
     generated, reference: audio of the model's and of held-out pieces. clip_s: seconds that are
     taken from the middle of each. codec: for what goes through it; no such rows without.
@@ -148,13 +148,13 @@ def training_excerpts(plan: Plan) -> list[NamedCodes]:
 
 
 def middle(codes_L: np.ndarray, length: int) -> tuple[int, np.ndarray]:
-    """Where the middle `length` codes begin, and they; all if there are no more."""
+    """The place where the middle `length` codes begin, and they; all if there are no more."""
     start = max(0, (len(codes_L) - length) // 2)
     return start, codes_L[start : start + length]
 
 
 def agreement(plan: Plan, sets: dict[str, list[Piece]]) -> dict[str, dict[str, float]]:
-    """Of the real pieces and those through the codec: how their notes agree with known scores."""
+    """The agreement of real pieces' notes, plain and through the codec, with known scores."""
     scores = scores_of(plan.scores, {track.id: track.path for track in plan.reference})
     figures = {}
     for name in ("real", "codec"):
@@ -175,7 +175,7 @@ def agreement(plan: Plan, sets: dict[str, list[Piece]]) -> dict[str, dict[str, f
 
 
 def copies(plan: Plan, sets: dict[str, list[Piece]], bar: Bar) -> dict[str, Any]:
-    """What pieces share with the training music: `tokens`, `changes` and, of scores, `notes`."""
+    """The stretches shared with the training music: `tokens`, `changes` and, of scores, `notes`."""
     if plan.training is None:
         return {}
     found: dict[str, Any] = {}

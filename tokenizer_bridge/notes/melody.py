@@ -42,5 +42,5 @@ def shapes(notes: Notes) -> np.ndarray:
 
 
 def in_notes(num_shapes: int) -> int:
-    """How many notes a stretch of so many shapes has."""
+    """The number of notes in a stretch of so many shapes."""
     return num_shapes + 1 if num_shapes else 0

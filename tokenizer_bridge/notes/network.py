@@ -30,7 +30,7 @@ _WINDOWS_IN_A_BATCH = 4
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """How sure the network is that a note sounds, and that one begins: (F, P) float32 in [0, 1]."""
+    """The network's certainty that a note sounds, and that one begins: (F, P) float32 in [0, 1]."""
 
     notes_FxP: np.ndarray
     onsets_FxP: np.ndarray

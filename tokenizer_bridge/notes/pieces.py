@@ -39,7 +39,7 @@ class Excerpt:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """What is heard in an excerpt of `seconds`, and its codes (L,), where they are known."""
+    """The notes heard in an excerpt of `seconds`, and its codes (L,), where they are known."""
 
     id: str
     notes: Notes

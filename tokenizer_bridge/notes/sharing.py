@@ -1,4 +1,4 @@
-"""How much of the training music a piece repeats, in tokens and in notes, for sets of pieces."""
+"""The amount of training music that a piece repeats, in tokens and notes, for sets of pieces."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -78,7 +78,7 @@ def _by_set(
 def _summary(
     names: Sequence[str], found: Sequence[Shared], others: Sequence[str], size=lambda length: length
 ) -> dict[str, Any]:
-    """Of one set: how long the longest shared stretches are, and where the very longest lie."""
+    """The longest shared stretches of one set: their lengths, and where the very longest lie."""
     lengths = [size(shared.length) for shared in found]
     longest = sorted(range(len(found)), key=lambda i: -lengths[i])[:_EXAMPLES]
     return {

@@ -1,4 +1,4 @@
-"""Where figures go beside metrics.jsonl."""
+"""The places that figures go to beside metrics.jsonl."""
 
 import csv
 import importlib.util

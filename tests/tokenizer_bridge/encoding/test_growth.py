@@ -54,7 +54,7 @@ def test_only_new_files_are_encoded_and_old_ones_stay_where_they_were(codec, son
 
 
 def test_grown_or_encoded_anew_is_the_same(codec, songs, tmp_path):
-    """Where no exception for small sets applies, as with way none."""
+    """A division where no exception for small sets applies, as with way none."""
     run_shard(make_job(songs, tmp_path / "grown", splits="none"), codec, 0, 1)
     add(songs, "new.wav", 20)
     for name in ("grown", "anew"):

@@ -1,4 +1,4 @@
-"""Which worker gets what: tracks, the longest first, and a GPU of its own."""
+"""The share of each worker: tracks, the longest first, and a GPU of its own."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is said of a codec by its name, and what its files say."""
+"""A codec by its name agrees with what its files say."""
 
 import pytest
 
