@@ -38,9 +38,8 @@ from tokenizer_bridge.token_dataset.command import (
 )
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, make_writable
-from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 
-TRAIN_SPLIT = "train"
 ASKED = ("tracks", "tags")
 TAGS_FILE = "asked.txt"
 

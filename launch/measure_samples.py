@@ -28,9 +28,8 @@ from sedd_jax.sampling.store import SPLIT
 from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import write_json_atomically
-from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 
-TRAIN_SPLIT = "train"
 VALIDATION_SPLIT = "validation"
 
 

@@ -41,10 +41,9 @@ from tokenizer_bridge.token_dataset.command import Parser, integer, path_or_url,
 from tokenizer_bridge.token_dataset.files import as_json, make_writable, write_json_atomically
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
 from tokenizer_bridge.token_dataset.paths import is_url
-from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
 
-TRAIN_SPLIT = "train"
 _ROWS = {
     "model": "score model (bound)",
     "model_without_tags": "- told no tags",

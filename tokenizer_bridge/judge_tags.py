@@ -36,10 +36,8 @@ from tokenizer_bridge.token_dataset.command import (
 )
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
-from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.wavtokenizer.registry import load_codec
-
-TRAIN_SPLIT = "train"
 
 
 def make_parser() -> Parser:

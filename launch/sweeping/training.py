@@ -16,9 +16,7 @@ from sedd_jax.data import fingerprint, plan_windows
 from sedd_jax.errors import UserError
 from sedd_jax.model import checkpoint_dir
 from sedd_jax.monitoring.metrics import METRICS_FILE, read_lines
-from tokenizer_bridge.token_dataset.records import TokenDataset
-
-TRAIN_SPLIT = "train"
+from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.sampling.guide import Guide
 from tokenizer_bridge.token_dataset.command import naming
-from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors, read_npy
 
 Tags = Sequence[Sequence[str]]
-TRAIN_SPLIT = "train"
 
 
 @dataclasses.dataclass(frozen=True)

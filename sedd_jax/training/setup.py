@@ -26,10 +26,9 @@ from sedd_jax.parallel.consensus import from_first
 from sedd_jax.state import TrainState, trained_part
 from sedd_jax.training import origin as origin_lib
 from tokenizer_bridge.token_dataset.files import write_json_atomically
-from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
+from tokenizer_bridge.token_dataset.records import DATASET_FILE, TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
 
-TRAIN_SPLIT = "train"
 DATA = "data.path"
 
 

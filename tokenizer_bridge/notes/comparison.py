@@ -22,10 +22,8 @@ from tokenizer_bridge.notes.sharing import note_sharing, token_sharing
 from tokenizer_bridge.notes.transcription import Transcriber
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
-
-TRAIN_SPLIT = "train"
 
 # (title, total, unit) → a context whose value is called at each step.
 Bar = Callable[[str, int, str], AbstractContextManager[Callable[[], object]]]

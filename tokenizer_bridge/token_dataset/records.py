@@ -46,6 +46,7 @@ from tokenizer_bridge.token_dataset.vectors import (
     unpack,
 )
 
+TRAIN_SPLIT = "train"  # the split that models learn from
 _TOKENS_PER_SHARD = 2**25  # 64 MiB: about 120 hours of music at 75 tokens/s
 _SHARD_NAME = re.compile(r"[a-z_]+-\d{5}(-of-\d{5})?\.array_record(\.partial)?")
 # Random access by many loader threads: no read-ahead, no thread pool of the reader's own.
