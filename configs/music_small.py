@@ -62,6 +62,7 @@ def get_config() -> ConfigDict:
     # so with a share the training loss is a weighted bound; validation measures the bound itself.
     training.high_noise_share = 0.0
     training.high_noise_from = 0.9
+    training.span_masks = 0.0
     training.max_consecutive_skips = 50
     training.log_every = 50
 

@@ -73,6 +73,11 @@ def _check_together(config: ConfigDict) -> None:
             f"config.graph.num_codes is {config.graph.num_codes}: without a mask, which the "
             f"{config.graph.type} graph has not, codes cannot be unknown"
         )
+    if training.span_masks and config.graph.type != "absorbing":
+        raise UserError(
+            f"config.training.span_masks is {training.span_masks}: the {config.graph.type} graph "
+            "has no masks"
+        )
     if training.batch_size % training.accumulation:
         raise UserError(
             f"config.training.batch_size {training.batch_size} must be a multiple of "

@@ -155,6 +155,13 @@ KEYS: dict[str, Key] = {
         high=0.999,
         default_of_older_runs=0.9,
     ),
+    "training.span_masks": Key(
+        float,
+        "Share of rows whose masks lie in spans, as gaps to be filled in do; absorbing graph.",
+        low=0.0,
+        high=1.0,
+        default_of_older_runs=0.0,
+    ),
     "training.max_consecutive_skips": Key(
         int, "Steps in a row that are not finite until the run stops.", low=1, resumable=True
     ),

@@ -40,7 +40,11 @@ class Absorbing:
 
     def perturb(self, key_B: jax.Array, x0_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
         """A draw x_BxL of p_{t|0}(. | x0): a token is masked with probability 1 - exp(-sigma)."""
-        moves_BxL = uniform_rows(key_B, x0_BxL.shape[1]) < -jnp.expm1(-sigma_B)[:, None]
+        return self.mask(uniform_rows(key_B, x0_BxL.shape[1]), x0_BxL, sigma_B)
+
+    def mask(self, u_BxL: jax.Array, x0_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """x_BxL in which a token is masked where its uniform is below 1 - exp(-sigma)."""
+        moves_BxL = u_BxL < -jnp.expm1(-sigma_B)[:, None]
         return jnp.where(moves_BxL, self.mask_id, x0_BxL)
 
     def sample_limit(self, key_B: jax.Array, length: int) -> jax.Array:

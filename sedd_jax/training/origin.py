@@ -99,7 +99,7 @@ def starting_config(name: str) -> ConfigDict:
     directory, _ = _locate(name)
     config = config_lib.load(directory / exported.CONFIG).copy_and_resolve_references().unlock()
     config.data.path, config.optim.trainable = "", ()
-    config.training.high_noise_share = 0.0
+    config.training.update(high_noise_share=0.0, span_masks=0.0)
     for sizes in (config.mesh, config.mesh.dcn):
         sizes.update(mesh_lib.SLICES_ALONG_DATA)
     return config

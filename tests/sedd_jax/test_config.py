@@ -58,6 +58,7 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
         ({"noise__sigma_min": 30.0}, "0 < noise.sigma_min < noise.sigma_max"),
         ({"noise__sigma_min": 0.0}, "0 < noise.sigma_min < noise.sigma_max"),
         ({"noise__sigma_max": 88.0}, "config.noise.sigma_max is 88.0; it must be between"),
+        ({"training__span_masks": 0.5, "graph__type": "uniform"}, "the uniform graph has no masks"),
         ({"training__high_noise_share": 0.01}, "0.01 of config.training.batch_size 8 is no row"),
         ({"training__high_noise_from": 1.0}, "it must be between 0.001 and 0.999"),
         ({"graph__type": "absorb"}, "absorbing, uniform"),
