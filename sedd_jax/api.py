@@ -24,6 +24,7 @@ from sedd_jax.diffusion.sampler import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.held_out import SplitWindows
+from sedd_jax.likelihood.infilling import infill_nats
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.sampling.generate import Sampling, generate, length_warning
@@ -194,6 +195,7 @@ class Model:
         self,
         tokens: np.ndarray,
         *,
+        is_known: np.ndarray | None = None,
         tags: Sequence[str] = (),
         vectors: Mapping[str, np.ndarray] | None = None,
         num_levels: int = 4,
@@ -201,15 +203,20 @@ class Model:
     ) -> Estimate:
         """An upper bound on −log₂ p per token of (N, L) or (L,) tokens, by noise levels drawn.
 
+        With `is_known`, that of the other tokens given the known ones (absorbing models only),
+        drawn in any order (sedd_jax/diffusion/any_order.py).
+
         `mean ± half_width` is the 95% interval over the sequences, taken for independent; with one
         sequence there is none. The noise of a sequence is keyed by its place alone.
 
         Args:
+          is_known: bool, of the tokens' shape; at least one token of a sequence is not.
           tags: of all sequences, told to the model; vectors: likewise, (W,) or (N, W).
           num_levels: noise levels per sequence; it takes one network evaluation more.
 
         Raises:
-          UserError: the model has no such tokens, tags or vectors.
+          UserError: the model has no such tokens, tags or vectors, or no mask where some tokens are
+            known; is_known does not fit.
           ValueError: a number is out of range.
         """
         _require_integer("num_levels", num_levels, 1)
@@ -217,7 +224,23 @@ class Model:
             _require_integer("batch_size", batch_size, 1)
         tokens_NxL = self._check(tokens, self.num_codes)
         num, length = tokens_NxL.shape
-        tags = self.definition.vocabulary.require(tags)
+        vocabulary = self.definition.vocabulary
+        tags = vocabulary.require(tags)
+        vectors_N = tuple(vocabulary.require_vectors(vectors or {}, num))
+        batch_size = batch_size or self.definition.config.sampling.batch_size
+        if is_known is not None:
+            is_known_NxL = _require_known(is_known, tokens_NxL.shape)
+            nats_N = infill_nats(
+                self.definition,
+                self.params,
+                tokens_NxL,
+                ~is_known_NxL,
+                is_known_NxL,
+                num_levels=num_levels,
+                batch_size=batch_size,
+                condition_N=vocabulary.condition([tags] * num, vectors_B=vectors_N),
+            )
+            return per_token(nats_N / math.log(2), (~is_known_NxL).sum(-1), np.arange(num))
         windows = SplitWindows(
             tokens_WxL=tokens_NxL.astype(np.uint16),
             track_W=np.arange(num),
@@ -226,14 +249,14 @@ class Model:
             ids=tuple(map(str, range(num))),
             artists=(None,) * num,
             tags=(tags,) * num,
-            vectors=tuple(self.definition.vocabulary.require_vectors(vectors or {}, num)),
+            vectors=vectors_N,
         )
         bound = elbo.split_bound(
             self.definition,
             self.params,
             windows,
             num_levels=num_levels,
-            batch_size=batch_size or self.definition.config.sampling.batch_size,
+            batch_size=batch_size,
         )
         return per_token(bound.nats_W / math.log(2), windows.counted_W, windows.artist_W)
 
@@ -260,6 +283,19 @@ class Model:
                 f"{limit - 1}"
             )
         return np.atleast_2d(tokens).astype(np.int32)
+
+
+def _require_known(is_known: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Which tokens are known, (N, L) bool, some of each row not. Raises UserError."""
+    is_known_NxL = np.atleast_2d(np.asarray(is_known))
+    if is_known_NxL.dtype != bool or is_known_NxL.shape != shape:
+        raise UserError(
+            f"is_known must be bool of the tokens' shape {shape}, not {is_known_NxL.dtype} "
+            f"{is_known_NxL.shape}"
+        )
+    if is_known_NxL.all(-1).any():
+        raise UserError("a sequence of known tokens alone has nothing to be measured")
+    return is_known_NxL
 
 
 def _require_integer(name: str, value: int, low: int, high: float = math.inf) -> None:

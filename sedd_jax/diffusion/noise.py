@@ -64,6 +64,14 @@ class Geometric:
 
 Noise = LogLinear | Geometric
 
+MIN_T = 1e-3  # the earliest time that is trained, as in the published program
+
+
+def masked_share_sigma(noise: Noise, share: jax.Array) -> jax.Array:
+    """The noise at which the absorbing process has masked such a share, within that of training."""
+    low, high = noise(jnp.array([MIN_T, 1.0])).sigma
+    return jnp.clip(-jnp.log1p(-jnp.minimum(share, 1.0)), low, high)
+
 
 def make_noise(name: str, *, sigma_min: float = 1e-4, sigma_max: float = 20.0) -> Noise:
     """The schedule called `name`, "loglinear" or "geometric"; else ValueError."""
