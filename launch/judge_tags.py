@@ -26,7 +26,7 @@ from pathlib import Path
 
 from sedd_jax import config_arguments
 from sedd_jax.conditions import Vocabulary, category
-from sedd_jax.diffusion.guidance import SCHEDULES
+from sedd_jax.diffusion.choices import SCHEDULES
 from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import (
     Parser,

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.diffusion.choices import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.held_out import SplitWindows

@@ -13,10 +13,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sedd_jax.config_keys import KEYS, MAX_INTEGER
-from sedd_jax.diffusion.noise import Geometric
+from sedd_jax.diffusion.choices import check_sigmas
 from sedd_jax.errors import UserError
-from sedd_jax.network.transformer import check_heads
-from sedd_jax.parallel.mesh import AXES
+from sedd_jax.network.choices import check_heads
+from sedd_jax.parallel.axes import AXES
 from tokenizer_bridge.token_dataset.files import atomic_file
 
 HISTORY = "history"  # beside the keys of a config.json
@@ -65,7 +65,7 @@ def _check_together(config: ConfigDict) -> None:
     model, training, noise = config.model, config.training, config.noise
     try:
         check_heads(model.width, model.num_heads)
-        Geometric(noise.sigma_min, noise.sigma_max)
+        check_sigmas(noise.sigma_min, noise.sigma_max)
     except ValueError as error:
         raise UserError(f"config: {error}") from error
     if config.graph.num_codes and config.graph.type != "absorbing":

@@ -26,7 +26,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
-from sedd_jax.checkpoints.best import BEST
+from sedd_jax.checkpoints import BEST
 from sedd_jax.config_keys import KEYS
 from sedd_jax.errors import UserError, one_line
 from tokenizer_bridge.token_dataset import paths

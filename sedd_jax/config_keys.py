@@ -9,10 +9,8 @@ keys is checked in sedd_jax/config.py. Values are in configs/music_small.py.
 import dataclasses
 from typing import Any
 
-from sedd_jax.diffusion.noise import MAX_SIGMA
-from sedd_jax.diffusion.sampler import SAMPLERS
-from sedd_jax.network.attention import IMPLEMENTATIONS
-from sedd_jax.network.transformer import REMAT
+from sedd_jax.diffusion.choices import MAX_SIGMA, SAMPLERS
+from sedd_jax.network.choices import IMPLEMENTATIONS, REMAT
 
 MAX_INTEGER = 2**32 - 1  # what counters and seeds hold
 

@@ -17,43 +17,14 @@ Imported weights may not know all of the codec's codes (config.graph.num_codes).
 others are then unknown: they count in no figure, and all figures are given that a token is none.
 """
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from sedd_jax import config_arguments
-from sedd_jax.compilation_cache import use_compilation_cache
-from sedd_jax.conditions import Vocabulary
-from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
-from sedd_jax.likelihood import baselines, elbo
-from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
-from sedd_jax.parallel import distributed
-from sedd_jax.parallel.consensus import is_first
-from sedd_jax.progress import progress_bar
-from sedd_jax.weights import exported
-from tokenizer_bridge.token_dataset.buckets import Bucket
+from sedd_jax.parallel import membership
 from tokenizer_bridge.token_dataset.command import Parser, integer, path_or_url, run_command
-from tokenizer_bridge.token_dataset.files import as_json, make_writable, write_json_atomically
-from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, per_token
 from tokenizer_bridge.token_dataset.paths import is_url
-from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
-from tokenizer_bridge.token_dataset.vectors import Vectors
-
-_ROWS = {
-    "model": "score model (bound)",
-    "model_without_tags": "- told no tags",
-    "model_with_other_tags": "- told another's",
-    "model_without_condition": "- told nothing",
-    "model_with_other_condition": "- told another's",
-    "bigram": "bigram",
-    "unigram": "unigram",
-    "uniform": "uniform",
-}
 
 
 def make_parser() -> Parser:
@@ -85,7 +56,7 @@ def make_parser() -> Parser:
         type=integer(1),
         help="Windows at a time; config.sampling.batch_size by default.",
     )
-    distributed.add_arguments(parser)
+    membership.add_arguments(parser)
     return parser
 
 
@@ -94,7 +65,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = arguments.output or arguments.workdir
     if not (is_url(output) or Path(output).is_dir() or arguments.output):
         raise UserError(f"--output is needed: {arguments.workdir} is no directory to write into")
-    with distributed.joined(distributed.membership(arguments)):
+    job = membership.asked_for(arguments)
+
+    from sedd_jax.compilation_cache import use_compilation_cache
+    from sedd_jax.jobs.evaluate import check_writable, evaluate, table, write
+    from sedd_jax.parallel.consensus import is_first
+    from sedd_jax.parallel.distributed import joined
+
+    with joined(job):
         use_compilation_cache()
         if is_first():
             check_writable(output)  # seen before hours of measuring, not after
@@ -109,223 +87,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         if report is not None:
             print(table(report))
             print(f"\nwritten to {write(report, output)}")
-
-
-def evaluate(
-    workdir: str | Path,
-    *,
-    split: str = "validation",
-    step: int | str | None = None,
-    tokens: str | Path | None = None,
-    num_t: int = 4,
-    batch_size: int | None = None,
-) -> dict | None:
-    """Bits per token of a run's model and of the baselines; None except in process 0.
-
-    "model" is told each track's own tags; where it knows tags there are "model_without_tags" and
-    "model_with_other_tags" beside it, the latter unless all tracks have the same. Where it knows
-    vectors, too, they are "model_without_condition" and "model_with_other_condition".
-
-    Args:
-      workdir: of the run.
-      split: of the data.
-      step: of the checkpoint; the newest by default, or "best".
-      tokens: path of the data; that of the training by default.
-      num_t: noise levels per window.
-      batch_size: windows at a time; config.sampling.batch_size by default.
-
-    Raises UserError: there is no such checkpoint or split, the data is of another codec, or the
-    bound is not finite.
-    """
-    run, params, step = exported.load(workdir, step)
-    tokens = tokens or run.config.data.path
-    if not tokens:
-        raise UserError(f"{workdir} does not say where its data lies: name a token dataset")
-    dataset = TokenDataset(tokens)
-    dataset.require_codec(run.codec)
-    dataset.num_records(TRAIN_SPLIT)  # refuses a dataset that the baselines cannot be fitted on
-    run.vocabulary.require_widths(dataset)
-    length, num_codes = run.config.model.length, run.graph.num_codes
-    all_windows = cut_windows(dataset, split, length)
-    windows = all_windows.knowing(num_codes)
-    num_windows = len(windows)
-    told = _told(run.vocabulary, windows)
-    with progress_bar(num_windows * len(told), "window", name="bound") as bar:
-        bounds = {
-            name: elbo.split_bound(
-                run,
-                params,
-                windows,
-                num_levels=num_t,
-                batch_size=batch_size or run.config.sampling.batch_size,
-                tags_T=tags_T,
-                vectors_T=vectors_T,
-                on_windows=bar.update,
-            )
-            for name, (tags_T, vectors_T) in told.items()
-        }
-    if not all(np.isfinite(bound.nats_W).all() for bound in bounds.values()):
-        raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier one")
-    if not is_first():
-        return None
-    train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
-    unigram, bigram = baselines.fit(train_tracks, run.codec["codebook_size"])
-    below = None if num_codes == run.codec["codebook_size"] else num_codes
-    bits = {name: bound.nats_W / math.log(2) for name, bound in bounds.items()} | {
-        "bigram": windows.total(bigram.bits(windows.tokens_WxL, windows.begin_W, below)),
-        "unigram": windows.total(unigram.bits(windows.tokens_WxL, below)),
-        "uniform": windows.counted_W * math.log2(num_codes),
-    }
-    return {
-        "workdir": str(workdir),
-        "step": step,
-        "data_path": dataset.place,
-        "is_training_data": _is_same_data(dataset, run.config.data.path),
-        "data_fingerprint": {
-            split: fingerprint(dataset, split) for split in sorted({TRAIN_SPLIT, split})
-        },
-        "split": split,
-        "codec": run.codec["name"],
-        "length": length,
-        "num_t": num_t,
-        "num_tracks": windows.num_tracks,
-        "num_windows": num_windows,
-        "num_tokens": int(windows.counted_W.sum()),
-        "num_unknown_tokens": int(all_windows.new_W.sum() - windows.counted_W.sum()),
-        "num_short_tracks": int((windows.begin_W > 0).sum()),
-        "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
-        "model_bits_by_t": elbo.bits_by_t(bounds["model"], windows.counted_W),
-        # Paired by artist, so its interval is narrower than the two figures' own would suggest.
-        "above_model": {
-            name: estimate(bits_W - bits["model"], windows)
-            for name, bits_W in bits.items()
-            if name != "model"
-        },
-        "baselines": {"unigram": unigram.describe(), "bigram": bigram.describe()},
-    }
-
-
-def _told(
-    vocabulary: Vocabulary, windows: SplitWindows
-) -> dict[str, tuple[Sequence[Sequence[str]], Sequence[Vectors]]]:
-    """Name of a measurement → the tags and vectors that the model is told of every track in it."""
-    tags_T, vectors_T, num_tracks = windows.tags, windows.vectors, len(windows.tags)
-    told: dict[str, Any] = {"model": (tags_T, vectors_T)}
-    if vocabulary:
-        what = "condition" if vocabulary.vectors else "tags"
-        told[f"model_without_{what}"] = ([()] * num_tracks, [{}] * num_tracks)
-        other_T = vocabulary.of_others(tags_T, vectors_T)
-        if (other_T != np.arange(num_tracks)).any():
-            others = ([tags_T[i] for i in other_T], [vectors_T[i] for i in other_T])
-            told[f"model_with_other_{what}"] = others
-    return told
-
-
-def _is_same_data(dataset: TokenDataset, path: str) -> bool | None:
-    """True where a path is that of a dataset, or of an equal one; None for "", not known."""
-    if not path:
-        return None
-    if path == dataset.place or Path(path).resolve() == dataset.path.resolve():
-        return True
-    try:
-        return fingerprint(TokenDataset(path), TRAIN_SPLIT) == fingerprint(dataset, TRAIN_SPLIT)
-    except UserError:  # it is gone
-        return False
-
-
-def check_writable(output: str) -> None:
-    """Raises UserError, or OSError, when a directory or URL cannot be written to."""
-    if is_url(output):
-        Bucket(output).check_writable()
-    elif Path(output).exists():
-        make_writable(Path(output))
-
-
-def write(report: dict, directory: str | Path) -> Path | str:
-    """Writes the report into a directory, or at a URL; returns the file. Raises UserError."""
-    is_own = report["is_training_data"]
-    if is_url(directory):
-        bucket, name = Bucket(str(directory)), _file_name(report, is_own is not False)
-        bucket.write(name, as_json(report).encode())
-        return f"{bucket.url}/{name}"
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    if is_own is None:
-        path = Path(directory) / _file_name(report, True)
-        is_own = not path.exists() or _fingerprints(path) == report["data_fingerprint"]
-    path = Path(directory) / _file_name(report, is_own)
-    try:
-        write_json_atomically(path, report)
-    except PermissionError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    return path
-
-
-def _file_name(report: dict, is_own: bool) -> str:
-    """The name of a report's file; is_own: on the data that the model was trained on."""
-    stem = f"evaluation_{report['split']}_{report['step']}"
-    if not is_own:
-        name = Path(report["data_path"]).name
-        stem += f"_{name}-{report['data_fingerprint'][report['split']][:8]}"
-    return f"{stem}.json"
-
-
-def _fingerprints(path: Path) -> Any:
-    """The fingerprints of the data in a report; None for a file that is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["data_fingerprint"]
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def estimate(bits_W: np.ndarray, windows: SplitWindows) -> dict:
-    return per_token(bits_W, windows.counted_W, windows.artist_W).as_json()
-
-
-def table(report: dict) -> str:
-    """The report for people."""
-    num_unknown = report["num_unknown_tokens"]
-    which = "" if num_unknown else "all "
-    lines = [
-        f"checkpoint {report['step']} on {report['split']}: {which}{report['num_tokens']:,} tokens "
-        f"of {report['num_tracks']:,} tracks, in {report['num_windows']:,} windows of "
-        f"{report['length']:,}",
-    ]
-    if num_unknown:
-        lines.append(
-            f"{num_unknown:,} more tokens are codes that the model does not know: they count as "
-            "unknown, and in no figure"
-        )
-    if report["num_short_tracks"]:
-        lines.append(
-            f"{report['num_short_tracks']:,} of the tracks are shorter than a window and are read "
-            "behind the end of the track before"
-        )
-    lines += [
-        "",
-        f"{'bits per token':<21}{'mean':>9}{'±':>10}{'above model':>15}{'±':>10}",
-    ]
-    for key, name in _ROWS.items():
-        if key not in report["bits_per_token"]:
-            continue
-        cells = _cells(report["bits_per_token"][key], 9)
-        if key in report["above_model"]:
-            cells += _cells(report["above_model"][key], 15)
-        lines.append(f"{name:<21}{cells}")
-    interval = interval_name(report["bits_per_token"]["model"]["num_artists"])
-    if report["bits_per_token"]["model"]["interval_95_by_artist"] is None:
-        lines.append(f"no {interval}: these are too few, or nearly all is one artist's")
-    else:
-        lines.append(f"±: half of the {interval}; a track whose artist is unknown counts as one")
-    if report["split"] == TRAIN_SPLIT:
-        lines.append("model and baselines were fitted on these very tracks")
-    return "\n".join(lines)
-
-
-def _cells(fields: dict, width: int) -> str:
-    half_width = Estimate.from_json(fields).half_width
-    return f"{fields['mean']:>{width}.4f}" + (
-        f"{'–':>10}" if half_width is None else f"{half_width:>10.4f}"
-    )
 
 
 if __name__ == "__main__":

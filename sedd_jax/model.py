@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
-from sedd_jax.checkpoints.best import BEST
+from sedd_jax.checkpoints import BEST
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph

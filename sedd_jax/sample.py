@@ -20,33 +20,16 @@ Several processes (sedd_jax/parallel/distributed.py) make each batch together; p
 """
 
 import argparse
-import dataclasses
 import importlib.util
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from sedd_jax import config_arguments
-from sedd_jax.compilation_cache import use_compilation_cache
-from sedd_jax.conditions import Vocabulary, category
-from sedd_jax.diffusion.guidance import SCHEDULES
-from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.diffusion.choices import SAMPLERS, SCHEDULES
 from sedd_jax.errors import UserError
-from sedd_jax.model import ModelDef
-from sedd_jax.parallel import distributed
-from sedd_jax.parallel.consensus import array_from_first, is_first
-from sedd_jax.progress import progress_bar, say
-from sedd_jax.sampling.generate import Pace, Sampling, fingerprint, generate, length_warning
-from sedd_jax.sampling.guide import Guide
-from sedd_jax.sampling.store import NoStore, SampleStore
-from sedd_jax.sampling.tags import UNSTEERED, Steering
-from sedd_jax.stop import StopRequest
-from sedd_jax.weights import exported
+from sedd_jax.parallel import membership
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     comma_list,
@@ -148,7 +131,7 @@ def make_parser() -> Parser:
         default="constant",
         help="Over the steps: --guidance throughout; rising to it from 1; falling from it to 1.",
     )
-    distributed.add_arguments(parser)
+    membership.add_arguments(parser)
     return parser
 
 
@@ -161,11 +144,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             "--audio needs PyTorch, which is not installed here: sample without it, then run "
             "tokenizer_bridge.decode where it is"
         )
+    if not arguments.list_tags and not (arguments.output and arguments.num_samples):
+        raise UserError("--output and --num_samples are both required")
+    vectors = vectors_asked_for(arguments.vector)
+    job = membership.asked_for(arguments)
+
+    from sedd_jax.compilation_cache import use_compilation_cache
+    from sedd_jax.jobs.sample import sample, tag_table
+    from sedd_jax.parallel.distributed import joined
+    from sedd_jax.sampling.tags import Steering
+    from sedd_jax.weights import exported
+
     if arguments.list_tags:
         print(tag_table(exported.load(arguments.workdir, arguments.step)[0].vocabulary))
         return 0
-    if not arguments.output or not arguments.num_samples:
-        raise UserError("--output and --num_samples are both required")
     steering = Steering(
         arguments.tags,
         arguments.tags_file,
@@ -173,9 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.avoid,
         arguments.guidance,
         arguments.guidance_schedule,
-        vectors_asked_for(arguments.vector),
+        vectors,
     )
-    with distributed.joined(distributed.membership(arguments)):
+    with joined(job):
         use_compilation_cache()
         store = sample(
             arguments.workdir,
@@ -210,132 +202,6 @@ def vectors_asked_for(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     if len(kinds := dict(pairs)) < len(pairs):
         raise UserError("--vector: each kind can be given once")
     return kinds
-
-
-def tag_table(vocabulary: Vocabulary) -> str:
-    """The tags of each category with their training tracks, the most frequent first."""
-    if not vocabulary.tracks:
-        raise UserError("the model knows no tags: it was trained without")
-    ordered = sorted(
-        vocabulary.tracks.items(), key=lambda item: (category(item[0]), -item[1], item[0])
-    )
-    width = max(map(len, vocabulary.tracks))
-    return "\n".join([f"{'tag':<{width}}  tracks", *(f"{t:<{width}}  {n:>6}" for t, n in ordered)])
-
-
-def sample(
-    workdir: str | Path,
-    output: str | Path,
-    num_samples: int,
-    *,
-    step: int | str | None = None,
-    seed: int = 0,
-    sampler: str | None = None,
-    steps: int | None = None,
-    length: int | None = None,
-    batch_size: int | None = None,
-    steering: Steering = UNSTEERED,
-) -> SampleStore | None:
-    """Makes a token dataset of samples; returns it as process 0, None as another.
-
-    Args:
-      workdir: of the run; step: of its checkpoint, the newest by default, or "best".
-      output: directory of the token dataset.
-      seed: of the samples.
-      sampler, steps, batch_size: as in config.sampling by default.
-      length: tokens of a sample; those of training by default.
-      steering: what the samples are to be like, of a model that was trained with tags or vectors.
-
-    Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
-    """
-    run, params, step = exported.load(workdir, step)
-    defaults = run.config.sampling
-    sampling = Sampling(
-        sampler=sampler or defaults.sampler,
-        steps=steps or defaults.steps,
-        seed=seed,
-        length=length or run.config.model.length,
-    )
-    tags_N = steering.tags_of(run.vocabulary, num_samples, seed)
-    guide, vectors_N = None, None
-    if tags_N is not None:
-        vectors_N = steering.vectors_of(run.vocabulary, num_samples)
-        guide = steering.guide(run.vocabulary, tags_N, vectors_N)
-    weights = fingerprint(params)
-
-    def settings_of(n: int) -> dict[str, Any]:
-        condition = None if tags_N is None else steering.settings(tags_N[:n], vectors_N[:n])
-        return dataclasses.asdict(sampling) | {
-            "num_samples": n,
-            "checkpoint_step": step,
-            "checkpoint_fingerprint": weights,
-            "condition": condition,
-        }
-
-    if is_first() and (warning := length_warning(run, sampling.length)):
-        print(f"warning: {warning}", file=sys.stderr)
-    store: SampleStore | NoStore = NoStore()
-    if is_first():
-        store = SampleStore(
-            output, settings_of(num_samples), run.codec, tags_N, vectors_N, settings_of
-        )
-    batch_size = batch_size or defaults.batch_size
-    with StopRequest() as stop:
-        try:
-            make_samples(run, params, sampling, guide, store, num_samples, batch_size, stop)
-        except KeyboardInterrupt:
-            missing = len(store.missing())
-            say(f"stopped with {missing} samples missing; the same command goes on")
-            sys.exit(128 + (stop.signal_number or signal.SIGINT))
-        except UserError:
-            store.withdraw()
-            raise
-    return store if isinstance(store, SampleStore) else None
-
-
-def make_samples(
-    run: ModelDef,
-    params,
-    sampling: Sampling,
-    guide: Guide | None,
-    store: SampleStore | NoStore,
-    num_samples: int,
-    batch_size: int,
-    stop: StopRequest,
-) -> None:
-    """Makes and stores the samples that process 0's store still misses, with a progress bar.
-
-    Raises KeyboardInterrupt between two dispatches when it is to stop.
-    """
-    is_missing_N = np.zeros(num_samples, bool)
-    is_missing_N[store.missing()] = True
-    missing_N = np.nonzero(array_from_first(is_missing_N))[0]
-    done = num_samples - len(missing_N)
-    if store.is_whole:
-        say(f"{store.path} already holds these samples")
-        return
-    if 0 < done < num_samples:
-        say(f"going on after {done} finished samples")
-    pace = Pace()
-    with progress_bar(
-        num_samples * sampling.evaluations,
-        "sample-step",
-        done=done * sampling.evaluations,
-        name="sampling",
-    ) as bar:
-
-        def on_steps(num_sample_steps: int) -> None:
-            bar.update(num_sample_steps)
-            if stop.signal_number:
-                raise KeyboardInterrupt
-            pace.add(num_sample_steps)
-
-        for indices_b, tokens_bxL in generate(
-            run, params, sampling, missing_N, batch_size=batch_size, guide=guide, on_steps=on_steps
-        ):
-            store.save(indices_b, tokens_bxL)
-    seconds = pace.seconds_per_step
-    store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
 
 
 def decode(tokens: Path, audio: str, codec_dir: str | None) -> int:

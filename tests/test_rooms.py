@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "sedd_jax": [
         {"train", "evaluate", "sample", "import_weights", "api"},
+        {"jobs"},
         {"training"},
         {"likelihood", "monitoring", "sampling", "weights"},
         {"model"},

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, config_dict
 
 from launch.sweeping.runs import Progress, SweepRun
 from sedd_jax.checkpoints.manager import Checkpoints, Meta
-from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.diffusion.choices import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.model import checkpoint_dir
 from tokenizer_bridge.token_dataset.records import TokenDataset

@@ -5,8 +5,6 @@ from typing import Any
 
 from orbax.checkpoint import checkpoint_managers
 
-BEST = "best"  # instead of the number of a step
-
 # Of a checkpoint: {"bits_per_token": of its EMA weights, "of": what they were measured on}
 Validation = Mapping[str, Any]
 

@@ -21,13 +21,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from sedd_jax.diffusion.choices import SCHEDULES
 from sedd_jax.diffusion.graph import Absorbing, Graph
 from sedd_jax.diffusion.jump import JumpLaw, LawFn, ReverseStep, make_step
 
 # (x_BxL, sigma_B) -> log_score_BxLxV of the conditional model and of the other one.
 PairFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-
-SCHEDULES = ("constant", "rising", "falling")
 
 
 def weight_at(schedule: str, weight: jax.Array, t: jax.Array) -> jax.Array:

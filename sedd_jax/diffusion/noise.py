@@ -12,9 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# Up to here the ratio 1 / expm1(sigma) is a normal fp32 number. Smaller ones, from sigma = 87.34,
-# are flushed to zero, and the loss, which needs their logarithm, is NaN.
-MAX_SIGMA = float(math.floor(-math.log(jnp.finfo(jnp.float32).tiny)))
+from sedd_jax.diffusion.choices import check_sigmas
 
 
 class NoiseLevel(NamedTuple):
@@ -50,11 +48,7 @@ class Geometric:
     sigma_max: float
 
     def __post_init__(self):
-        if not 0 < self.sigma_min < self.sigma_max <= MAX_SIGMA:
-            raise ValueError(
-                f"geometric noise needs 0 < noise.sigma_min < noise.sigma_max <= {MAX_SIGMA:g}, "
-                f"got {self.sigma_min} and {self.sigma_max}"
-            )
+        check_sigmas(self.sigma_min, self.sigma_max)
 
     def __call__(self, t: jax.Array) -> NoiseLevel:
         """The noise at times t in [0, 1]."""

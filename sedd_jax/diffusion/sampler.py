@@ -20,13 +20,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sedd_jax.diffusion.choices import SAMPLERS
 from sedd_jax.diffusion.graph import Graph
 from sedd_jax.diffusion.guidance import Guided
 from sedd_jax.diffusion.jump import LawFn, ReverseStep, fold_in_rows, make_step
 from sedd_jax.diffusion.loss import LogScoreFn
 from sedd_jax.diffusion.noise import Noise
-
-SAMPLERS = ("euler", "analytic")
 
 
 class Drawn(NamedTuple):

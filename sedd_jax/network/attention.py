@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
+from sedd_jax.network.choices import IMPLEMENTATIONS
 from sedd_jax.network.linear import precision
 from sedd_jax.parallel.mesh import activation_spec
 
-IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "loop")
 LANES = 128  # of a TPU's vector unit: splash attention takes lengths that are a multiple
 
 

@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 
 from sedd_jax.network import condition as condition_lib
 from sedd_jax.network.attention import attention
+from sedd_jax.network.choices import REMAT, check_heads
 from sedd_jax.network.dropout import dropout, keep_masks
 from sedd_jax.network.linear import Linear, uniform
 from sedd_jax.network.rotary import rotary_tables, rotate
@@ -29,22 +30,6 @@ MLP_RATIO = 4
 LAYER_NORM_EPS = 1e-5
 SIGMA_FREQUENCIES = 256
 SIGMA_MAX_PERIOD = 10_000.0
-
-# What each policy keeps of a block for the backward pass, beside the block's input; the rest is
-# computed anew. Element-wise work always is: it is cheaper than the memory it would fill.
-REMAT = {
-    "none": ("qkv", "attention", "attn_out", "mlp_in", "mlp_out"),
-    "dots": ("qkv", "attn_out", "mlp_in", "mlp_out"),
-    "block": (),
-}
-
-
-def check_heads(width: int, num_heads: int) -> None:
-    """Raises ValueError when a width does not split into heads that rotary embeddings can turn."""
-    if width % num_heads or (width // num_heads) % 2:
-        raise ValueError(
-            f"model.width {width} must split into model.num_heads {num_heads} heads of even width"
-        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,9 +20,9 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sedd_jax.errors import UserError
+from sedd_jax.parallel.axes import AXES
 from sedd_jax.parallel.backend import all_devices
 
-AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
 SLICES_ALONG_DATA = {"data": -1, "fsdp": 1, "tensor": 1}
 

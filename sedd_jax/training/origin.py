@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
-from sedd_jax.checkpoints.best import BEST
+from sedd_jax.checkpoints import BEST
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.meta import digest
 from sedd_jax.conditions import Vocabulary

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from sedd_jax.errors import UserError
-from sedd_jax.parallel import distributed
+from sedd_jax.parallel import distributed, membership
 from sedd_jax.parallel.consensus import Agreement, any_process, from_first, is_first
 from sedd_jax.parallel.distributed import joined
 from tokenizer_bridge.token_dataset.command import Parser, number, run_command
@@ -21,7 +21,7 @@ def make_parser() -> Parser:
     parser.add_argument("--task", required=True, help="Which of the functions below to run.")
     parser.add_argument("--argument", help="What the task needs to know.")
     parser.add_argument("--grace_s", type=number(), help="Instead of distributed's own.")
-    distributed.add_arguments(parser)
+    membership.add_arguments(parser)
     return parser
 
 
@@ -84,7 +84,7 @@ def main() -> None:
     arguments = make_parser().parse_args()
     if arguments.grace_s is not None:
         distributed._GRACE_S = arguments.grace_s
-    with joined(distributed.membership(arguments)):
+    with joined(membership.asked_for(arguments)):
         globals()[arguments.task](arguments.argument)
 
 

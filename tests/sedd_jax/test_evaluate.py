@@ -10,9 +10,9 @@ import pytest
 from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
-from sedd_jax.evaluate import _is_same_data as is_same_data
-from sedd_jax.evaluate import evaluate as measure
-from sedd_jax.evaluate import table, write
+from sedd_jax.jobs.evaluate import _is_same_data as is_same_data
+from sedd_jax.jobs.evaluate import evaluate as measure
+from sedd_jax.jobs.evaluate import table, write
 from sedd_jax.likelihood import baselines
 from tests.sedd_jax.toy import CODEC, NUM_CODES, error_line, run, write_dataset
 from tests.sedd_jax.toy_run import write_run

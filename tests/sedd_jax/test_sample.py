@@ -9,6 +9,8 @@ import pytest
 from sedd_jax import sample
 from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.errors import UserError
+from sedd_jax.jobs import sample as sample_job
+from sedd_jax.sampling.tags import Steering
 from tests.programs import wait_until
 from tests.sedd_jax.toy import error_line, run, start, write_dataset
 from tests.sedd_jax.toy_run import write_run
@@ -185,6 +187,6 @@ def test_tags_are_refused_by_a_model_without(workdir, tmp_path):
     line = error_line(run(command(workdir, new, "--num_samples=2", "--tags=genre---jig")))
     assert "knows no tags: it was trained without" in line and not new.exists()
     with pytest.raises(UserError, match="knows no vectors: it was trained without"):
-        sample.sample(workdir, new, 2, steering=sample.Steering(vectors={"clip": "x.npy"}))
+        sample_job.sample(workdir, new, 2, steering=Steering(vectors={"clip": "x.npy"}))
     with pytest.raises(UserError, match="knows no tags: it was trained without"):
         sample.main([f"--workdir={workdir}", "--list_tags"])

@@ -5,9 +5,9 @@ import jax
 import numpy as np
 import pytest
 
-from sedd_jax import train as train_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.errors import UserError
+from sedd_jax.jobs.train import train
 from sedd_jax.model import checkpoint_dir, load_run
 from tests.programs import wait_until
 from tests.sedd_jax.toy import (
@@ -33,7 +33,7 @@ def tokens(tmp_path_factory):
 def refuse(config, workdir) -> str:
     """The one line of a refusal, which leaves nothing behind that looks like a run."""
     with pytest.raises(UserError) as caught:
-        train_lib.train(config, workdir)
+        train(config, workdir)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -164,7 +164,7 @@ def test_a_finished_run_is_not_trained_again(trained, tokens, capsys):
     workdir, _ = trained
     before = metrics(workdir)
     config = toy_config(data__path=str(tokens), **LENGTH_OF_RUN)
-    assert train_lib.train(config, workdir) == 0
+    assert train(config, workdir) == 0
     assert "is trained to step 300 already" in capsys.readouterr().out
     assert metrics(workdir) == before
 

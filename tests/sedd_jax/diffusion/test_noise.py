@@ -7,9 +7,10 @@ import pytest
 
 from sedd_jax.diffusion import sampler
 from sedd_jax.diffusion.bound import bound_terms
+from sedd_jax.diffusion.choices import MAX_SIGMA
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.loss import dwdse_loss
-from sedd_jax.diffusion.noise import MAX_SIGMA, Geometric, LogLinear, make_noise
+from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
 
 
 @pytest.mark.parametrize("noise", [LogLinear(), Geometric(1e-4, 20.0)])

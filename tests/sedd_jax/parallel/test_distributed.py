@@ -10,8 +10,9 @@ import pytest
 
 from launch.soaking.lives import free_port
 from sedd_jax.errors import UserError
-from sedd_jax.parallel import distributed
-from sedd_jax.parallel.distributed import LOST, Membership
+from sedd_jax.parallel import distributed, membership
+from sedd_jax.parallel.distributed import LOST
+from sedd_jax.parallel.membership import Membership
 from tests.programs import Program
 from tests.sedd_jax import gang
 from tests.sedd_jax.toy import error_line, run
@@ -47,8 +48,8 @@ def test_a_membership_that_does_not_say_enough_is_refused(values, message):
 
 def test_by_default_a_process_is_alone():
     parser = Parser()
-    distributed.add_arguments(parser)
-    assert distributed.membership(parser.parse_args([])) == Membership()
+    membership.add_arguments(parser)
+    assert membership.asked_for(parser.parse_args([])) == Membership()
     assert Membership().is_alone and not Membership(find=True).is_alone
 
 

@@ -9,6 +9,7 @@ from sedd_jax import train as train_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.config_keys import KEYS
 from sedd_jax.errors import UserError
+from sedd_jax.jobs.train import train
 from sedd_jax.model import checkpoint_dir
 from tests.sedd_jax.toy import metrics, toy_config, write_dataset
 
@@ -30,7 +31,7 @@ def test_what_is_allowed_changes_and_is_kept(tmp_path, capsys):
         tags={"train": [("g---c",), ("g---b", "g---a")]},
     )
     workdir = tmp_path / "run"
-    assert train_lib.train(toy_config(data__path=str(tokens), **SIZE, **TAGS), workdir) == 0
+    assert train(toy_config(data__path=str(tokens), **SIZE, **TAGS), workdir) == 0
     capsys.readouterr()
 
     wanted = [f"--tokens={other}", "--config.optim.learning_rate=0.001"]

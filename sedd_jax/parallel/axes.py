@@ -1,0 +1,3 @@
+"""The axes of a mesh: known without loading JAX."""
+
+AXES = ("data", "fsdp", "tensor")
