@@ -13,6 +13,10 @@ A model with tags or vectors is measured three times on the same noise, which ta
 long: told each track's own, none, and those of another track of the split, drawn among those whose
 own differ. What it loses by either, paired, is what its knowledge of them is worth.
 
+--stretch_s=0.75,2 measures besides what stretches of so many seconds in the middle of windows cost
+given what stands around them, before them, and nothing (sedd_jax/likelihood/stretches.py): what
+there is to be won when they are filled in, or when a piece is continued.
+
 Imported weights may not know all of the codec's codes (config.graph.num_codes). Tokens of the
 others are then unknown: they count in no figure, and all figures are given that a token is none.
 """
@@ -23,7 +27,14 @@ from pathlib import Path
 from sedd_jax import config_arguments
 from sedd_jax.errors import UserError
 from sedd_jax.parallel import membership
-from tokenizer_bridge.token_dataset.command import Parser, integer, path_or_url, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    integer,
+    list_of,
+    number,
+    path_or_url,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.paths import is_url
 
 
@@ -56,6 +67,13 @@ def make_parser() -> Parser:
         type=integer(1),
         help="Windows at a time; config.sampling.batch_size by default.",
     )
+    parser.add_argument(
+        "--stretch_s",
+        type=list_of(number(0.0)),
+        default=[],
+        metavar="S",
+        help="Lengths of stretches, in seconds, measured given their context, too.",
+    )
     membership.add_arguments(parser)
     return parser
 
@@ -83,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             tokens=arguments.tokens,
             num_t=arguments.num_t,
             batch_size=arguments.batch_size,
+            stretches_s=arguments.stretch_s,
         )
         if report is not None:
             print(table(report))

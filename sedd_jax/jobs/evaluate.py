@@ -11,8 +11,9 @@ import numpy as np
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
-from sedd_jax.likelihood import baselines, elbo
+from sedd_jax.likelihood import baselines, elbo, stretches
 from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
+from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
 from sedd_jax.weights import exported
@@ -43,6 +44,7 @@ def evaluate(
     tokens: str | Path | None = None,
     num_t: int = 4,
     batch_size: int | None = None,
+    stretches_s: Sequence[float] = (),
 ) -> dict | None:
     """Bits per token of a run's model and of the baselines; None except in process 0.
 
@@ -57,9 +59,10 @@ def evaluate(
       tokens: path of the data; that of the training by default.
       num_t: noise levels per window.
       batch_size: windows at a time; config.sampling.batch_size by default.
+      stretches_s: lengths in seconds of stretches whose cost given their context is measured, too.
 
-    Raises UserError: there is no such checkpoint or split, the data is of another codec, or the
-    bound is not finite.
+    Raises UserError: there is no such checkpoint or split, the data is of another codec, the bound
+    is not finite, or windows are shorter than a stretch.
     """
     run, params, step = exported.load(workdir, step)
     tokens = tokens or run.config.data.path
@@ -73,6 +76,7 @@ def evaluate(
     all_windows = cut_windows(dataset, split, length)
     windows = all_windows.knowing(num_codes)
     num_windows = len(windows)
+    stretch_tokens = [_stretch_tokens(seconds, run) for seconds in stretches_s]
     told = _told(run.vocabulary, windows)
     with progress_bar(num_windows * len(told), "window", name="bound") as bar:
         bounds = {
@@ -90,6 +94,22 @@ def evaluate(
         }
     if not all(np.isfinite(bound.nats_W).all() for bound in bounds.values()):
         raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier one")
+    measured_stretches = []
+    if stretch_tokens:
+        whole = stretches.whole_windows(windows)
+        num_contexts = len(stretches.CONTEXTS) * len(stretch_tokens)
+        with progress_bar(len(whole) * num_contexts, "window", name="stretches") as bar:
+            for seconds, num_tokens in zip(stretches_s, stretch_tokens, strict=True):
+                bits_W = stretches.stretch_bits(
+                    run,
+                    params,
+                    whole,
+                    num_tokens,
+                    num_levels=num_t,
+                    batch_size=batch_size or run.config.sampling.batch_size,
+                    on_windows=bar.update,
+                )
+                measured_stretches.append(stretches.describe(whole, num_tokens, seconds, bits_W))
     if not is_first():
         return None
     train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
@@ -125,8 +145,23 @@ def evaluate(
             for name, bits_W in bits.items()
             if name != "model"
         },
+        "stretches": measured_stretches,
         "baselines": {"unigram": unigram.describe(), "bigram": bigram.describe()},
     }
+
+
+def _stretch_tokens(seconds: float, run: ModelDef) -> int:
+    """The tokens of a stretch. Raises UserError when it does not fit, before hours of measuring."""
+    num_tokens = round(seconds * run.codec["sample_rate"] / run.codec["hop_length"])
+    length = run.config.model.length
+    if run.graph.mask_id is None:
+        raise UserError("stretches are measured of absorbing models alone: this one has no mask")
+    if not 0 < num_tokens < length:
+        raise UserError(
+            f"a stretch of {seconds:g} s, {num_tokens:,} tokens, does not lie within a window of "
+            f"{length:,}"
+        )
+    return num_tokens
 
 
 def _told(
@@ -240,9 +275,27 @@ def table(report: dict) -> str:
         lines.append(f"no {interval}: these are too few, or nearly all is one artist's")
     else:
         lines.append(f"±: half of the {interval}; a track whose artist is unknown counts as one")
+    for stretch in report["stretches"]:
+        lines += ["", *_stretch_lines(stretch)]
     if report["split"] == TRAIN_SPLIT:
         lines.append("model and baselines were fitted on these very tracks")
     return "\n".join(lines)
+
+
+def _stretch_lines(stretch: dict) -> list[str]:
+    """The measurement of a stretch for people."""
+    first = f"{stretch['seconds']:g} s given what is"
+    lines = [f"{first:<21}{'mean':>9}{'±':>10}{'saved by it':>15}{'±':>10}"]
+    for name, fields in stretch["bits_per_token"].items():
+        cells = _cells(fields, 9)
+        if name in stretch["saved"]:
+            cells += _cells(stretch["saved"][name], 15)
+        lines.append(f"{'- ' + name:<21}{cells}")
+    lines.append(
+        f"bits per token of the middle {stretch['num_tokens']:,} of "
+        f"{stretch['num_windows']:,} windows that overlap no other"
+    )
+    return lines
 
 
 def _cells(fields: dict, width: int) -> str:

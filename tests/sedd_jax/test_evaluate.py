@@ -142,3 +142,32 @@ def test_tokens_of_another_codec_are_refused(workdir, tmp_path):
     other = write_dataset(tmp_path / "other", codec=CODEC | {"weights_sha256": "1" * 64})
     line = error_line(evaluate(workdir, f"--tokens={other}"))
     assert "do not match codec 'toy'" in line and str(other) in line
+
+
+def test_stretches_are_measured_given_their_context(workdir, tmp_path):
+    result = evaluate(workdir, "--stretch_s=0.05,0.11", f"--output={tmp_path}", "--num_t=2")
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.glob("*.json")
+    short, long = json.loads(path.read_text())["stretches"]
+    assert (short["seconds"], short["num_tokens"], long["num_tokens"]) == (0.05, 4, 8)
+    assert short["num_windows"] == 3 + 4  # whole ones of the tracks of 50 and 70 tokens
+    for stretch in (short, long):
+        bits = {name: fields["mean"] for name, fields in stretch["bits_per_token"].items()}
+        assert set(bits) == {"around", "before", "nothing"} and all(np.isfinite([*bits.values()]))
+        for name, fields in stretch["saved"].items():
+            assert fields["mean"] == pytest.approx(bits["nothing"] - bits[name])
+            assert fields["mean"] != 0  # a network at random heeds its context, in any direction
+    assert "0.11 s given what is" in result.stdout and "middle 8 of 7 windows" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("--stretch_s=0.001", "does not lie within a window of 16"),
+        ("--stretch_s=1,0.25", "1 s, 75 tokens, does not lie within a window of 16"),
+        ("--stretch_s=1,,2", "has an empty item"),
+        ("--stretch_s=a", "'a' is no number"),
+    ],
+)
+def test_stretches_that_cannot_be_are_refused(workdir, flag, text):
+    assert text in error_line(evaluate(workdir, flag))

@@ -29,10 +29,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from tokenizer_bridge.token_dataset import paths
 from tokenizer_bridge.token_dataset.errors import UserError, explain
+
+Item = TypeVar("Item")
 
 
 class Terminated(BaseException):
@@ -161,6 +163,11 @@ def comma_list(text: str) -> list[str]:
     if not all(items):
         raise argparse.ArgumentTypeError(f"{text!r} has an empty item")
     return items
+
+
+def list_of(parse: Callable[[str], Item]) -> Callable[[str], list[Item]]:
+    """The type of an argument that is a list of what another type parses."""
+    return lambda text: [parse(item) for item in comma_list(text)]
 
 
 def local_path(text: str) -> str:
