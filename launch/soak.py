@@ -1,11 +1,11 @@
 """Kills a small training run at random moments, again and again, and checks that nothing is lost.
 
-    bash launch/soak.sh [--kills=30] [--seed=0] [--workdir=DIR] [--tokens=TOKENS]
+    bash launch/soak.sh [--kills=30 | --hours=8] [--seed=0] [--workdir=DIR] [--tokens=TOKENS]
 
 One run keeps its devices through all its lives; another changes processes, devices and mesh from
 life to life. Both are killed by SIGKILL and SIGTERM, at all processes or at one of them, while they
-start, train or save. At the end each is compared with a run of the same length that nobody
-disturbed, and every checkpoint that is left is read back.
+start, train or save: so many times, or until so many hours are over. At the end each is compared
+with a run of the same length that nobody disturbed, and every checkpoint that is left is read back.
 
 Exit code 1 when a step beyond the last checkpoint was lost, a checkpoint could not be restored, a
 process ended otherwise than it should, the first run's state is not bit-equal to the undisturbed
@@ -14,7 +14,8 @@ one, or the second's parameters differ by more than BOUND.
 
 import random
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -27,7 +28,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import build, checkpoint_dir
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import TrainState
-from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
+from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
 from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 BOUND = 1e-4  # relative L2; topologies differ by rounding, which training carries on
@@ -40,7 +41,13 @@ CODEC = {
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--kills", type=integer(2), default=30, help="How many, over both runs.")
+    how_long = parser.add_mutually_exclusive_group()
+    how_long.add_argument("--kills", type=integer(2), default=30, help="How many, over both runs.")
+    how_long.add_argument(
+        "--hours",
+        type=number(0),
+        help="Kill until they are over instead, a third of them the first run; then compare.",
+    )
     parser.add_argument(
         "--seed",
         type=integer(0),
@@ -122,15 +129,30 @@ def show(number: int, life: Life) -> None:
     )
 
 
-def soak(name: str, topologies: tuple[Topology, ...], kills: int, common: dict) -> dict:
-    """Kills a run and compares it with an undisturbed one. Raises SoakError."""
+def number_reached(kills: int) -> Callable[[int], bool]:
+    """Tells of a number of kills whether it is enough."""
+    return lambda done: done >= kills
+
+
+def time_over(end_s: float) -> Callable[[int], bool]:
+    """Tells whether the monotonic clock has passed `end_s` and something was killed."""
+    return lambda done: done > 0 and time.monotonic() >= end_s
+
+
+def soak(
+    name: str, topologies: tuple[Topology, ...], is_enough: Callable[[int], bool], common: dict
+) -> dict:
+    """Kills a run until that many kills are enough, and compares it with an undisturbed one.
+
+    Raises SoakError.
+    """
     workdir, tokens, rng = common["workdir"], common["tokens"], common["rng"]
     run = SoakRun(workdir / name / "run", tokens, workdir / "compiled")
-    print(f"\n{name}: {kills} kills")
+    print(f"\n{name}")
     print("life  topology       signal   victims      from  reached  saved  to end   exit codes")
     lives: list[Life] = []
     unprovoked = 0
-    while len(lives) < kills:
+    while not is_enough(len(lives)):
         try:
             lives.append(run.live(rng.choice(topologies), rng))
         except Unprovoked:
@@ -143,6 +165,7 @@ def soak(name: str, topologies: tuple[Topology, ...], kills: int, common: dict) 
     calm.finish(topologies[0], num_steps)
     state, expected = restore_all(run), restore_all(calm)
     return {
+        "kills": len(lives),
         "steps": num_steps,
         "started again without a kill": unprovoked,
         "steps computed twice": sum(life.reached - life.saved for life in lives),
@@ -158,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return soak_both(
             Path(arguments.workdir).absolute(),
             kills=arguments.kills,
+            hours=arguments.hours,
             seed=arguments.seed,
             tokens=arguments.tokens,
         )
@@ -165,14 +189,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--seed={arguments.seed}: {error}") from error
 
 
-def soak_both(workdir: Path, *, kills: int, seed: int, tokens: str | Path | None = None) -> int:
-    """Soaks both runs and prints how they came out; returns the exit code. Raises SoakError."""
+def soak_both(
+    workdir: Path,
+    *,
+    kills: int,
+    hours: float | None = None,
+    seed: int,
+    tokens: str | Path | None = None,
+) -> int:
+    """Soaks both runs and prints how they came out; returns the exit code. Raises SoakError.
+
+    kills: over both runs; hours: until they are over, instead.
+    """
     empty(workdir)
     tokens = TokenDataset(tokens).path if tokens else write_tokens(workdir / "tokens")
     common = {"workdir": workdir, "tokens": tokens.absolute(), "rng": random.Random(seed)}
-    few = kills // 3
-    steady = soak("steady", (STEADY,), few, common)
-    changing = soak("changing", CHANGING, kills - few, common)
+    if hours is None:
+        first, second = number_reached(kills // 3), number_reached(kills - kills // 3)
+    else:
+        start_s, length_s = time.monotonic(), 3600 * hours
+        first, second = time_over(start_s + length_s / 3), time_over(start_s + length_s)
+    steady = soak("steady", (STEADY,), first, common)
+    changing = soak("changing", CHANGING, second, common)
     print(f"\n{'':<38}{'steady':>12}{'changing':>12}")
     for key in steady:
         print(f"{key:<38}{_cell(steady[key]):>12}{_cell(changing[key]):>12}")
