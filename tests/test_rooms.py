@@ -33,6 +33,7 @@ FLOORS = {
             "train_codec", "evaluate_codec", "convert_checkpoint", "codec", "render_scores",
             "judge_tags",
         },
+        {"jobs"},
         {"source_arguments", "reporting", "inspection", "judging"},
         {"fad", "codec_training", "notes"},
         {"encoding", "decoding"},

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from tokenizer_bridge.audio.low_cut import LOW_CUT_HZ, low_cut
+from tokenizer_bridge.audio.choices import DECODING, ENCODING, LOW_CUT_HZ
+from tokenizer_bridge.audio.low_cut import low_cut
 from tokenizer_bridge.audio.mixing import mix_down
 from tokenizer_bridge.audio.read import Preparation
 from tokenizer_bridge.audio.resample import resample
-from tokenizer_bridge.audio.windows import DECODING, ENCODING, Windowing
+from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks, encode_windowed
 from tokenizer_bridge.sources import Track

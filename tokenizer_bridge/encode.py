@@ -26,32 +26,13 @@ shared disk; the last to finish writes dataset.json. --num_workers starts severa
 
 import argparse
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
-
+from tokenizer_bridge.audio.choices import CHANNELS, ENCODING, LOW_CUT_HZ
 from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
-from tokenizer_bridge.audio.low_cut import LOW_CUT_HZ
-from tokenizer_bridge.audio.mixing import CHANNELS
-from tokenizer_bridge.audio.read import PREPARATION, Preparation
-from tokenizer_bridge.audio.windows import ENCODING
 from tokenizer_bridge.cleaning import Cleaning
-from tokenizer_bridge.cleaning.activity import Activity
-from tokenizer_bridge.encoding.description import describe
-from tokenizer_bridge.encoding.dry_run import dry_run
-from tokenizer_bridge.encoding.job import (
-    EncodeJob,
-    assemble,
-    encode_shard,
-    grows,
-    num_left,
-    prepare_output,
-)
-from tokenizer_bridge.encoding.vectors import find_vectors
-from tokenizer_bridge.encoding.workers import CodecChoice, run_workers
+from tokenizer_bridge.cleaning.bounds import Activity
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.source_arguments import (
     add_source_arguments,
@@ -59,7 +40,6 @@ from tokenizer_bridge.source_arguments import (
     load_tracks,
     source_of,
 )
-from tokenizer_bridge.sources import Track
 from tokenizer_bridge.sources.splits import WAYS
 from tokenizer_bridge.token_dataset.command import (
     Parser,
@@ -70,8 +50,6 @@ from tokenizer_bridge.token_dataset.command import (
     run_command,
 )
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.records import TokenDataset
-from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 # Argument, field of Activity and help, of what only --drop_silence uses.
 _ACTIVITY = (
@@ -182,15 +160,25 @@ def make_parser() -> Parser:
 @without_decoder_notes()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
+    cleaning = cleaning_asked_for(arguments)
+    vectors = vectors_asked_for(arguments)
+
+    from tokenizer_bridge.audio.read import Preparation
+    from tokenizer_bridge.jobs.encode import encode, try_out
+
     keep_freed_memory()
     preparation = Preparation(arguments.channels, arguments.low_cut_hz)
-    cleaning = cleaning_asked_for(arguments)
     if arguments.dry_run:
-        activity = (cleaning and cleaning.activity) or Activity()
-        _, info = load_codec(arguments.codec, codec_dir=arguments.codec_dir)
-        tracks = load_tracks(arguments)
-        find_vectors(tracks, vectors_asked_for(arguments))
-        print(try_out(tracks, info.sample_rate, preparation, activity))
+        print(
+            try_out(
+                load_tracks(arguments),
+                codec=arguments.codec,
+                codec_dir=arguments.codec_dir,
+                preparation=preparation,
+                activity=cleaning.activity if cleaning else None,
+                vectors=vectors,
+            )
+        )
         return
     encode(
         load_tracks(arguments),
@@ -207,86 +195,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
         shard=arguments.shard,
-        vectors=vectors_asked_for(arguments),
+        vectors=vectors,
         splits=arguments.splits,
     )
-
-
-def encode(
-    tracks: Sequence[Track],
-    output: Path,
-    *,
-    codec: str = "demo",
-    codec_dir: str | None = None,
-    device: str = "cpu",
-    source: str = "folder",
-    source_options: Mapping[str, Any] | None = None,
-    preparation: Preparation = PREPARATION,
-    cleaning: Cleaning | None = None,
-    window_s: float = ENCODING[0],
-    overlap_s: float = ENCODING[1],
-    batch_size: int = 1,
-    num_workers: int = 1,
-    shard: tuple[int, int] = (0, 1),
-    vectors: Mapping[str, str | Path] | None = None,
-    splits: str | None = None,
-) -> TokenDataset | None:
-    """Encodes tracks into a token dataset; None where other shards are still at work on it.
-
-    source, source_options: what dataset.json says of where the tracks come from. window_s and
-    overlap_s in seconds. shard: (i, n), the i-th of n parts, from 0. vectors: kind → folder with an
-    .npy file a track. splits: as of `EncodeJob`. Shows progress and prints what was made. Raises
-    UserError.
-    """
-    vector_files = find_vectors(tracks, vectors or {})
-    network, info = load_codec(codec, codec_dir=codec_dir, device=device)
-    job = EncodeJob(
-        output=output,
-        source=source,
-        tracks=tuple(tracks),
-        codec=vars(info),
-        window_s=window_s,
-        overlap_s=overlap_s,
-        source_options=source_options or {},
-        preparation=preparation,
-        cleaning=cleaning,
-        vectors=vector_files,
-        splits=splits,
-    )
-    if (dataset := prepare_output(job)) is not None:
-        print(f"whole already, nothing to do: {describe(job, dataset)}")
-        return dataset
-
-    if grows(job):
-        print(f"{output}: adds {num_left(job)} files to the data set that is there")
-    # Worker j of k of shard i of n is shard i·k + j of n·k.
-    (shard_index, num_shards), k = shard, num_workers
-    shards = [(shard_index * k + j, num_shards * k) for j in range(k)]
-    num_tracks = sum(len(job.shard(*part)) for part in shards)
-    started, seconds = time.monotonic(), 0.0
-    with tqdm(total=num_tracks, unit="file", desc="encode", smoothing=0.1) as bar:
-
-        def on_audio(more_seconds: float) -> None:
-            nonlocal seconds
-            seconds += more_seconds
-            speed = seconds / (time.monotonic() - started)
-            bar.set_postfix_str(f"{seconds / 60:.0f} min of audio, {speed:.0f}x real time")
-
-        if k == 1:
-            encode_shard(job, network, *shards[0], batch_size, bar.update, on_audio)
-        else:
-            del network
-            choice = CodecChoice(codec, codec_dir, device)
-            run_workers(job, choice, shards, batch_size, bar.update, on_audio)
-
-    if (dataset := assemble(job)) is not None:
-        print(describe(job, dataset))
-    else:
-        print(
-            f"shard {shard_index}/{num_shards} is done; {num_left(job)} of {len(job.tracks)} files "
-            "are left to the other shards"
-        )
-    return dataset
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -331,20 +242,6 @@ def cleaning_asked_for(arguments: argparse.Namespace) -> Cleaning | None:
     activity = Activity(**given) if drops else None
     cleaning = Cleaning(activity, arguments.noise_reduction, arguments.loudness_lufs)
     return None if cleaning.does_nothing else cleaning
-
-
-def try_out(
-    tracks: Sequence[Track], sample_rate: int, preparation: Preparation, activity: Activity
-) -> str:
-    """The lines of a dry run."""
-    with tqdm(total=len(tracks), unit="file", desc="read", leave=False) as bar:
-        found = dry_run(tracks, sample_rate, preparation, activity, bar.update)
-    text = f"{found.num_usable} of {len(tracks)} files can be used, {found.seconds / 3600:.2f} h"
-    text += "".join(f"\n  {failure.id}: {failure.reason}" for failure in found.failures)
-    text += f"\nwhat stays so far below a track's level for {activity.min_silent_s:g} s and more:"
-    for db in found.dropped_s:
-        text += f"\n  --silence_db={db:<4g} would drop {found.share(db):6.1%}"
-    return text
 
 
 if __name__ == "__main__":

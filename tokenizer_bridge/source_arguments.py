@@ -5,7 +5,6 @@ import os
 from typing import Any
 
 from tokenizer_bridge import sources
-from tokenizer_bridge.audio.opening import GET_FFMPEG, lacking_ffmpeg
 from tokenizer_bridge.sources import Track, mtg_jamendo
 from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, local_paths
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -70,6 +69,8 @@ def source_of(arguments: argparse.Namespace) -> str:
 
 def load_tracks(arguments: argparse.Namespace) -> list[Track]:
     """The tracks that are asked for; prints what people should know. Raises UserError."""
+    from tokenizer_bridge.audio.opening import GET_FFMPEG, lacking_ffmpeg  # NumPy, for --help none
+
     audio = arguments.audio
     if arguments.source is None and os.path.isdir(audio):
         # Taken for folders of artists, a layout's folders would let artists leak between splits.

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-LOW_CUT_HZ = 20.0
-
 _TIMES = 4  # an even number of averages never takes more away than there is
 _WIDTH = 0.57  # of an average, in periods of the cut's frequency: what has it loses 1 dB
 _CHUNK = 2**16  # samples filtered at once, wherever blocks end

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-CHANNELS = ("mean", "left", "right", "loudest")
 # The power of the channels' sum, by what independent channels would have: 2 for equal ones in
 # stereo, 0 for opposite ones. Below this they cancel.
 _CANCELLING = 0.5

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tokenizer_bridge.audio.choices import CHANNELS, LOW_CUT_HZ
 from tokenizer_bridge.audio.errors import AudioError, ChannelsCancelError
-from tokenizer_bridge.audio.low_cut import LOW_CUT_HZ, low_cut
-from tokenizer_bridge.audio.mixing import CHANNELS, ChannelPowers, mean_of_channels, mix_down
+from tokenizer_bridge.audio.low_cut import low_cut
+from tokenizer_bridge.audio.mixing import ChannelPowers, mean_of_channels, mix_down
 from tokenizer_bridge.audio.opening import open_audio, require_file
 from tokenizer_bridge.audio.resample import StreamResampler
 from tokenizer_bridge.token_dataset.errors import UserError

@@ -17,11 +17,6 @@ from tokenizer_bridge.token_dataset.errors import UserError
 
 Item = TypeVar("Item")
 
-# (length, overlap) in seconds that the commands use unless told otherwise; `encode` and `decode`
-# say how each was chosen.
-ENCODING = (30.0, 4.0)
-DECODING = (3.0, 0.5)
-
 
 @dataclass(frozen=True)
 class Windowing:

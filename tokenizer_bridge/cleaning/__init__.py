@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tokenizer_bridge.cleaning.activity import Activity
+from tokenizer_bridge.cleaning.bounds import Activity
 from tokenizer_bridge.token_dataset.errors import UserError
 
 

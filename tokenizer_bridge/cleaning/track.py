@@ -11,7 +11,8 @@ import numpy as np
 
 from tokenizer_bridge.audio.read import MIN_DURATION_S, AudioError
 from tokenizer_bridge.cleaning import Cleaning, noise
-from tokenizer_bridge.cleaning.activity import Activity, active_stretches, keep, kept_samples
+from tokenizer_bridge.cleaning.activity import active_stretches, keep, kept_samples
+from tokenizer_bridge.cleaning.bounds import Activity
 from tokenizer_bridge.cleaning.levels import measure_levels
 from tokenizer_bridge.cleaning.loudness import LoudnessMeter, loudness_gain
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from tokenizer_bridge.audio.errors import AudioError, ChannelsCancelError
 from tokenizer_bridge.audio.read import Preparation, PreparedFile
-from tokenizer_bridge.cleaning.activity import Activity, active_stretches, kept_samples
+from tokenizer_bridge.cleaning.activity import active_stretches, kept_samples
+from tokenizer_bridge.cleaning.bounds import Activity
 from tokenizer_bridge.cleaning.levels import Levels, measure_levels
 from tokenizer_bridge.devices import map_in_threads
 from tokenizer_bridge.sources import Failure, Track

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from tokenizer_bridge.audio.windows import DECODING, Windowing
+from tokenizer_bridge.audio.choices import DECODING
+from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.decoding import decode_pieces, stamp_of
 from tokenizer_bridge.fad.cache import VectorCache, entry_key
 from tokenizer_bridge.fad.clips import prepare

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tokenizer_bridge.cleaning.activity import Activity, active_stretches, keep, kept_samples
+from tokenizer_bridge.cleaning.activity import active_stretches, keep, kept_samples
+from tokenizer_bridge.cleaning.bounds import Activity
 from tokenizer_bridge.cleaning.levels import measure_levels
 from tokenizer_bridge.token_dataset.errors import UserError
 
