@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from sedd_jax.errors import UserError
+from tokenizer_bridge.token_dataset.kinds import check_widths
 from tokenizer_bridge.token_dataset.records import TokenDataset
-from tokenizer_bridge.token_dataset.vectors import Vectors, check_widths
+from tokenizer_bridge.token_dataset.vectors import Vectors
 
 SEPARATOR = "---"
 Condition = dict[str, Any]  # see above; arrays of numpy or JAX

@@ -12,21 +12,13 @@ of the hub only.
 """
 
 import argparse
-import json
-import shlex
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import jax
-import numpy as np
+from collections.abc import Sequence
 
 from sedd_jax import config_arguments
-from sedd_jax.conditions import category
 from sedd_jax.errors import UserError
-from sedd_jax.model import ModelDef, checkpoint_dir
 from sedd_jax.remote_run import local_run
-from sedd_jax.weights import exported, hub
+from sedd_jax.weights import hub
+from sedd_jax.weights.choices import DTYPES
 from tokenizer_bridge.token_dataset.command import Parser, local_path, path_or_url, run_command
 
 
@@ -44,7 +36,7 @@ def make_parser() -> Parser:
     )
     config_arguments.add_step(parser)
     parser.add_argument(
-        "--dtype", choices=exported.DTYPES, default="float32", help="Type of the stored weights."
+        "--dtype", choices=DTYPES, default="float32", help="Type of the stored weights."
     )
     parser.add_argument("--data", metavar="TEXT", help="The training data, for the model card.")
     parser.add_argument("--license", metavar="TEXT", help="The weights' licence, for the card.")
@@ -68,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     options = vars(arguments).copy()
     name = options.pop("push_to_hub")
+
+    from sedd_jax.weights.exporting import export, newest_evaluation, push
+
     step = export(**options)
     print(f"{arguments.output}: the model of step {step:,} in {arguments.dtype}")
     if newest_evaluation(local_run(arguments.workdir, arguments.step), step) is None:
@@ -75,160 +70,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"its card has no bound, for none was measured: {evaluate}, then export again")
     if name:
         print(f"{name}: {push(arguments.output, name)}")
-
-
-def push(folder: str, name: str) -> str:
-    """Uploads an exported folder to the hub; its address there. Raises UserError: how to go on."""
-    try:
-        return hub.push(folder, name)
-    except UserError as error:
-        later = f"hf upload {name} {shlex.quote(folder)} ."
-        raise UserError(
-            f"{folder} is written, but is not on the hub: {error}. When that is mended: {later}"
-        ) from error
-
-
-def export(
-    workdir: str,
-    output: str,
-    *,
-    step: int | str | None = None,
-    dtype: str = "float32",
-    data: str | None = None,
-    license: str | None = None,
-) -> int:
-    """Exports a run's EMA weights into the folder `output`; returns their step.
-
-    Raises UserError when there is no such checkpoint, or the folder is not empty or lies where the
-    run's checkpoints do.
-    """
-    folder = local_run(workdir, step)
-    if checkpoint_dir(folder).resolve() in Path(output).resolve().parents:
-        raise UserError(f"{output} lies among the checkpoints of {workdir}: choose another folder")
-    for text in (data, license):
-        if text and not text.isprintable():
-            raise UserError(
-                f"{text!r} has line breaks or control characters: the card wants a line"
-            )
-    definition, params, step = exported.load(workdir, step)
-    params = jax.tree.map(np.asarray, params)
-    config = definition.config.copy_and_resolve_references()
-    config.unlock()
-    config.data.path = ""  # of this machine alone
-    model = exported.Exported(config, definition.codec, definition.vocabulary, params, step)
-    measured = newest_evaluation(folder, step)
-    training = trained_for(folder, step)
-    card = model_card(definition, params, training, measured, data, license)
-    exported.write(output, model, dtype, card)
-    return step
-
-
-def trained_for(workdir: Path, step: int) -> str:
-    """The words of a model card on how long a run has trained, and from where.
-
-    Raises UserError when the run's record of its origin cannot be read.
-    """
-    text, path = f"trained for {step:,} steps", workdir / "origin.json"
-    if not path.exists():
-        return text
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))["step"]
-        return f"{text}, starting from the weights of another run's step {before:,}"
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no record of the model that a run started from") from error
-
-
-def newest_evaluation(workdir: Path, step: int) -> Mapping[str, Any] | None:
-    """The report of `evaluate` on this step, of the split test before validation, or None.
-
-    Raises UserError for a file that is none.
-    """
-    for split in ("test", "validation"):
-        path = workdir / f"evaluation_{split}_{step}.json"
-        if path.exists():
-            try:
-                report = json.loads(path.read_text(encoding="utf-8"))
-                measured_figures(report)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(
-                    f"{path} is no report of evaluate: measure again, or remove it"
-                ) from error
-            return report
-    return None
-
-
-def model_card(
-    definition: ModelDef,
-    params: Any,
-    training: str,
-    measured: Mapping[str, Any] | None,
-    data: str | None,
-    license: str | None,
-) -> str:
-    """The README.md of an exported folder: Markdown with the header that model hubs read.
-
-    training: how long it was trained; measured: a report of `evaluate`; data, license: as the
-    card shall name them.
-    """
-    config, codec = definition.config, definition.codec
-    count = sum(array.size for array in jax.tree.leaves(params))
-    seconds = config.model.length * codec["hop_length"] / codec["sample_rate"]
-    header = [
-        "---",
-        *([f"license: {license.lower()}"] if license else []),
-        "library_name: sedd-music",
-        "tags: [music, discrete-diffusion, sedd]",
-        "---",
-    ]
-    lines = [
-        "",
-        "# A SEDD-Music model",
-        "",
-        f"A score-entropy discrete diffusion model (Lou, Meng & Ermon 2024, arXiv:2310.16834) of "
-        f"tokens of the codec `{codec['name']}`: {config.graph.type} graph, {config.noise.type} "
-        f"noise, {count:,} parameters, windows of {config.model.length} tokens ({seconds:.1f} s), "
-        f"{training}.",
-        "",
-        f"- Training data: {data or 'not said'}",
-        f"- Licence of the weights: {license or 'not said'}",
-    ]
-    if measured:
-        lines.append(measured_figures(measured))
-    if definition.vocabulary.tracks:
-        lines += ["", "## Tags", ""]
-        names: dict[str, list[str]] = {}
-        for tag in definition.vocabulary.tracks:
-            names.setdefault(category(tag), []).append(tag.partition("---")[2])
-        lines += [f"- `{group}`: {', '.join(members)}" for group, members in names.items()]
-    if definition.vocabulary.vectors:
-        lines += ["", "## Vectors", ""]
-        kinds = definition.vocabulary.vectors.items()
-        lines += [f"- `{kind}`: {known.width} numbers" for kind, known in kinds]
-    lines += [
-        "",
-        "## Use",
-        "",
-        "    python -m sedd_jax.sample --workdir=THIS_FOLDER --num_samples=8 --output=NEW",
-        "    python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS",
-        "",
-    ]
-    return "\n".join([*header, *lines])
-
-
-def measured_figures(report: Mapping[str, Any]) -> str:
-    """The line of a card on a report of `evaluate`."""
-    bits = {name.replace("_", " "): value for name, value in report["bits_per_token"].items()}
-    figures = ", ".join(f"{name} {_figure(estimate)}" for name, estimate in bits.items())
-    return (
-        f"- Bits per token on {report['num_tracks']} {report['split']} tracks, the model's an "
-        f"upper bound: {figures}"
-    )
-
-
-def _figure(estimate: Mapping[str, Any]) -> str:
-    interval = estimate.get("interval_95_by_artist")
-    text = f"{estimate['mean']:.3f}"
-    return text if not interval else f"{text} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
 if __name__ == "__main__":

@@ -48,7 +48,6 @@ PUBLISHED_CONFIG = "config.yaml"
 FILES = (WEIGHTS, CONFIG, CODEC, TAGS, CARD)
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "demo"
-DTYPES = ("float32", "float16")
 TAG_TABLE = "condition.tags.embedding"  # (T, C), rows in the order of the tags' names
 CONDITION = "condition."
 VECTOR_MAP = "condition.vectors.{}.kernel"  # (W + 1, C) of a kind, the last row its bias

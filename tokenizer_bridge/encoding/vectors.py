@@ -16,7 +16,8 @@ from tokenizer_bridge.audio.kinds import FOR_FFMPEG, READABLE
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import require_folder
-from tokenizer_bridge.token_dataset.vectors import check_kind, read_npy
+from tokenizer_bridge.token_dataset.kinds import check_kind
+from tokenizer_bridge.token_dataset.vectors import read_npy
 
 
 class _File(NamedTuple):

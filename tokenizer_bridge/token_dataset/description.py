@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.vectors import check_widths
+from tokenizer_bridge.token_dataset.kinds import check_widths
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"

@@ -36,12 +36,12 @@ from tokenizer_bridge.token_dataset.description import (
 )
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import file_sha256, write_json_atomically
+from tokenizer_bridge.token_dataset.kinds import check_widths
 from tokenizer_bridge.token_dataset.paths import is_url, local_path
 from tokenizer_bridge.token_dataset.shards import SplitWriter
 from tokenizer_bridge.token_dataset.vectors import (
     Vectors,
     check_vectors,
-    check_widths,
     pack,
     unpack,
 )

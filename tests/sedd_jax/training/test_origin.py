@@ -19,7 +19,7 @@ from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import init_state
 from sedd_jax.training import origin as origin_lib
 from sedd_jax.training.setup import prepare
-from sedd_jax.weights import export, exported
+from sedd_jax.weights import exported, exporting
 from tests.sedd_jax.toy import CODEC, toy_config, write_dataset
 from tests.sedd_jax.toy_run import make_run
 
@@ -52,7 +52,7 @@ def here(tmp_path_factory):
     saved = run.config.copy_and_resolve_references()
     saved.update_from_flattened_dict({"mesh.data": 1, "optim.trainable": ("adaLN",)})
     config_lib.save(saved, folder / "run" / "config.json")
-    export.export(folder / "run", folder / "out")
+    exporting.export(folder / "run", folder / "out")
     return folder
 
 

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from sedd_jax import Model
 from sedd_jax.conditions import VectorKind, Vocabulary
 from sedd_jax.errors import UserError
-from sedd_jax.weights import export, exported
+from sedd_jax.weights import export, exported, exporting
 from tests.programs import ROOT
 from tests.sedd_jax.toy import CODEC, environment, write_dataset
 from tests.sedd_jax.toy_run import make_run, write_run
@@ -138,23 +138,23 @@ def test_the_card_says_what_was_measured(workdir, tmp_path, capsys):
 
 
 def test_the_card_says_how_long_it_was_trained_and_from_where(tmp_path):
-    assert export.trained_for(tmp_path, 1_300) == "trained for 1,300 steps"
+    assert exporting.trained_for(tmp_path, 1_300) == "trained for 1,300 steps"
     (tmp_path / "origin.json").write_text('{"name": "runs/first", "step": 8131}')
-    text = export.trained_for(tmp_path, 300)
+    text = exporting.trained_for(tmp_path, 300)
     assert "300 steps" in text and "another run's step 8,131" in text
     assert "first" not in text  # the name of a folder is of the machine alone
     (tmp_path / "origin.json").write_text("[]")
     with pytest.raises(UserError, match=r"origin\.json"):
-        export.trained_for(tmp_path, 300)
+        exporting.trained_for(tmp_path, 300)
 
 
 def test_nothing_is_overwritten_or_left_behind(workdir, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "file").touch()
     with pytest.raises(UserError, match="not an empty folder"):
-        export.export(workdir, tmp_path / "out")
+        exporting.export(workdir, tmp_path / "out")
     with pytest.raises(UserError, match="line breaks or control characters"):
-        export.export(workdir, tmp_path / "new", license="MIT\ntags: []")
+        exporting.export(workdir, tmp_path / "new", license="MIT\ntags: []")
     run, params = make_run()
     params = jax.tree.map(lambda x: 1e6 * x, params)
     with pytest.raises(UserError, match="that float16 cannot hold"):
@@ -163,11 +163,11 @@ def test_nothing_is_overwritten_or_left_behind(workdir, tmp_path):
 
 
 def test_what_is_damaged_is_named(workdir, tmp_path):
-    export.export(workdir, tmp_path / "out")
+    exporting.export(workdir, tmp_path / "out")
     (tmp_path / "out/codec.json").write_text("[1")
     with pytest.raises(UserError, match="codec.json cannot be read"):
         exported.load(tmp_path / "out")
-    export.export(workdir, tmp_path / "two")
+    exporting.export(workdir, tmp_path / "two")
     with pytest.raises(UserError, match="holds step 0 alone, not 3"):
         exported.load(tmp_path / "two", step=3)
     with pytest.raises(UserError, match="^demo holds step"):
@@ -181,7 +181,7 @@ def test_what_is_damaged_is_named(workdir, tmp_path):
 
 
 def test_a_name_of_the_hub_is_fetched_unless_it_is_a_folder(workdir, tmp_path, monkeypatch):
-    export.export(workdir, tmp_path / "cache")
+    exporting.export(workdir, tmp_path / "cache")
     asked = []
 
     def snapshot_download(name, allow_patterns):
@@ -192,7 +192,7 @@ def test_a_name_of_the_hub_is_fetched_unless_it_is_a_folder(workdir, tmp_path, m
     assert Model.load("user/tunes").step == 0
     assert asked == [("user/tunes", exported.FILES)]
     monkeypatch.chdir(tmp_path)
-    export.export(workdir, "user/tunes")
+    exporting.export(workdir, "user/tunes")
     assert Model.load("user/tunes").step == 0 and len(asked) == 1
 
 
@@ -263,7 +263,7 @@ def test_a_damaged_report_is_named_before_anything_is_written(workdir, tmp_path,
     evaluation.write_text(report)
     try:
         with pytest.raises(UserError, match="evaluation_test_0.json is no report of evaluate"):
-            export.export(workdir, tmp_path / "out")
+            exporting.export(workdir, tmp_path / "out")
     finally:
         evaluation.unlink()
     assert not (tmp_path / "out").exists()
@@ -271,7 +271,7 @@ def test_a_damaged_report_is_named_before_anything_is_written(workdir, tmp_path,
 
 def test_nothing_is_put_among_checkpoints(workdir):
     with pytest.raises(UserError, match="lies among the checkpoints of"):
-        export.export(workdir, workdir / "checkpoints" / "9")
+        exporting.export(workdir, workdir / "checkpoints" / "9")
 
 
 def test_a_folder_that_happens_to_be_called_demo_hides_no_model(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from sedd_jax import Model
 from sedd_jax.errors import UserError
-from sedd_jax.weights import export, exported, hub
+from sedd_jax.weights import export, exported, exporting, hub
 from tests.sedd_jax.toy import write_dataset
 from tests.sedd_jax.toy_run import write_run
 from tests.sedd_jax.weights import toy_hub
@@ -73,7 +73,7 @@ def test_without_a_network_the_folder_stays_and_the_line_says_how_to_go_on(
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
         with pytest.raises(UserError) as error:
-            export.push(f"{folder}", "user/tunes")
+            exporting.push(f"{folder}", "user/tunes")
     line = str(error.value)
     assert line.startswith(f"{folder} is written, but is not on the hub: ") and "\n" not in line
     assert "was not reached, is there a network? (ConnectError: " in line
