@@ -27,6 +27,7 @@ COMMANDS = {
     "Audio and tokens": {
         "encode": "tokenizer_bridge.encode",
         "decode": "tokenizer_bridge.decode",
+        "decode-edits": "tokenizer_bridge.decode_edits",
         "inspect": "tokenizer_bridge.inspect",
         "files-used": "launch.files_used",
         "split-music": "launch.split_music",

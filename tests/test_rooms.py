@@ -31,11 +31,11 @@ FLOORS = {
         {
             "encode", "decode", "inspect", "report", "measure_notes",
             "train_codec", "evaluate_codec", "convert_checkpoint", "codec", "render_scores",
-            "judge_tags",
+            "judge_tags", "decode_edits",
         },
         {"jobs"},
         {"source_arguments", "reporting", "inspection", "judging"},
-        {"fad", "codec_training", "notes"},
+        {"fad", "codec_training", "notes", "edits"},
         {"encoding", "decoding"},
         {"wavtokenizer", "cleaning", "sources"},
         {"audio", "pages", "devices", "memory"},

@@ -26,6 +26,43 @@ def write_audio(path: Path, audio_T: np.ndarray, sample_rate: int, comment: str 
         temporary.write_bytes(buffer.getbuffer())
 
 
+def write_recording(
+    path: Path, audio_CxT: np.ndarray, sample_rate: int, subtype: str, comment: str = ""
+) -> None:
+    """Write (C, T) audio as WAV: what was read of a file of this kind, `subtype_for`, to the bit.
+
+    PCM is clipped at ±1. The file is whole or absent. Raises OSError.
+    """
+    if subtype == "FLOAT":
+        samples = audio_CxT
+    else:
+        bits = int(subtype.removeprefix("PCM_"))
+        scaled = np.rint(audio_CxT.astype(np.float64) * 2 ** (bits - 1))
+        scaled = np.clip(scaled, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1).astype(np.int32)
+        samples = scaled << (32 - bits)  # libsndfile takes the upper bits
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(
+        buffer, "w", sample_rate, channels=len(audio_CxT), format="WAV", subtype=subtype
+    ) as file:
+        if comment:
+            file.comment = comment
+        file.write(samples.T)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def subtype_for(path: Path) -> str:
+    """The kind of WAV for what is read of a file: of as many bits as it has, 16 where they are
+    not said, as in an MP3."""
+    try:
+        found = soundfile.info(path).subtype
+    except (soundfile.SoundFileError, OSError):
+        return "PCM_16"
+    return {"PCM_24": "PCM_24", "PCM_32": "FLOAT", "FLOAT": "FLOAT", "DOUBLE": "FLOAT"}.get(
+        found, "PCM_16"
+    )
+
+
 def read_comment(path: Path) -> str:
     """The comment in a file's header; "" where there is none, or no audio file."""
     try:

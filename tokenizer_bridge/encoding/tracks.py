@@ -25,7 +25,7 @@ from tokenizer_bridge.encoding.prefetch import Prefetcher
 from tokenizer_bridge.sources import Failure, Track
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
-_DIGEST_BYTES = 16
+DIGEST_BYTES = 16
 _NUM_READERS = 2  # threads; the C code that reads and resamples for them runs in parallel
 
 
@@ -174,7 +174,7 @@ def _windows(
     num_samples = covered = 0  # samples that were read, and those that windows have had
     results: list[tuple[int, np.ndarray]] = []
     figures: Mapping[str, Any] = {}
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
     def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         nonlocal num_samples
