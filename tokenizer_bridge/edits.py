@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tokenizer_bridge.audio.choices import DECODING
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.audio.splice import FADE_S, Patch, merged, splice
-from tokenizer_bridge.audio.windows import DECODING, Windowing
+from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.decoding import decode_pieces
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import CodecInfo
