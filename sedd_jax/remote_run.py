@@ -5,16 +5,13 @@ after each checkpoint. What is in the store looks as a run on a disk does. A che
 whole once it has the file that Orbax writes last, and which is copied last and removed first.
 """
 
-import atexit
 import functools
 import os
-import shutil
-import tempfile
 import threading
 from pathlib import Path
 
 from sedd_jax.errors import UserError
-from tokenizer_bridge.token_dataset.buckets import Bucket
+from tokenizer_bridge.token_dataset.mirrors import Mirror
 from tokenizer_bridge.token_dataset.paths import is_url, local_path
 
 ALL = "all"
@@ -31,8 +28,8 @@ class RemoteRun:
     """
 
     def __init__(self, url: str, step: int | str | None = None):
-        self._bucket = Bucket(url)
-        names = self._bucket.names()
+        self._mirror = Mirror(url)
+        names = self._mirror.names()
         self._stored = {_step_of(name) for name in names if name.endswith(f"/{_LAST}")} - {None}
         is_run = EXPORTED not in names
         if is_run and isinstance(step, int) and step not in self._stored:
@@ -42,17 +39,16 @@ class RemoteRun:
         self.steps = (
             newest if step is None else {step} if isinstance(step, int) else {*self._stored}
         )
-        self.folder = Path(tempfile.mkdtemp(prefix="sedd_jax-run-"))
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
-        self._copied: dict[str, tuple[int, int]] = {}  # name → size and time of what is stored
+        self.folder = self._mirror.path
         self._lock = threading.Lock()
-        for name in names:
-            if not name.startswith(f"{CHECKPOINTS}/") or _step_of(name) in self.steps:
-                self._bucket.download(name, self.folder / name)
-                self._copied[name] = _state(self.folder / name)
+        self._mirror.fetch(
+            name
+            for name in names
+            if not name.startswith(f"{CHECKPOINTS}/") or _step_of(name) in self.steps
+        )
 
     def check_writable(self) -> None:
-        self._bucket.check_writable()
+        self._mirror.bucket.check_writable()
 
     def push(self) -> None:
         """Copies what is new, and removes the checkpoints that are no longer here: of a run of
@@ -65,35 +61,23 @@ class RemoteRun:
             }
             for step in sorted(here - self._stored):
                 folder = self.folder / CHECKPOINTS / str(step)
-                self._upload(path for path in folder.rglob("*") if path.name != _LAST)
-                self._upload([folder / _LAST])
+                self._mirror.upload(path for path in folder.rglob("*") if path.name != _LAST)
+                self._mirror.upload([folder / _LAST])
                 self._stored.add(step)
-            self._upload(
+            self._mirror.upload(
                 path for path in self.folder.rglob("*") if path.parts[len(self.folder.parts)]
                 != CHECKPOINTS
             )  # fmt: skip
             for step in sorted(self._stored - here):
-                names = self._bucket.names(f"{CHECKPOINTS}/{step}")
-                self._bucket.remove(sorted(names, key=lambda name: not name.endswith(_LAST)))
+                names = self._mirror.bucket.names(f"{CHECKPOINTS}/{step}")
+                self._mirror.remove(sorted(names, key=lambda name: not name.endswith(_LAST)))
                 self._stored.discard(step)
-
-    def _upload(self, paths) -> None:
-        for path in paths:
-            name = path.relative_to(self.folder).as_posix()
-            if path.is_file() and self._copied.get(name) != (state := _state(path)):
-                self._bucket.upload(path, name)
-                self._copied[name] = state
 
 
 def _step_of(name: str) -> int | None:
     """The step of the checkpoint that a file belongs to."""
     folder, *rest = name.split("/")
     return int(rest[0]) if folder == CHECKPOINTS and len(rest) > 1 and rest[0].isdigit() else None
-
-
-def _state(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
 
 
 @functools.cache

@@ -51,7 +51,9 @@ def make_parser() -> Parser:
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
-    parser.add_argument("--output", type=local_path, metavar="NEW", help="Token dataset to write.")
+    parser.add_argument(
+        "--output", type=path_or_url, metavar="NEW", help="Token dataset to write, or its URL."
+    )
     parser.add_argument("--num_samples", type=integer(1), metavar="N", help="How many.")
     config_arguments.add_step(parser)
     parser.add_argument(
@@ -77,7 +79,7 @@ def make_parser() -> Parser:
         help="Samples at a time; config.sampling.batch_size by default.",
     )
     parser.add_argument(
-        "--audio", type=local_path, metavar="WAVS", help="Directory to decode the samples into."
+        "--audio", type=path_or_url, metavar="WAVS", help="Directory to decode the samples into."
     )
     parser.add_argument(
         "--codec_dir",
@@ -183,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if store is None:
             return 0
-        print(f"{store.num_samples} samples of {store.settings['length']} tokens in {store.path}")
+        print(f"{store.num_samples} samples of {store.settings['length']} tokens in {store.place}")
         if not arguments.audio:
             return 0
         return decode(store.path, arguments.audio, arguments.codec_dir)

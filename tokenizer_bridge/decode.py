@@ -13,14 +13,22 @@ windows of 12 s, 1.11 in one piece.
 A file is called after its record's id, with everything but letters, digits, `.`, `-` and `_`
 replaced. A file that holds the very piece already is kept, so that an interrupted run goes on where
 it stopped; any other file of that name is refused. --overwrite replaces both. Peaks beyond full
-scale are clipped and counted.
+scale are clipped and counted. NEW and WAVS may be URLs of an object store, to which each file goes
+as soon as it is made.
 """
 
 from collections.abc import Sequence
 
 from tokenizer_bridge.audio.choices import DECODING, FORMATS
 from tokenizer_bridge.memory import keep_freed_memory
-from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    integer,
+    local_path,
+    number,
+    path_or_url,
+    run_command,
+)
 
 
 def make_parser() -> Parser:
@@ -28,14 +36,14 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add(
         "--tokens",
-        type=local_path,
+        type=path_or_url,
         required=True,
         metavar="NEW",
         help="Token dataset, or .npy of codes.",
     )
     add(
         "--output",
-        type=local_path,
+        type=path_or_url,
         required=True,
         metavar="WAVS",
         help="Directory of the audio files.",

@@ -22,12 +22,13 @@ differently: with --batch_size=1 the tokens depend on the audio and the kind of 
 
 To share the work, give each machine its own --shard=i/n (0 ≤ i < n) and the same --output on a
 shared disk; the last to finish writes dataset.json. --num_workers starts several processes here.
+--output may be a URL of an object store, such as gs://bucket/tokens, in place of a shared disk
+(tokenizer_bridge/encoding/output.py): what is done goes there every minute.
 """
 
 import argparse
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokenizer_bridge.audio.choices import CHANNELS, ENCODING, LOW_CUT_HZ
 from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
@@ -47,6 +48,7 @@ from tokenizer_bridge.token_dataset.command import (
     local_path,
     local_paths,
     number,
+    path_or_url,
     run_command,
 )
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -66,10 +68,10 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add(
         "--output",
-        type=local_path,
+        type=path_or_url,
         required=True,
         metavar="TOKENS",
-        help="Directory of the token dataset.",
+        help="Directory of the token dataset, or its URL.",
     )
     add("--codec", default="demo", help="Name of the codec.")
     add(
@@ -182,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     encode(
         load_tracks(arguments),
-        Path(arguments.output),
+        arguments.output,
         codec=arguments.codec,
         codec_dir=arguments.codec_dir,
         device=arguments.device,

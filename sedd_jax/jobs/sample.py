@@ -121,7 +121,7 @@ def make_samples(
     missing_N = np.nonzero(array_from_first(is_missing_N))[0]
     done = num_samples - len(missing_N)
     if store.is_whole:
-        say(f"{store.path} already holds these samples")
+        say(f"{store.place} already holds these samples")
         return
     if 0 < done < num_samples:
         say(f"going on after {done} finished samples")

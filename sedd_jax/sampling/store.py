@@ -7,6 +7,7 @@
 
 A job that was stopped goes on where it was when it is asked for the same samples again. When it is
 asked for more of them, what there is stays, and is whole until those that are missing are there.
+NEW may be a URL of an object store, to which each part is copied as soon as it is made.
 """
 
 import json
@@ -19,6 +20,7 @@ import numpy as np
 
 from sedd_jax.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
+from tokenizer_bridge.token_dataset.mirrors import folder_at
 from tokenizer_bridge.token_dataset.records import (
     DATASET_FILE,
     Record,
@@ -35,33 +37,42 @@ _PART_NAME = re.compile(r"part-(\d{8})-(\d{8})\.npy")
 class SampleStore:
     """The output directory of a sampling job.
 
-    path: created if missing. settings: JSON values that say which samples are wanted: num_samples,
-    length and all that they depend on; jobs of equal settings make equal samples. codec: of the
-    tokens, as dataset.json has it. tags_N, vectors_N: what each sample was asked to be, for its
-    record. settings_of: the settings of the first n samples alone; by default those of all.
-    Raises UserError when the directory holds anything else, or cannot be written.
+    place: a path, created if missing, or a URL. settings: JSON values that say which samples are
+    wanted: num_samples, length and all that they depend on; jobs of equal settings make equal
+    samples. codec: of the tokens, as dataset.json has it. tags_N, vectors_N: what each sample was
+    asked to be, for its record. settings_of: the settings of the first n samples alone; by default
+    those of all. Raises UserError when the directory holds anything else, or cannot be written.
+
+    Attributes: place; path, where the files are on this machine.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        place: str | Path,
         settings: Mapping[str, Any],
         codec: Mapping[str, Any],
         tags_N: Sequence[Sequence[str]] | None = None,
         vectors_N: Sequence[Vectors] | None = None,
         settings_of: Callable[[int], Mapping[str, Any]] | None = None,
     ):
-        self.path = Path(path)
+        self._folder = folder_at(place)
+        self.place, self.path = self._folder.place, self._folder.path
         self.settings, self.codec = dict(settings), dict(codec)
         self.tags_N, self.vectors_N = tags_N, vectors_N
         self._settings_of = settings_of or (lambda n: self.settings | {"num_samples": n})
         self.num_samples = settings["num_samples"]
         self.is_whole = False
         self._made: list[Path] = []  # by this job, before any sample
+        names = self._folder.names()
+        if names and not {DATASET_FILE, SETTINGS_FILE} & {*names}:
+            raise UserError(f"{place} is not empty: choose another directory")
+        self._folder.fetch(names)
         try:
-            self._open()
+            with self._folder.naming():
+                self._open()
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise UserError(f"cannot write to {path}: {error.strerror}") from error
+            raise UserError(f"cannot write to {place}: {error.strerror}") from error
+        self._folder.push(DATASET_FILE)
 
     def _open(self) -> None:
         if (self.path / DATASET_FILE).exists():
@@ -69,6 +80,7 @@ class SampleStore:
             if self._is_part(dataset.origin, self.path / DATASET_FILE):
                 tokens_nxL = np.stack([record.tokens for record in dataset.records(SPLIT)])
                 self.save(np.arange(len(tokens_nxL)), tokens_nxL)
+                write_json_atomically(self.path / SETTINGS_FILE, self.settings)
                 return
             self.is_whole = True
             self._clear()  # of a job stopped between writing the dataset and clearing up
@@ -91,6 +103,7 @@ class SampleStore:
         for path in reversed(self._made):
             path.rmdir() if path.is_dir() else path.unlink()
         self._made = []
+        self._folder.push()
 
     def _is_part(self, found: Mapping[str, Any], where: Path) -> bool:
         """True for the settings of fewer of these samples. Raises UserError for other samples."""
@@ -120,6 +133,7 @@ class SampleStore:
             with atomic_file(self._part_path(start, stop)) as temporary:
                 with open(temporary, "wb") as file:  # np.save would add .npy to a path
                     np.save(file, tokens_bxL[run_b].astype(np.uint16))
+        self._folder.push(DATASET_FILE)
 
     def finish(self, **measured: float | None) -> None:
         """Turns the parts, which must hold every sample, into the token dataset.
@@ -151,6 +165,7 @@ class SampleStore:
                 writer.write(SPLIT, record)
         self.is_whole = True
         self._clear()
+        self._folder.push(DATASET_FILE)
 
     def _clear(self) -> None:
         for start, stop in self._parts():
@@ -168,12 +183,13 @@ class SampleStore:
 
     def _read_part(self, start: int, stop: int) -> np.ndarray:
         path = self._part_path(start, stop)
+        damaged = self._folder.named(f"{path} is damaged: delete it and run the command again")
         try:
             tokens = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise UserError(f"{path} is damaged: delete it and run the command again") from error
+            raise UserError(damaged) from error
         if tokens.shape != (stop - start, self.settings["length"]) or tokens.dtype != np.uint16:
-            raise UserError(f"{path} is damaged: delete it and run the command again")
+            raise UserError(damaged)
         return tokens
 
 

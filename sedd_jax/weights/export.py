@@ -19,7 +19,8 @@ from sedd_jax.errors import UserError
 from sedd_jax.remote_run import local_run
 from sedd_jax.weights import hub
 from sedd_jax.weights.choices import DTYPES
-from tokenizer_bridge.token_dataset.command import Parser, local_path, path_or_url, run_command
+from tokenizer_bridge.token_dataset.command import Parser, path_or_url, run_command
+from tokenizer_bridge.token_dataset.paths import is_url
 
 
 def make_parser() -> Parser:
@@ -32,7 +33,7 @@ def make_parser() -> Parser:
         help="Directory of the run.",
     )
     parser.add_argument(
-        "--output", type=local_path, required=True, metavar="DIR", help="Folder to write."
+        "--output", type=path_or_url, required=True, metavar="DIR", help="Folder to write."
     )
     config_arguments.add_step(parser)
     parser.add_argument(
@@ -60,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     options = vars(arguments).copy()
     name = options.pop("push_to_hub")
+    if name and is_url(arguments.output):
+        raise UserError("--push_to_hub uploads a folder of this machine: --output is a URL")
 
     from sedd_jax.weights.exporting import export, newest_evaluation, push
 

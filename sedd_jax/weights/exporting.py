@@ -12,8 +12,10 @@ import numpy as np
 from sedd_jax.conditions import category
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
-from sedd_jax.remote_run import local_run
+from sedd_jax.remote_run import CHECKPOINTS, local_run
 from sedd_jax.weights import exported, hub
+from tokenizer_bridge.token_dataset.mirrors import new_folder
+from tokenizer_bridge.token_dataset.paths import is_url
 
 
 def push(folder: str, name: str) -> str:
@@ -42,7 +44,12 @@ def export(
     run's checkpoints do.
     """
     folder = local_run(workdir, step)
-    if checkpoint_dir(folder).resolve() in Path(output).resolve().parents:
+    among = f"{str(workdir).rstrip('/')}/{CHECKPOINTS}/"
+    if (
+        output.startswith(among)
+        if is_url(output)
+        else checkpoint_dir(folder).resolve() in Path(output).resolve().parents
+    ):
         raise UserError(f"{output} lies among the checkpoints of {workdir}: choose another folder")
     for text in (data, license):
         if text and not text.isprintable():
@@ -58,7 +65,8 @@ def export(
     measured = newest_evaluation(folder, step)
     training = trained_for(folder, step)
     card = model_card(definition, params, training, measured, data, license)
-    exported.write(output, model, dtype, card)
+    with new_folder(output, exported.WEIGHTS) as place:
+        exported.write(place, model, dtype, card)
     return step
 
 

@@ -57,12 +57,18 @@ def test_train_resume_evaluate_sample_and_export(store, tmp_path, capsys):
     evaluate.main([f"--workdir={URL}", "--num_t=1"])
     assert json.loads(store.read("evaluation_validation_20.json"))["step"] == 20
     remote_run.fetched.cache_clear()
-    export.main([f"--workdir={URL}", "--step=15", f"--output={tmp_path / 'model'}"])
-    assert exported.read(tmp_path / "model").step == 15
-    sample.main(
-        [f"--workdir={URL}", f"--output={tmp_path / 'new'}", "--num_samples=2", "--steps=2"]
-    )
-    assert TokenDataset(tmp_path / "new").num_records("generated") == 2
+    model, new = "memory://bucket/model", "memory://bucket/new"
+    export.main([f"--workdir={URL}", "--step=15", f"--output={model}"])
+    assert exported.load(model)[2] == 15
+    with pytest.raises(UserError, match=f"^{model} exists and is not an empty folder"):
+        export.main([f"--workdir={URL}", "--step=15", f"--output={model}"])
+    with pytest.raises(UserError, match=f"lies among the checkpoints of {URL}"):
+        export.main([f"--workdir={URL}", f"--output={URL}/checkpoints/model"])
+    with pytest.raises(UserError, match="--push_to_hub uploads a folder of this machine"):
+        export.main([f"--workdir={URL}", f"--output={model}", "--push_to_hub=a/b"])
+    sample.main([f"--workdir={model}", f"--output={new}", "--num_samples=2", "--steps=2"])
+    assert TokenDataset(new).num_records("generated") == 2
+    assert f"2 samples of 16 tokens in {new}" in capsys.readouterr().out
     with pytest.raises(UserError, match=f"{URL} has no checkpoint of step 10; it has 15, 20"):
         exported.load(URL, 10)
 

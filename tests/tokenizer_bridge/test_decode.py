@@ -154,6 +154,25 @@ def test_files_of_something_else_are_not_taken_for_done(tokens, codec_dir, tmp_p
     assert soundfile.info(output / "seed0_1.wav").frames == 3000 * HOP
 
 
+def test_files_go_to_an_object_store_one_by_one(tokens, codec_dir, tmp_path, run_command):
+    source, bucket = f"file://{tokens}", tmp_path / "bucket"
+    arguments = flags(source, f"file://{bucket}", codec_dir)
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    outcome = run_command(DECODE, *arguments, environment=cache)
+    assert outcome.code == 0 and f"file://{bucket}: 3 files written" in outcome.out, outcome.err
+    assert run_command(DECODE, *flags(tokens, tmp_path / "here", codec_dir)).code == 0
+    for path in (tmp_path / "here").iterdir():
+        assert (bucket / path.name).read_bytes() == path.read_bytes()
+    (bucket / "seed0_1.wav").unlink()  # as when it was killed
+    outcome = run_command(DECODE, *arguments, environment=cache)
+    assert "1 files written" in outcome.out and "2 files existed and were kept" in outcome.out
+    soundfile.write(bucket / "seed0_1.wav", np.zeros(100), 24000)
+    outcome = run_command(DECODE, *arguments, environment=cache)
+    assert_one_line_error(outcome, f"file://{bucket}/seed0_1.wav exists and was not decoded from")
+    outcome = run_command(DECODE, *flags("s3://b/x.npy", tmp_path / "x", codec_dir, "--codec=toy"))
+    assert_one_line_error(outcome, "s3://b/x.npy: a .npy file is read from this machine")
+
+
 def test_npy(codec_dir, tmp_path, run_command):
     np.save(tmp_path / "two.npy", np.stack([random_codes(500, 0), random_codes(500, 1)]))
     np.save(tmp_path / "one.npy", random_codes(500, 0).astype(np.int64))

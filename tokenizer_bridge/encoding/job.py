@@ -84,6 +84,11 @@ class EncodeJob:
         return {key: value for key, value in settings.items() if value != {}}
 
     @property
+    def all_settings(self) -> dict[str, Any]:
+        """All that a resumed run must share with the one before."""
+        return self.settings | {"codec": dict(self.codec)}
+
+    @property
     def unfinished(self) -> Path:
         """The directory of the workers' logs; gone when the dataset is whole."""
         return self.output / "unfinished"
@@ -118,7 +123,7 @@ def prepare_output(job: EncodeJob) -> TokenDataset | None:
         if (job.output / name).exists():
             raise UserError(f"{job.output} holds a model ({name}): choose another directory")
     if (dataset := _find_whole(job)) is None:
-        settings_agree(job.unfinished, job.settings | {"codec": dict(job.codec)})
+        settings_agree(job.unfinished, job.all_settings)
         with _lock(job.unfinished):
             if (job.output / DATASET_FILE).exists():
                 keep(TokenDataset(job.output), read_failures(job), job.unfinished)
@@ -215,7 +220,7 @@ def _find_whole(job: EncodeJob) -> TokenDataset | None:
     made_with = dataset.origin | {"codec": dataset.codec}
     if job.splits is None:  # then the default may have chosen
         made_with.pop("splits", None)
-    settings = job.settings | {"codec": dict(job.codec)}
+    settings = job.all_settings
     if made_with == settings:
         return dataset
     ids = {record.id for split in dataset.splits for record in dataset.records(split)}
@@ -224,8 +229,7 @@ def _find_whole(job: EncodeJob) -> TokenDataset | None:
     here = tuple(track for track in job.tracks if track.id in ids)
     earlier = replace(job, tracks=here, vectors=job.vectors.of(ids))
     grown = len(here) < len(job.tracks)
-    same = earlier.settings | {"codec": dict(job.codec)}
-    require_equal(job.output, made_with, same if grown else settings)
+    require_equal(job.output, made_with, earlier.all_settings if grown else settings)
     return None
 
 

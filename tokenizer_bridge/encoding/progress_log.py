@@ -25,6 +25,7 @@ import msgpack
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 
+SETTINGS_FILE = "settings.json"
 _HEADER = struct.Struct("<II")  # length, CRC-32
 _SYNC_EVERY_S = 1.0  # only a crash of the machine, not of the process, loses what is not synced
 
@@ -34,7 +35,7 @@ def settings_agree(directory: Path, settings: Mapping[str, Any]) -> None:
 
     Raises UserError naming the first setting that differs, or the file if it cannot be read.
     """
-    path = directory / "settings.json"
+    path = directory / SETTINGS_FILE
     directory.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         write_json_atomically(path, settings)
@@ -79,7 +80,7 @@ class WorkLog:
 
     def append(self, payload: bytes) -> None:
         """Add one frame; it survives the death of this process."""
-        self._file.write(_HEADER.pack(len(payload), zlib.crc32(payload)) + payload)
+        self._file.write(_frame(payload))
         self._file.flush()
         if time.monotonic() - self._synced_at > _SYNC_EVERY_S:
             self._sync()
@@ -125,9 +126,20 @@ class WorkIndex:
             return file.read(length)
 
 
-def _frames(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(offset, payload) of every whole frame, up to the first that is torn."""
+def frames_after(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
+    """(end, bytes) of every whole frame of a log behind `start`, the end of one or 0."""
+    for offset, payload in _frames(path, start):
+        yield offset + len(payload), _frame(payload)
+
+
+def _frame(payload: bytes) -> bytes:
+    return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def _frames(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(offset, payload) of every whole frame from `start` on, up to the first that is torn."""
     with open(path, "rb") as file:
+        file.seek(start)
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
             length, checksum = _HEADER.unpack(header)
             payload = file.read(length)

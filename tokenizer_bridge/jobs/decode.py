@@ -14,6 +14,8 @@ from tokenizer_bridge.audio.write import read_comment, write_audio
 from tokenizer_bridge.decoding import decode_pieces, stamp_of
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import safe_file_stems
+from tokenizer_bridge.token_dataset.mirrors import folder_at
+from tokenizer_bridge.token_dataset.paths import is_url
 from tokenizer_bridge.token_dataset.records import TokenDataset, check_tokens
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
@@ -37,17 +39,18 @@ def decode(
     codec: the dataset's own by default. window_s and overlap_s in seconds. Shows progress and
     prints what was written. Raises UserError.
     """
-    source = Path(tokens)
     pieces: Iterable[tuple[str, np.ndarray]]
-    if source.suffix.lower() == ".npy":
+    if tokens.lower().endswith(".npy"):
+        if is_url(tokens):
+            raise UserError(f"{tokens}: a .npy file is read from this machine: copy it here")
         if codec is None:
-            raise UserError(f"{source}: a .npy file does not name its codec: give --codec")
+            raise UserError(f"{tokens}: a .npy file does not name its codec: give --codec")
         if split is not None:
-            raise UserError(f"{source}: a .npy file has no splits: leave --split out")
+            raise UserError(f"{tokens}: a .npy file has no splits: leave --split out")
         network, info = load_codec(codec, codec_dir=codec_dir, device=device)
-        pieces = read_npy(source, info.codebook_size)
+        pieces = read_npy(Path(tokens), info.codebook_size)
     else:
-        dataset = TokenDataset(source)
+        dataset = TokenDataset(tokens)
         name = codec or dataset.codec["name"]
         network, info = load_codec(name, codec_dir=codec_dir, device=device)
         dataset.require_codec(vars(info))
@@ -55,19 +58,28 @@ def decode(
     codes_per_s = info.sample_rate / info.hop_length
     windowing = Windowing.from_seconds(window_s, overlap_s, codes_per_s)
 
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder_at(output)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.check_writable()
     stems = safe_file_stems([strip_audio_suffix(name) for name, _ in pieces])
-    paths = [folder / f"{stem}.{format}" for stem in stems]
+    paths = [folder.path / f"{stem}.{format}" for stem in stems]
+    stored = {folder.path / name for name in folder.names()}  # in an object store
+    there = {path for path in paths if path in stored or path.exists()}
     if not overwrite:
         for path, (_, codes) in zip(paths, pieces, strict=True):
-            stamp = stamp_of(codes, info, windowing)
-            if path.exists() and read_comment(path) != stamp:
+            if path not in there:
+                continue
+            if path in stored:
+                folder.fetch([path.name])
+            if read_comment(path) != stamp_of(codes, info, windowing):
                 raise UserError(
-                    f"{path} exists and was not decoded from {source} with this codec and these "
-                    "windows: choose another --output, or replace it with --overwrite"
+                    f"{folder.named(str(path))} exists and was not decoded from {tokens} with this "
+                    "codec and these windows: choose another --output, or replace it with "
+                    "--overwrite"
                 )
-    wanted = {path for path in paths if overwrite or not path.exists()}
+            if path in stored:
+                path.unlink()
+    wanted = {path for path in paths if overwrite or path not in there}
     todo = (
         ((path, stamp_of(codes, info, windowing)), codes)
         for path, (_, codes) in zip(paths, pieces, strict=True)
@@ -79,11 +91,12 @@ def decode(
         for (path, stamp), audio_T in decoded:
             num_clipped += bool(np.abs(audio_T).max() > 1)
             write_audio(path, audio_T, info.sample_rate, comment=stamp)
+            folder.hand_over(path)
             seconds += len(audio_T) / info.sample_rate
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f}x real time")
             bar.update()
 
-    print(f"{folder}: {len(wanted)} files written, {seconds / 60:.1f} min of audio")
+    print(f"{folder.place}: {len(wanted)} files written, {seconds / 60:.1f} min of audio")
     if kept := len(paths) - len(wanted):
         print(f"{kept} files existed and were kept (--overwrite replaces them)")
     if num_clipped:

@@ -15,22 +15,23 @@ from tokenizer_bridge.encoding.description import describe
 from tokenizer_bridge.encoding.dry_run import dry_run
 from tokenizer_bridge.encoding.job import (
     EncodeJob,
-    assemble,
     encode_shard,
     grows,
     num_left,
     prepare_output,
 )
+from tokenizer_bridge.encoding.output import Output, output_at
 from tokenizer_bridge.encoding.vectors import find_vectors
 from tokenizer_bridge.encoding.workers import CodecChoice, run_workers
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 
 def encode(
     tracks: Sequence[Track],
-    output: Path,
+    output: str | Path,
     *,
     codec: str = "demo",
     codec_dir: str | None = None,
@@ -49,15 +50,16 @@ def encode(
 ) -> TokenDataset | None:
     """Encodes tracks into a token dataset; None where other shards are still at work on it.
 
-    source, source_options: what dataset.json says of where the tracks come from. window_s and
-    overlap_s in seconds. shard: (i, n), the i-th of n parts, from 0. vectors: kind → folder with an
-    .npy file a track. splits: as of `EncodeJob`. Shows progress and prints what was made. Raises
-    UserError.
+    output: its directory, or a URL, of which the dataset is the copy here. source, source_options:
+    what dataset.json says of where the tracks come from. window_s and overlap_s in seconds. shard:
+    (i, n), the i-th of n parts, from 0. vectors: kind → folder with an .npy file a track. splits:
+    as of `EncodeJob`. Shows progress and prints what was made. Raises UserError.
     """
     vector_files = find_vectors(tracks, vectors or {})
     network, info = load_codec(codec, codec_dir=codec_dir, device=device)
+    place = output_at(output)
     job = EncodeJob(
-        output=output,
+        output=place.folder.path,
         source=source,
         tracks=tuple(tracks),
         codec=vars(info),
@@ -69,18 +71,40 @@ def encode(
         vectors=vector_files,
         splits=splits,
     )
+    choice = CodecChoice(codec, codec_dir, device)
+    with place.folder.naming():
+        return encode_job(job, place, network, choice, shard, num_workers, batch_size)
+
+
+def encode_job(
+    job: EncodeJob,
+    place: Output,
+    network: WavTokenizer,
+    choice: CodecChoice,
+    shard: tuple[int, int],
+    num_workers: int,
+    batch_size: int,
+) -> TokenDataset | None:
+    """The rest of `encode`, for a job that is made at a place. choice: of the codec `network`."""
+    place.fetch()
     if (dataset := prepare_output(job)) is not None:
-        print(f"whole already, nothing to do: {describe(job, dataset)}")
+        place.tidy(job)
+        print(f"whole already, nothing to do: {place.folder.named(describe(job, dataset))}")
         return dataset
 
+    place.begin(job)
     if grows(job):
-        print(f"{output}: adds {num_left(job)} files to the data set that is there")
+        print(f"{place.folder.place}: adds {num_left(job)} files to the data set that is there")
     # Worker j of k of shard i of n is shard i·k + j of n·k.
     (shard_index, num_shards), k = shard, num_workers
     shards = [(shard_index * k + j, num_shards * k) for j in range(k)]
     num_tracks = sum(len(job.shard(*part)) for part in shards)
     started, seconds = time.monotonic(), 0.0
-    with tqdm(total=num_tracks, unit="file", desc="encode", smoothing=0.1) as bar:
+    with place.storing(), tqdm(total=num_tracks, unit="file", desc="encode", smoothing=0.1) as bar:
+
+        def on_tracks(more: int) -> None:
+            bar.update(more)
+            place.check()
 
         def on_audio(more_seconds: float) -> None:
             nonlocal seconds
@@ -89,14 +113,13 @@ def encode(
             bar.set_postfix_str(f"{seconds / 60:.0f} min of audio, {speed:.0f}x real time")
 
         if k == 1:
-            encode_shard(job, network, *shards[0], batch_size, bar.update, on_audio)
+            encode_shard(job, network, *shards[0], batch_size, on_tracks, on_audio)
         else:
             del network
-            choice = CodecChoice(codec, codec_dir, device)
-            run_workers(job, choice, shards, batch_size, bar.update, on_audio)
+            run_workers(job, choice, shards, batch_size, on_tracks, on_audio)
 
-    if (dataset := assemble(job)) is not None:
-        print(describe(job, dataset))
+    if (dataset := place.assemble(job)) is not None:
+        print(place.folder.named(describe(job, dataset)))
     else:
         print(
             f"shard {shard_index}/{num_shards} is done; {num_left(job)} of {len(job.tracks)} files "

@@ -2,12 +2,14 @@
 
 import os
 
+import fsspec
 import numpy as np
 import pytest
 
 from sedd_jax.errors import UserError
 from sedd_jax.sampling.store import SampleStore
 from tests.sedd_jax.toy import CODEC, NUM_CODES
+from tokenizer_bridge.token_dataset.buckets import Bucket
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 SETTINGS = {"sampler": "euler", "seed": 1, "length": 6, "num_samples": 5}
@@ -139,3 +141,41 @@ def test_a_full_disk_leaves_no_part(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         save(store, 0)
     assert store.missing().size == 5
+
+
+def test_a_job_in_an_object_store_goes_on_from_what_was_stored(monkeypatch):
+    url = "memory://samples/new"
+    store, bucket = open_store(url), Bucket(url)
+    save(store, 0, 1)
+    assert bucket.names() == ["part-00000000-00000002.npy", "sampling.json"]
+    store = open_store(url)  # as on another machine
+    np.testing.assert_array_equal(store.missing(), [2, 3, 4])
+    save(store, 2, 3, 4)
+    store.finish()
+    names = ["dataset.json", "generated-00000-of-00001.array_record"]
+    assert bucket.names() == names and store.path.name != "new"
+    tokens_NxL = [record.tokens for record in TokenDataset(url).records("generated")]
+    np.testing.assert_array_equal(tokens_NxL, TOKENS)
+
+    more = open_store(url, num_samples=7)
+    np.testing.assert_array_equal(more.missing(), [5, 6])
+    assert bucket.names()[0] == "dataset.json"  # the old one, until the new one is there
+    more.save(np.array([5, 6]), TOKENS[:2])
+    with monkeypatch.context() as killed:
+        killed.setattr(SampleStore, "_clear", lambda self: None)
+        killed.setattr(Bucket, "upload", lambda self, path, name: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            more.finish()
+    assert "dataset.json" not in bucket.names()
+    again = open_store(url, num_samples=7)
+    assert not len(again.missing())
+    again.finish()
+    assert bucket.names() == names and TokenDataset(url).num_records("generated") == 7
+    with pytest.raises(UserError, match=f"^{url}/dataset.json holds other samples"):
+        open_store(url, seed=2)
+    open_store("memory://samples/other").withdraw()
+    assert not Bucket("memory://samples/other").names()
+    Bucket("memory://samples/other").write("x", b"")
+    with pytest.raises(UserError, match="^memory://samples/other is not empty"):
+        open_store("memory://samples/other")
+    fsspec.filesystem("memory").rm("/samples", recursive=True)

@@ -23,8 +23,10 @@ URLS = {
     ("sedd_jax.train", "workdir"), ("sedd_jax.train", "tokens"), ("sedd_jax.train", "init_from"),
     ("sedd_jax.evaluate", "workdir"), ("sedd_jax.evaluate", "tokens"),
     ("sedd_jax.evaluate", "output"), ("sedd_jax.sample", "workdir"),
-    ("sedd_jax.sample", "tags_from"), ("sedd_jax.weights.export", "workdir"),
-    ("tokenizer_bridge.inspect", "tokens"),
+    ("sedd_jax.sample", "tags_from"), ("sedd_jax.sample", "output"), ("sedd_jax.sample", "audio"),
+    ("sedd_jax.weights.export", "workdir"), ("sedd_jax.weights.export", "output"),
+    ("tokenizer_bridge.inspect", "tokens"), ("tokenizer_bridge.encode", "output"),
+    ("tokenizer_bridge.decode", "tokens"), ("tokenizer_bridge.decode", "output"),
 }  # fmt: skip
 # Paths of another machine, on which the bucket is mounted.
 ELSEWHERE = {"launch.gke_encode", "launch.gke_jobset"}
@@ -79,7 +81,7 @@ def test_every_command_reads_its_paths_so(module, monkeypatch):
 
 
 def test_a_command_names_the_argument():
-    for module, argument in (("encode", "--audio=gs://b/t"), ("decode", "--output=s3://b/w")):
+    for module, argument in (("encode", "--audio=gs://b/t"), ("report", "--output=s3://b/w")):
         name, _, url = argument.partition("=")
         with pytest.raises(UserError, match=f"^{name}: {url} is a URL, where a path is needed"):
             import_module(f"tokenizer_bridge.{module}").main([argument])
