@@ -76,6 +76,10 @@ def get_config() -> ConfigDict:
     config.evaluation = evaluation = ConfigDict()
     evaluation.every = 2_500
     evaluation.num_batches = 8
+    # 0: no samples while training. Where PyTorch is, a process of its own decodes them.
+    evaluation.samples_every = 0
+    evaluation.num_samples = 4
+    evaluation.codec_dir = ""  # of a codec of one's own
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every = 1_000

@@ -198,6 +198,22 @@ KEYS: dict[str, Key] = {
     "evaluation.num_batches": Key(
         int, "Batches of training.batch_size a validation.", low=1, resumable=True
     ),
+    "evaluation.samples_every": Key(
+        int,
+        "Steps between two sets of samples to see and hear, kept in RUN/samples; 0: none.",
+        low=0,
+        default_of_older_runs=0,
+        resumable=True,
+    ),
+    "evaluation.num_samples": Key(
+        int, "Samples of such a set.", low=1, high=64, default_of_older_runs=4, resumable=True
+    ),
+    "evaluation.codec_dir": Key(
+        str,
+        "Folder of the codec that decodes them, as of one's own; empty: its name says which.",
+        default_of_older_runs="",
+        resumable=True,
+    ),
     "checkpoint.every": Key(int, "Steps between two checkpoints.", low=1, resumable=True),
     "checkpoint.keep_last": Key(int, "Newest checkpoints that are kept.", low=1, resumable=True),
     "checkpoint.keep_every": Key(

@@ -62,6 +62,7 @@ def make_parser() -> Parser:
     add("--overlap_s", type=number(), default=DECODING[1], help="Seconds that two windows share.")
     add("--batch_size", type=integer(1), default=16, help="Windows in a batch.")
     add("--device", default="cpu", help="PyTorch device, such as cpu or cuda:0.")
+    add("--num_threads", type=integer(1), metavar="N", help="Cores to use; all, if not given.")
     return parser
 
 

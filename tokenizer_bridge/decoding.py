@@ -29,12 +29,13 @@ def decode_pieces(
     pieces: Iterable[tuple[Key, np.ndarray]],
     windowing: Windowing,
     batch_size: int,
+    num_threads: int | None = None,
 ) -> Iterator[tuple[Key, np.ndarray]]:
     """Turn (key, codes (L,)) into (key, audio (L·hop,) float32); yields each when it is done.
 
     codec: in eval mode; its device is used. batch_size: windows of equal length that go through it
-    at once. Codes are integers below the codec's codebook_size, at least one a piece. Audio is not
-    clipped.
+    at once. num_threads: on a CPU, as in `map_in_threads`. Codes are integers below the codec's
+    codebook_size, at least one a piece. Audio is not clipped.
     """
 
     def windows() -> Iterator[_PieceWindow[Key]]:
@@ -53,7 +54,8 @@ def decode_pieces(
     hop = codec.config.hop_length
     on_cpu = next(codec.parameters()).device.type == "cpu"
     process = functools.partial(decode_batch, codec)
-    for batch in in_batches(windows(), process, batch_size, map_in_threads if on_cpu else map):
+    mapping = functools.partial(map_in_threads, num_threads=num_threads) if on_cpu else map
+    for batch in in_batches(windows(), process, batch_size, mapping):
         for last in (window for window in batch if window.is_last):
             yield last.key, join_audio(last.results, windowing.overlap, hop)
 

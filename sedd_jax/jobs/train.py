@@ -22,6 +22,7 @@ from sedd_jax.remote_run import ALL, fetched
 from sedd_jax.state import TrainState, trained_part
 from sedd_jax.stop import StopRequest
 from sedd_jax.training.origin import describe as describe_origin
+from sedd_jax.training.samples import Samples
 from sedd_jax.training.setup import Job, prepare, sole_trainer
 from sedd_jax.training.step import compile_train_step
 from sedd_jax.training.validation import Trend, Validation, make_validation
@@ -150,6 +151,7 @@ def train_job(
             return bool(every) and (step % every == 0 or step == num_steps)
 
         watch = Watch(job.run, workdir, step, began)
+        samples = Samples(job, watch, step, VALIDATION_SPLIT, lambda: bool(stop.signal_number))
         say("compiling…")
         with watch.not_training("compile"):
             train_step = compile_train_step(job.run)
@@ -158,7 +160,9 @@ def train_job(
         agreement, stop_signal = Agreement(), 0
         measured: Mapping[str, Any] | None = None
         trend = Trend(lowest_before(checkpoints, validation))
-        with watch, progress_bar(num_steps, "step", done=step) as bar:
+        with watch, samples, progress_bar(num_steps, "step", done=step) as bar:
+            if is_due(config.evaluation.samples_every):
+                samples.catch_up(state.ema_params, step)
             while step < num_steps and not stop_signal:
                 if said := watch.trace():
                     say(said)
@@ -177,6 +181,10 @@ def train_job(
                 if validation and is_due(config.evaluation.every):
                     measured = validate(validation, state, watch, trend)
                     is_best = bool(measured) and checkpoints.best.is_among_best(step, measured)
+                if is_due(config.evaluation.samples_every):
+                    if where := samples.make(state.ema_params, step):
+                        say(f"step {step:,}: samples in {where}")
+                samples.show()
                 stop_if_diverged(job, state, watch, saver)
                 votes = agreement.largest(Votes(stop.signal_number, saver.status()))
                 stop_signal = votes.stop_signal
@@ -187,6 +195,7 @@ def train_job(
             with watch.not_training("checkpoint"):
                 saver.finish(state, job.meta(step, measured))
             if step == num_steps:
+                samples.finish()
                 watch.finish()
     if step < num_steps:
         say(f"stopped at step {step:,}; the same command goes on from there")

@@ -1,4 +1,4 @@
-"""TensorBoard event files with scalars: the few bytes of the format that a run needs.
+"""TensorBoard event files with scalars, pictures and audio: as much of the format as a run needs.
 
 A file is a sequence of TFRecords (length, its CRC, data, its CRC), each an Event protocol buffer
 (tensorflow/core/util/event.proto). Written here because the package that does it imports torch.
@@ -8,11 +8,15 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Mapping
+import wave
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from sedd_jax.monitoring.media import Medium
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C, reflected
 _SESSION_START = 1
+_RGB = 3  # Summary.Image's colorspace
 
 
 def _crc_table() -> list[int]:
@@ -55,6 +59,21 @@ def _field(number: int, value: int | float | str | bytes, *, double: bool = Fals
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 
+def _medium(medium: Medium) -> bytes:
+    """A Summary.Value with an image or audio, and the text that TensorBoard shows beside it."""
+    data = medium.path.read_bytes()
+    if medium.path.suffix == ".wav":
+        with wave.open(str(medium.path)) as audio:
+            rate, channels, frames = audio.getframerate(), audio.getnchannels(), audio.getnframes()
+        content = _field(1, float(rate)) + _field(2, channels) + _field(3, frames)
+        number, content = 6, content + _field(4, data) + _field(5, "audio/wav")
+    else:
+        width, height = struct.unpack(">II", data[16:24])  # of a PNG's first chunk
+        number, content = 4, _field(1, height) + _field(2, width) + _field(3, _RGB)
+        content += _field(4, data)
+    return _field(1, medium.name) + _field(number, content) + _field(9, _field(3, medium.text))
+
+
 class EventFile:
     """A new event file in `directory`, made if missing.
 
@@ -73,6 +92,11 @@ class EventFile:
         """Adds scalars, name → value; they are on disk when it returns."""
         values = (_field(1, _field(1, k) + _field(2, float(v))) for k, v in scalars.items())
         self._write(_field(2, step) + _field(5, b"".join(values)))
+
+    def write_media(self, step: int, media: Sequence[Medium]) -> None:
+        """Adds pictures and audio; they are on disk when it returns."""
+        for medium in media:
+            self._write(_field(2, step) + _field(5, _field(1, _medium(medium))))
 
     def _write(self, event: bytes) -> None:
         event = _field(1, time.time(), double=True) + event

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from sedd_jax.monitoring import writers as writers_lib
+from sedd_jax.monitoring.media import Medium
 from sedd_jax.network.transformer import MLP_RATIO, NetworkConfig
 from tokenizer_bridge.token_dataset.files import atomic_file
 
@@ -49,6 +50,11 @@ class MetricsWriter:
             self._file.flush()
             for writer in self._writers:
                 writer.write(step, values)
+
+    def write_media(self, step: int, media: Sequence[Medium]) -> None:
+        """Hands pictures and audio to the writers that can show them."""
+        for writer in self._writers if self._active else ():
+            writer.write_media(step, media)
 
     def __enter__(self) -> "MetricsWriter":
         return self

@@ -5,7 +5,7 @@ All processes measure, process 0 writes: metrics.jsonl and what config.monitorin
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -15,6 +15,7 @@ from sedd_jax.errors import one_line
 from sedd_jax.model import ModelDef
 from sedd_jax.monitoring import hardware
 from sedd_jax.monitoring.goodput import Goodput, Moment
+from sedd_jax.monitoring.media import Medium
 from sedd_jax.monitoring.metrics import Meter, MetricsWriter, train_flops_per_token
 from sedd_jax.monitoring.profiler import ProfilerWindow
 from sedd_jax.parallel.consensus import is_first
@@ -97,6 +98,10 @@ class Watch:
         """Writes other figures of the present step."""
         with _going_on_when_full():
             self._writer.write(self._step, values)
+
+    def write_media(self, step: int, media: Sequence[Medium]) -> None:
+        """Shows pictures and audio of a step, which may be an earlier one."""
+        self._writer.write_media(step, media)
 
     def finish(self) -> None:
         """Stops the clock of a run that is trained to its end."""

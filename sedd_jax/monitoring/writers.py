@@ -4,6 +4,8 @@ tensorboard   RUN/tensorboard, event files
 csv           RUN/metrics.csv, a row a step and a column a figure
 wandb         a run of Weights & Biases, through its own library: WANDB_PROJECT, WANDB_MODE and
               its other variables say where; RUN/wandb.json has its id, by which a life goes on
+
+The first and the last show pictures and audio, too.
 """
 
 import csv
@@ -18,6 +20,7 @@ from typing import Any, Protocol
 
 from sedd_jax.errors import UserError
 from sedd_jax.monitoring.event_file import EventFile
+from sedd_jax.monitoring.media import Medium
 from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
 
 CSV_FILE = "metrics.csv"
@@ -26,9 +29,11 @@ PROJECT = "sedd-music"  # unless WANDB_PROJECT names another
 
 
 class Writer(Protocol):
-    """A place for scalars by step."""
+    """A place for scalars, pictures and audio by step."""
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None: ...
+
+    def write_media(self, step: int, media: Sequence[Medium]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -64,6 +69,9 @@ class CsvFile:
             with open(self._path, "a", newline="", encoding="utf-8") as file:
                 file.write(self._text([row], header=False))
 
+    def write_media(self, step: int, media: Sequence[Medium]) -> None:
+        """Does nothing: a table has no place for them."""
+
     def close(self) -> None:
         """Does nothing: every row is on disk already."""
 
@@ -89,6 +97,7 @@ class WandbRun:
     def __init__(self, workdir: str | Path, config: Mapping[str, Any]):
         import wandb
 
+        self._library = wandb
         path = Path(workdir) / WANDB_FILE
         if not path.exists():
             write_json_atomically(path, {"id": uuid.uuid4().hex[:12]})
@@ -106,6 +115,12 @@ class WandbRun:
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Hands scalars, name → value, to the library, which sends or stores them."""
         self._run.log({"step": step, **scalars})
+
+    def write_media(self, step: int, media: Sequence[Medium]) -> None:
+        """Hands pictures and audio to the library, which copies the files."""
+        kinds = {".png": self._library.Image, ".wav": self._library.Audio}
+        shown = {m.name: kinds[m.path.suffix](str(m.path), caption=m.text) for m in media}
+        self._run.log({"step": step, **shown})
 
     def close(self) -> None:
         self._run.finish()

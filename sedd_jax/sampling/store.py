@@ -152,7 +152,7 @@ class SampleStore:
         }
         origin = self.settings | measured
         (self.path / DATASET_FILE).unlink(missing_ok=True)  # that of fewer samples
-        widths = {k: len(v) for row in (self.vectors_N or ())[:1] for k, v in row.items()}
+        widths = {k: len(v) for row in self.vectors_N or () for k, v in row.items()}
         with TokenDatasetWriter(self.path, self.codec, origin, vectors=widths) as writer:
             for index, tokens_L in enumerate(tokens_NxL):
                 source = shared | {"sample_index": index}

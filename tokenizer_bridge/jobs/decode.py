@@ -33,11 +33,13 @@ def decode(
     overlap_s: float = DECODING[1],
     batch_size: int = 16,
     device: str = "cpu",
+    num_threads: int | None = None,
 ) -> None:
     """Decodes a token dataset or a .npy file into audio files, one of FORMATS, in a directory.
 
-    codec: the dataset's own by default. window_s and overlap_s in seconds. Shows progress and
-    prints what was written. Raises UserError.
+    codec: the dataset's own by default. window_s and overlap_s in seconds. num_threads: on a CPU,
+    as many as there are cores and memory for by default. Shows progress and prints what was
+    written. Raises UserError.
     """
     pieces: Iterable[tuple[str, np.ndarray]]
     if tokens.lower().endswith(".npy"):
@@ -87,7 +89,7 @@ def decode(
     )
     seconds, num_clipped, started = 0.0, 0, time.monotonic()
     with tqdm(total=len(wanted), unit="file", desc="decode") as bar:
-        decoded = decode_pieces(network, todo, windowing, batch_size)
+        decoded = decode_pieces(network, todo, windowing, batch_size, num_threads)
         for (path, stamp), audio_T in decoded:
             num_clipped += bool(np.abs(audio_T).max() > 1)
             write_audio(path, audio_T, info.sample_rate, comment=stamp)
