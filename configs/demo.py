@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.model.update(num_blocks=6, width=256, num_heads=8, cond_dim=64, length=512)
     config.optim.update(learning_rate=1e-3, warmup_steps=100)
     config.training.update(batch_size=8, num_steps=1_000, ema_decay=0.995, log_every=10)
-    config.evaluation.update(every=250, num_batches=8)
+    config.evaluation.update(every=250, num_batches=8, samples_every=250, num_samples=2)
     config.checkpoint.update(every=100, keep_last=2, keep_every=0)
     config.sampling.update(batch_size=8)
     return config
