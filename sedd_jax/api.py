@@ -28,6 +28,7 @@ from sedd_jax.likelihood.infilling import infill_nats
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.sampling.generate import Sampling, generate, length_warning
+from sedd_jax.sampling.known import make_known
 from sedd_jax.sampling.tags import make_guide
 from sedd_jax.state import Params
 from sedd_jax.weights import exported
@@ -99,6 +100,10 @@ class Model:
         steps: int | None = None,
         sampler: str | None = None,
         length: int | None = None,
+        known: np.ndarray | None = None,
+        is_known: np.ndarray | None = None,
+        time: str = "masked_share",
+        sweeps: int = 1,
         batch_size: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
@@ -114,22 +119,35 @@ class Model:
           steps, sampler, batch_size: as in config.sampling by default.
           length: tokens of a sequence; those of training by default. A UserWarning says when it is
             more than those.
+          known, is_known: tokens that are there from the start, and bool, where; both (L,) for all
+            samples or (num_samples, L). They come back unchanged, and all else is drawn given them.
+            The length is theirs.
+          time, sweeps: with known tokens: the noise level that the network is told, and how often a
+            step is taken (sedd_jax/diffusion/known.py).
           progress: called after each dispatch with steps × samples done, num_samples · (steps + 1)
             in all.
 
         Raises:
-          UserError: the model knows no such tag or vector, the devices do not divide the length, or
-            scores are not finite.
-          ValueError: a number is out of range, or there is no such sampler.
+          UserError: the model knows no such tag or vector, known tokens do not fit, the devices do
+            not divide the length, or scores are not finite.
+          ValueError: a number is out of range, or there is no such sampler or time.
         """
         defaults = self.definition.config.sampling
+        _require_integer("num_samples", num_samples, 0)
+        given = None
+        if known is not None or is_known is not None:
+            given = make_known(
+                known, is_known, num_samples, self.codec["codebook_size"], time=time, sweeps=sweeps
+            )
+            if length not in (None, given.length):
+                raise UserError(f"length is {length}, the known tokens have {given.length}")
+            length = given.length
         sampling = Sampling(
             sampler=sampler or defaults.sampler,
             steps=defaults.steps if steps is None else steps,
             seed=seed,
             length=self.length if length is None else length,
         )
-        _require_integer("num_samples", num_samples, 0)
         _require_integer("seed", seed, 0, 2**32 - 1)
         _require_integer("steps", sampling.steps, 1)
         _require_integer("length", sampling.length, 1)
@@ -154,6 +172,7 @@ class Model:
             sampling,
             np.arange(num_samples),
             guide=guide,
+            known=given,
             batch_size=batch_size or defaults.batch_size,
             on_steps=progress or (lambda num_sample_steps: None),
         )

@@ -47,6 +47,11 @@ class Absorbing:
         moves_BxL = u_BxL < -jnp.expm1(-sigma_B)[:, None]
         return jnp.where(moves_BxL, self.mask_id, x0_BxL)
 
+    def known_at(self, key_B: jax.Array, x0_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """Known tokens as sampling given them sees them, x_BxL: they are never masked."""
+        del key_B, sigma_B
+        return x0_BxL
+
     def sample_limit(self, key_B: jax.Array, length: int) -> jax.Array:
         """The limit x_BxL that sampling starts from: the mask everywhere."""
         return jnp.full((key_B.shape[0], length), self.mask_id, jnp.int32)
@@ -126,6 +131,10 @@ class Uniform:
         u_BxL = uniform_rows(fold_in_rows(key_B, 0), length)
         redrawn_BxL = self.sample_limit(fold_in_rows(key_B, 1), length)
         return jnp.where(u_BxL < -jnp.expm1(-sigma_B)[:, None], redrawn_BxL, x0_BxL)
+
+    def known_at(self, key_B: jax.Array, x0_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """Known tokens as sampling given them sees them, x_BxL: a draw of p_{t|0}(. | x0)."""
+        return self.perturb(key_B, x0_BxL, sigma_B)
 
     def sample_limit(self, key_B: jax.Array, length: int) -> jax.Array:
         """A draw x_BxL of the limit that sampling starts from: independent uniform codes."""

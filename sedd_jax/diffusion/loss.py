@@ -16,6 +16,8 @@ from sedd_jax.diffusion.noise import Noise
 # (x_BxL, sigma_B) -> log_score_BxLxV, fp32, zero at the current token.
 LogScoreFn = Callable[[jax.Array, jax.Array], jax.Array]
 
+MIN_T = 1e-3  # the earliest time that is trained, as in the published program
+
 
 @dataclasses.dataclass(frozen=True)
 class ScoreEntropy:
@@ -42,7 +44,7 @@ class ScoreEntropy:
         return graph.score_entropy(output_BxLxV, sigma_B, x_BxL, x0_BxL)
 
 
-def stratified_t(key: jax.Array, batch_size: int, eps: float = 1e-3) -> jax.Array:
+def stratified_t(key: jax.Array, batch_size: int, eps: float = MIN_T) -> jax.Array:
     """Times t_B, each uniform in [eps, 1], together spread evenly: one in every 1/B of it.
 
     One uniform draw shifts a regular grid, which lowers the variance of the batch's loss at no cost

@@ -11,10 +11,12 @@ expm1(sigma(t) - sigma(t - dt)) = dt dsigma(t), which is all that tells them apa
 masked token with probability dt / t in both). They differ for geometric noise or the uniform graph.
 
 Time falls from 1 to eps on an even grid. Steps take the log-scores of one model, or of two of which
-one guides the other: a `Guided`. All randomness of a row comes from its own key, so that a sample
-does not depend on its batch, on the mesh, or on how the steps are cut into chunks.
+one guides the other: a `Guided`. Tokens may be `Known` from the start. All randomness of a row
+comes from its own key, so that a sample does not depend on its batch, on the mesh, or on how the
+steps are cut into chunks.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -24,6 +26,7 @@ from sedd_jax.diffusion.choices import SAMPLERS
 from sedd_jax.diffusion.graph import Graph
 from sedd_jax.diffusion.guidance import Guided
 from sedd_jax.diffusion.jump import LawFn, ReverseStep, fold_in_rows, make_step
+from sedd_jax.diffusion.known import Known
 from sedd_jax.diffusion.loss import LogScoreFn
 from sedd_jax.diffusion.noise import Noise
 
@@ -90,17 +93,30 @@ def sample_chunk(
     num: int,
     steps: int,
     eps: float = 1e-5,
+    known: Known | None = None,
 ) -> Drawn:
     """x_BxL after steps first … first + num - 1 of a grid of `steps` from t = 1 to t = eps.
 
-    `first` may be traced, so that chunks of equal length share one compilation.
+    `first` may be traced, so that chunks of equal length share one compilation. known: tokens that
+    the others are drawn given.
     """
     dt = (1 - eps) / steps
+    if known is not None:
+        log_score_fn = known.scores(graph, noise, log_score_fn)
+        known_key_B = _known_keys(key_B, steps)
 
     def body(drawn, index):
         key_now_B = fold_in_rows(key_B, 1 + index)
         t = eps + dt * (steps - index)
-        now = step(sampler, graph, noise, log_score_fn, key_now_B, drawn.x_BxL, t, dt)
+
+        def draw(key_B, x_BxL):
+            return step(sampler, graph, noise, log_score_fn, key_B, x_BxL, t, dt)
+
+        if known is None:
+            now = draw(key_now_B, drawn.x_BxL)
+        else:
+            sweep_key_B = fold_in_rows(known_key_B, index)
+            now = _draw_given(known, graph, noise, draw, key_now_B, sweep_key_B, drawn.x_BxL, t, dt)
         return Drawn(now.x_BxL, drawn.is_defined_B & now.is_defined_B), None
 
     drawn = Drawn(x_BxL, jnp.ones(x_BxL.shape[0], bool))
@@ -116,10 +132,20 @@ def denoise_step(
     *,
     steps: int,
     eps: float = 1e-5,
+    known: Known | None = None,
 ) -> Drawn:
-    """The sample x_BxL: codes only, drawn given x at t = eps, after all the `steps`."""
+    """The sample x_BxL: codes only, drawn given x at t = eps, after all the `steps`.
+
+    Known tokens come back as they were.
+    """
     key_now_B = fold_in_rows(key_B, 1 + steps)
-    return _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B)
+    if known is None:
+        return _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B)
+    log_score_fn = known.scores(graph, noise, log_score_fn)
+    put_key_B = fold_in_rows(_known_keys(key_B, steps), steps)
+    x_BxL = known.put(graph, put_key_B, x_BxL, noise(jnp.full(x_BxL.shape[0], eps)).sigma)
+    drawn = _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B)
+    return drawn._replace(x_BxL=known.restore(drawn.x_BxL))
 
 
 def denoiser(
@@ -151,3 +177,42 @@ def _make_step(
 
 def _draw(reverse_step: ReverseStep, key_B: jax.Array) -> Drawn:
     return Drawn(reverse_step.draw(key_B), reverse_step.is_defined().all(axis=-1))
+
+
+def _known_keys(key_B: jax.Array, steps: int) -> jax.Array:
+    """The keys of what is drawn for known positions alone: the next after those of the steps."""
+    return fold_in_rows(key_B, 2 + steps)
+
+
+def _draw_given(
+    known: Known,
+    graph: Graph,
+    noise: Noise,
+    draw_fn: Callable[[jax.Array, jax.Array], Drawn],
+    key_B: jax.Array,
+    sweep_key_B: jax.Array,
+    x_BxL: jax.Array,
+    t: jax.Array,
+    dt: jax.Array,
+) -> Drawn:
+    """A step from t given the known tokens, taken `known.sweeps` times.
+
+    draw_fn: (key_B, x_BxL) → a draw of the step; key_B: of the last one, sweep_key_B of all else.
+    """
+    t_B = jnp.full(x_BxL.shape[0], t)
+    sigma_B = noise(t_B).sigma
+    removed_B = sigma_B - noise(t_B - dt).sigma
+
+    def put(sweep, x_BxL):
+        return known.put(graph, fold_in_rows(sweep_key_B, 3 * sweep), x_BxL, sigma_B)
+
+    def there_and_back(sweep, drawn):
+        there = draw_fn(fold_in_rows(sweep_key_B, 3 * sweep + 1), put(sweep, drawn.x_BxL))
+        back_key_B = fold_in_rows(sweep_key_B, 3 * sweep + 2)
+        back_BxL = graph.perturb(back_key_B, there.x_BxL, removed_B)
+        return Drawn(back_BxL, drawn.is_defined_B & there.is_defined_B)
+
+    drawn = Drawn(x_BxL, jnp.ones(x_BxL.shape[0], bool))
+    drawn = jax.lax.fori_loop(0, known.sweeps - 1, there_and_back, drawn)
+    now = draw_fn(key_B, put(known.sweeps - 1, drawn.x_BxL))
+    return Drawn(now.x_BxL, drawn.is_defined_B & now.is_defined_B)

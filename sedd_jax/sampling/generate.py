@@ -19,6 +19,7 @@ import numpy as np
 
 from sedd_jax.checkpoints.meta import checksums
 from sedd_jax.diffusion import sampler
+from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
@@ -96,13 +97,14 @@ def fingerprint(params: Params) -> str:
 class Programs:
     """The compiled parts of sampling a batch.
 
-    key_B holds the keys of its samples, guide is their `Guide` or None.
+    key_B holds the keys of its samples; guide is their `Guide`, known their `Known`, each or None.
     """
 
     start: Callable  # (key_B) → x_BxL at t = 1
     # Both return sampler.Drawn; is_defined_B is whole on every device.
-    advance: Callable  # (params, key_B, x_BxL, first, num, guide) → x_BxL `num` steps on; donates x
-    denoise: Callable  # (params, key_B, x_BxL, guide) → tokens_BxL, whole on every device
+    advance: Callable  # (params, key_B, x_BxL, first, num, guide, known) → x_BxL `num` steps on;
+    # it donates x
+    denoise: Callable  # (params, key_B, x_BxL, guide, known) → tokens_BxL, whole on every device
 
 
 @functools.lru_cache(maxsize=8)
@@ -120,17 +122,19 @@ def make_programs(run: ModelDef, name: str, steps: int, length: int) -> Programs
         donate_argnames="x_BxL",
         static_argnames="num",
     )
-    def advance(params, key_B, x_BxL, first, num, guide=None):
+    def advance(params, key_B, x_BxL, first, num, guide=None, known=None):
         log_score_fn = make_log_score_fn(run, params, guide)
         return sampler.sample_chunk(
             name, run.graph, run.noise, log_score_fn, key_B, x_BxL,
-            first=first, num=num, steps=steps,
+            first=first, num=num, steps=steps, known=known,
         )  # fmt: skip
 
     @functools.partial(jax.jit, out_shardings=whole)
-    def denoise(params, key_B, x_BxL, guide=None):
+    def denoise(params, key_B, x_BxL, guide=None, known=None):
         log_score_fn = make_log_score_fn(run, params, guide)
-        return sampler.denoise_step(run.graph, run.noise, log_score_fn, key_B, x_BxL, steps=steps)
+        return sampler.denoise_step(
+            run.graph, run.noise, log_score_fn, key_B, x_BxL, steps=steps, known=known
+        )
 
     return Programs(start, advance, denoise)
 
@@ -160,6 +164,7 @@ def generate(
     *,
     batch_size: int,
     guide: Guide | None = None,
+    known: Known | None = None,
     chunk: int | None = None,
     on_steps: Callable[[int], None] = lambda num_sample_steps: None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -169,6 +174,8 @@ def generate(
       indices_N: which samples to make.
       batch_size: rows at a time; rounded up to what the mesh divides, down to what N needs.
       guide: what the samples are to be like, row i for sample i; None: whatever comes.
+      known: tokens that the samples have from the start, row i for sample i; a sample where nothing
+        is unknown comes first, and costs nothing.
       chunk: steps per dispatch, a divisor of sampling.steps; `chunk_size` by default.
       on_steps: called after each dispatch with steps × samples done, N × sampling.evaluations
         in all.
@@ -176,6 +183,12 @@ def generate(
     Raises UserError when the mesh does not divide the length, or scores cannot be sampled.
     """
     mesh_lib.check_model(run.mesh, run.network.num_heads, sampling.length)
+    if known is not None:
+        is_whole_n = np.asarray(known.is_known_BxL)[indices_N].all(axis=1)
+        whole_n, indices_N = indices_N[is_whole_n], indices_N[~is_whole_n]
+        if len(whole_n):
+            on_steps(len(whole_n) * sampling.evaluations)
+            yield whole_n, known.tokens_BxL[whole_n].astype(np.uint16)
     if not len(indices_N):
         return
     batch_size = mesh_lib.divisible(run.mesh, min(batch_size, len(indices_N)))
@@ -191,15 +204,19 @@ def generate(
         index_B = np.resize(wanted_b, batch_size)
         key_B = sample_keys(run, sampling.seed, index_B)
         guide_B = guide and guide.rows(index_B, place)
+        known_B = known and known.rows(index_B, place)
         x_BxL = programs.start(key_B)
         if first == 0:
-            compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk, guide_B)
-            compile_for_all(programs.denoise, params, key_B, x_BxL, guide_B)
+            compile_for_all(
+                programs.advance, params, key_B, x_BxL, np.int32(0), chunk, guide_B, known_B
+            )
+            compile_for_all(programs.denoise, params, key_B, x_BxL, guide_B, known_B)
         for step in range(0, sampling.steps, chunk):
-            drawn = programs.advance(params, key_B, x_BxL, np.int32(step), chunk, guide_B)
+            drawn = programs.advance(params, key_B, x_BxL, np.int32(step), chunk, guide_B, known_B)
             x_BxL = _tokens(drawn)
             on_steps(chunk * len(wanted_b))
-        tokens_BxL = np.asarray(_tokens(programs.denoise(params, key_B, x_BxL, guide_B)))
+        drawn = programs.denoise(params, key_B, x_BxL, guide_B, known_B)
+        tokens_BxL = np.asarray(_tokens(drawn))
         on_steps(len(wanted_b))
         yield wanted_b, tokens_BxL[: len(wanted_b)].astype(np.uint16)
 

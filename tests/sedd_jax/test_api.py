@@ -40,6 +40,19 @@ def test_a_sample_is_the_command_s(workdir, tmp_path):
     assert tokens_NxL.dtype == np.uint16 and sum(done) == 3 * (4 + 1)
 
 
+def test_known_tokens_come_back(workdir):
+    model = Model.load(workdir)
+    known_L, is_known_L = np.arange(24) % NUM_CODES, np.arange(24) < 8
+    with pytest.warns(UserWarning, match="24 tokens"):  # the length is that of the known tokens
+        tokens_NxL = model.sample(2, steps=2, known=known_L, is_known=is_known_L)
+    np.testing.assert_array_equal(tokens_NxL[:, :8], [known_L[:8]] * 2)
+    assert (tokens_NxL[0] != tokens_NxL[1]).any()
+    with pytest.raises(UserError, match="length is 16, the known tokens have 24"):
+        model.sample(2, length=16, known=known_L, is_known=is_known_L)
+    with pytest.raises(UserError, match="need is_known"):
+        model.sample(2, known=known_L)
+
+
 def test_a_length_beyond_the_training_is_warned_of(workdir):
     model = Model.load(workdir)
     with pytest.warns(UserWarning, match=f"longer than the {model.length} "):
