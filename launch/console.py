@@ -35,6 +35,7 @@ COMMANDS = {
     },
     "Listen and measure": {
         "page": "launch.page",
+        "app": "launch.app",
         "report": "tokenizer_bridge.report",
         "measure-samples": "launch.measure_samples",
         "measure-notes": "tokenizer_bridge.measure_notes",

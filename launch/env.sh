@@ -5,7 +5,8 @@
 # and the command sedd-music: some 6 GB on disk. Once made, it is left alone until a pin changes.
 #
 #   EXTRAS=cuda,dev   more, with commas between: cuda (JAX on NVIDIA GPUs), tpu (JAX on TPUs), demo (the
-#                     scores of render_scores), wandb and dev (what launch/test.sh runs)
+#                     scores of render_scores), app (the page of launch/app.py), wandb and dev (what
+#                     launch/test.sh runs)
 #   TORCH=cpu         PyTorch without CUDA, from its own index (download.pytorch.org): 4 GB less on disk,
 #                     where the environment is made anew on Linux; macOS has no other
 #   VENV=DIR          the environment's folder (default: .venv beside the project)
@@ -86,8 +87,8 @@ ensure_environment() {
   for name in '' ${names[@]+"${names[@]}"}; do
     case $name in
       '') file=requirements.txt ;;
-      cuda | tpu | demo | dev | wandb) file=launch/requirements-$name.txt ;;
-      *) fail "EXTRAS=$EXTRAS: there is no $name; there are cuda, tpu, demo, dev and wandb" ;;
+      cuda | tpu | demo | app | dev | wandb) file=launch/requirements-$name.txt ;;
+      *) fail "EXTRAS=$EXTRAS: there is no $name; there are cuda, tpu, demo, app, dev and wandb" ;;
     esac
     files+=("$file")
     [ "$(cat "$(stamp_of "$file")" 2>/dev/null)" = "$(sha256 < "$project/$file")" ] || missing=yes

@@ -14,7 +14,7 @@ from tests.test_import_walls import files_of, imported_packages
 PACKAGES = ("sedd_jax", "tokenizer_bridge", "configs", "launch")
 # Files for readers, their pictures too, and those that are used in a clone alone.
 LEFT_OUT = {"README.md", "Dockerfile", "Dockerfile.dockerignore"} | {
-    f"requirements-{name}.txt" for name in ("model", "bridge", "demo", "dev", "wandb")
+    f"requirements-{name}.txt" for name in ("model", "bridge", "demo", "app", "dev", "wandb")
 }
 # Names of packages that are not those of their modules, and what comes with another package.
 PACKAGE_OF = {
@@ -83,7 +83,7 @@ def test_extras_add_to_both_sides(installed):
     named = dict(extra.strip().split("]\n") for extra in extras)
     assert {"jax==0.10.2", "torch==2.14.1"} <= set(default.split())
     assert not {"pytest", "ruff"} & required("requirements.txt")
-    assert named.keys() == {"cuda", "tpu", "demo", "dev", "wandb"}
+    assert named.keys() == {"cuda", "tpu", "demo", "app", "dev", "wandb"}
     assert named["cuda"] == "jax[cuda13]==0.10.2"
     assert "sedd-music = launch.console:main" in metadata.joinpath("entry_points.txt").read_text()
 

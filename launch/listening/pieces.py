@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 from markupsafe import Markup
 
 from launch.listening.captions import caption, tag_label
+from launch.listening.code_ranks import code_ranks
 from tokenizer_bridge.audio.read import AudioError, read_mono
 from tokenizer_bridge.audio.write import read_comment
 from tokenizer_bridge.codec import Codec
@@ -61,7 +61,7 @@ class Listener:
 
     def __init__(self, codec: Codec):
         self._codec = codec
-        self._rank_K = _code_ranks(codec)
+        self._rank_K = code_ranks(codec)
         self._transcriber = Transcriber(available_cores())
 
     def piece_set(
@@ -176,11 +176,3 @@ def _decoded_path(wavs: Path, stem: str) -> Path | None:
     """The file into which tokenizer_bridge.decode has written a piece."""
     paths = (wavs / f"{stem}.{suffix}" for suffix in ("wav", "flac"))
     return next((path for path in paths if path.exists()), None)
-
-
-def _code_ranks(codec: Codec) -> np.ndarray:
-    """(K,) rank of every code along the codebook's first principal axis: near codes look near."""
-    embed_KxD = codec.network.quantizer.codebook.embed.float()
-    centred_KxD = embed_KxD - embed_KxD.mean(0)
-    _, _, axes = torch.linalg.svd(centred_KxD, full_matrices=False)
-    return (centred_KxD @ axes[0]).argsort().argsort().numpy()

@@ -70,7 +70,7 @@ def test_extras_come_on_top_and_stay(make):
 
 def test_an_extra_that_there_is_not_is_one_line(make):
     done, calls = make(EXTRAS="dev,gpu")
-    line = "error: EXTRAS=dev,gpu: there is no gpu; there are cuda, tpu, demo, dev and wandb\n"
+    line = "error: EXTRAS=dev,gpu: there is no gpu; there are cuda, tpu, demo, app, dev and wandb\n"
     assert (done.returncode, done.stderr, calls) == (1, line, [])
 
 

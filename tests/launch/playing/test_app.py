@@ -1,0 +1,54 @@
+"""The command that serves the page: what it says without Gradio, and what it leaves behind."""
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from launch import app
+from tests.programs import ROOT
+from tests.test_package import required
+from tokenizer_bridge.token_dataset.errors import UserError
+
+needs_gradio = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="the extra app is not installed"
+)
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'sedd-music\[app\]'"):
+        app.main(["--workdir=demo"])
+    assert required("launch/requirements-app.txt") == {"gradio"}
+
+
+@needs_gradio
+def test_it_writes_in_its_temporary_folder_alone_and_removes_it(toy_workdir, codec_dir, tmp_path):
+    home, temporary, elsewhere = (tmp_path / name for name in ("home", "tmp", "cwd"))
+    for folder in (home, temporary, elsewhere):
+        folder.mkdir()
+    places = {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "launch.app", f"--workdir={toy_workdir}"]
+    process = subprocess.Popen(
+        [*command, f"--codec_dir={codec_dir}"], cwd=elsewhere, env=os.environ | places,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline()
+        address = re.fullmatch(
+            r"the page is at (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)\n", line
+        )
+        with urllib.request.urlopen(address[1]) as answer:
+            assert b"gradio_config" in answer.read()
+        assert any(temporary.iterdir())
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    assert process.returncode == 130
+    left = [path for folder in (home, temporary, elsewhere) for path in folder.rglob("*")]
+    assert left == []
