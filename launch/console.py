@@ -38,6 +38,7 @@ COMMANDS = {
         "app": "launch.app",
         "report": "tokenizer_bridge.report",
         "measure-samples": "launch.measure_samples",
+        "measure-gaps": "launch.measure_gaps",
         "measure-notes": "tokenizer_bridge.measure_notes",
         "judge-tags": "tokenizer_bridge.judge_tags",
         "judge-guidance": "launch.judge_tags",

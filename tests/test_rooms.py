@@ -38,7 +38,7 @@ FLOORS = {
         {"fad", "codec_training", "notes", "edits"},
         {"encoding", "decoding"},
         {"wavtokenizer", "cleaning", "sources"},
-        {"audio", "pages", "devices", "memory"},
+        {"audio", "pages", "repairs", "devices", "memory"},
         {"token_dataset"},
     ],
 }  # fmt: skip

@@ -25,8 +25,8 @@ import numpy as np
 
 from sedd_jax.diffusion.graph import Graph
 from sedd_jax.diffusion.guidance import Guided
-from sedd_jax.diffusion.loss import MIN_T, LogScoreFn
-from sedd_jax.diffusion.noise import Noise
+from sedd_jax.diffusion.loss import LogScoreFn
+from sedd_jax.diffusion.noise import Noise, masked_share_sigma
 
 TIMES = ("masked_share", "schedule")
 
@@ -104,11 +104,10 @@ def at_masked_share(
     positions are masked is at -log(1 - m / L), within the levels of training. What comes back are
     log-scores at sigma_B all the same: it alone decides when masks turn.
     """
-    low, high = noise(jnp.array([MIN_T, 1.0])).sigma
 
     def fn(x_BxL: jax.Array, sigma_B: jax.Array):
         share_B = (x_BxL == mask_id).mean(-1)
-        seen_B = jnp.clip(-jnp.log1p(-jnp.minimum(share_B, 1.0)), low, high)
+        seen_B = masked_share_sigma(noise, share_B)
         seen_B = jnp.where(is_given_B, seen_B, sigma_B)
         shift_B = jnp.log(jnp.expm1(seen_B)) - jnp.log(jnp.expm1(sigma_B))
 

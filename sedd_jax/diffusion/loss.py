@@ -11,12 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from sedd_jax.diffusion.graph import Graph
-from sedd_jax.diffusion.noise import Noise
+from sedd_jax.diffusion.noise import MIN_T, Noise
 
 # (x_BxL, sigma_B) -> log_score_BxLxV, fp32, zero at the current token.
 LogScoreFn = Callable[[jax.Array, jax.Array], jax.Array]
-
-MIN_T = 1e-3  # the earliest time that is trained, as in the published program
 
 
 @dataclasses.dataclass(frozen=True)

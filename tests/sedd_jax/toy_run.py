@@ -21,12 +21,16 @@ def make_run(
     config = toy_config(**overrides)
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices])
     run = build(config, CODEC, mesh, vocabulary)
+    return run, random_params(run)
+
+
+def random_params(run: ModelDef) -> Params:
     rng = np.random.default_rng(0)
 
     def draw(shape):
         return jax.device_put(0.3 * rng.standard_normal(shape.shape, np.float32), shape.sharding)
 
-    return run, jax.tree.map(draw, run.state_shapes().ema_params)
+    return jax.tree.map(draw, run.state_shapes().ema_params)
 
 
 def write_run(workdir: Path, dataset: Path, *, factor: float = 1.0, **overrides) -> None:

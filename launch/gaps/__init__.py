@@ -1,0 +1,1 @@
+"""How well gaps in music are filled in: cases, repairs, and their distances to what was there."""

@@ -1,0 +1,147 @@
+"""The measurement of gaps: clips of held-out music, repairs, distances, and a table of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from launch.gaps.cases import Case, gap_case, transition_case
+from launch.gaps.measuring import measure
+from launch.gaps.repairs import make_repairs
+from sedd_jax import Model
+from tokenizer_bridge import Codec
+from tokenizer_bridge.audio.errors import AudioError
+from tokenizer_bridge.fad.clips import Clip, plan_clips, read_clip
+from tokenizer_bridge.fad.embeddings import load_embedding
+from tokenizer_bridge.repairs.spectral_distance import FRAME
+from tokenizer_bridge.sources import folder, subset
+from tokenizer_bridge.token_dataset.command import naming
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.intervals import Estimate
+
+EMBEDDING = "musicnn"
+
+
+def measure_gaps(
+    workdir: str,
+    audio: str,
+    *,
+    step: int | str | None = None,
+    gaps_ms: Sequence[float] = (),
+    transitions: Sequence[int] = (),
+    clip_s: float = 4.0,
+    num_tracks: int | None = None,
+    steps: int = 64,
+    seed: int = 0,
+    codec_dir: str | None = None,
+) -> dict[str, Any]:
+    """The figures, as the JSON file has them. Arguments are the command's. Raises UserError."""
+    if not gaps_ms and not transitions:
+        raise UserError("--gaps_ms and --transitions are both empty: there is nothing to measure")
+    with naming("--audio"):
+        tracks = folder.tracks(audio)
+        if num_tracks:
+            tracks = subset(tracks, num_tracks, seed)
+    model = Model.load(workdir, step=step)
+    codec = Codec.load(model.codec, directory=codec_dir)
+    cases = [gap_case(ms, clip_s, codec.sample_rate, codec.hop_length) for ms in gaps_ms]
+    cases += [transition_case(num_tokens, codec.hop_length) for num_tokens in transitions]
+    for case in cases:
+        _check(case, codec, model)
+    embedding = load_embedding(EMBEDDING)
+    longest_s = max(case.clip for case in cases) / codec.sample_rate
+    clips, failures = plan_clips(tracks, longest_s)
+    if len(clips) < 2:
+        reason = f": {failures[0].path}: {failures[0].reason}" if failures else ""
+        raise UserError(f"{audio}: {len(clips)} tracks are usable, two are needed{reason}")
+    sound_NxT, artists_N = _read(clips, codec.sample_rate)
+
+    report: dict[str, Any] = {
+        "workdir": str(workdir),
+        "step": model.step,
+        "codec": codec.info.name,
+        "steps": steps,
+        "seed": seed,
+        "num_clips": len(sound_NxT),
+        "left_out": [f"{failure.path}: {failure.reason}" for failure in failures],
+        "cases": [],
+    }
+    total = len(cases) * len(sound_NxT) * (steps + 1)
+    with tqdm(total=total, unit="clip-step", desc="gaps", leave=False) as bar:
+        for case in cases:
+            skipped = (sound_NxT.shape[1] - case.clip) // 2
+            original_NxT = sound_NxT[:, skipped : skipped + case.clip]
+            repairs = make_repairs(
+                model, codec, original_NxT, case, steps=steps, seed=seed, on_steps=bar.update
+            )
+            distances = measure(
+                original_NxT, repairs, case, codec.sample_rate, embedding, artists_N
+            )
+            first, last = case.tokens(codec.hop_length)
+            report["cases"].append(
+                {
+                    "name": case.name,
+                    "gap_s": (case.end - case.begin) / codec.sample_rate,
+                    "clip_s": case.clip / codec.sample_rate,
+                    "unknown_tokens": last - first,
+                    "distances": distances,
+                }
+            )
+    return report
+
+
+def _check(case: Case, codec: Codec, model: Model) -> None:
+    """Raises UserError where a case does not fit the model."""
+    if case.begin <= 0:
+        raise UserError(f"a gap of {case.name} does not fit into its clip: give a longer --clip_s")
+    if case.clip < FRAME:
+        raise UserError(
+            f"{case.name}: clips of {case.clip:,} samples are too short for the log-spectral "
+            f"distance, which takes {FRAME:,}"
+        )
+    if case.clip // codec.hop_length > model.length:
+        raise UserError(
+            f"{case.name}: clips of {case.clip // codec.hop_length:,} tokens are longer than the "
+            f"{model.length:,} that the model was trained on"
+        )
+
+
+def _read(clips: Sequence[Clip], sample_rate: int) -> tuple[np.ndarray, list[str | None]]:
+    """The clips (N, T) and their artists. Raises UserError naming one that cannot be read."""
+    sounds = []
+    for clip in clips:
+        try:
+            sounds.append(read_clip(clip, sample_rate))
+        except AudioError as error:
+            raise UserError(f"{clip.path}: {error}") from error
+    return np.stack(sounds), [clip.artist for clip in clips]
+
+
+def table(report: dict[str, Any]) -> str:
+    """The figures as a table of Markdown."""
+    names = list(report["cases"][0]["distances"])
+    lines = [
+        f"{report['num_clips']} clips, model {report['workdir']} at step {report['step']}, "
+        f"{report['steps']} steps. Means, ± half of the 95% interval by artist:",
+        "",
+        f"| gap | distance | {' | '.join(names)} |",
+        f"|---|---|{'---|' * len(names)}",
+    ]
+    rows = {"lsd_db": "log-spectral, dB", "embedding": f"{EMBEDDING}, cosine"}
+    for case in report["cases"]:
+        for key, label in rows.items():
+            found = [case["distances"][name].get(key) for name in names]
+            if all(fields is not None for fields in found):
+                cells = " | ".join(map(_cell, found))
+                lines.append(f"| {case['name']} | {label} | {cells} |")
+    if report["left_out"]:
+        lines += ["", f"{len(report['left_out'])} tracks were left out, the first:"]
+        lines.append(report["left_out"][0])
+    return "\n".join(lines)
+
+
+def _cell(fields: dict[str, Any]) -> str:
+    estimate = Estimate.from_json(fields)
+    half = "" if estimate.half_width is None else f" ± {estimate.half_width:.2g}"
+    return f"{estimate.mean:.3g}{half}"
