@@ -312,9 +312,10 @@ def embeddings(settings: Settings) -> dict[str, float]:
     """
     import soundfile
 
+    from tokenizer_bridge.fad.choices import EMBEDDINGS
     from tokenizer_bridge.fad.clips import plan_clips, read_clip
     from tokenizer_bridge.fad.embed import embed
-    from tokenizer_bridge.fad.embeddings import EMBEDDINGS, untrained_embedding
+    from tokenizer_bridge.fad.embeddings import untrained_embedding
     from tokenizer_bridge.sources import Track
 
     count, rate = 8, 44_100

@@ -39,7 +39,9 @@ def test_errors_of_library_modules_name_no_arguments():
     raised = []
     for path in sorted((ROOT / "tokenizer_bridge").rglob("*.py")):
         text = path.read_text()
-        if "\ndef make_parser(" in text or "\ndef add_source_arguments(" in text:
+        if path.parent.name == "jobs" or "\ndef make_parser(" in text:
+            continue  # a command, or its work
+        if "\ndef add_source_arguments(" in text:
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Raise):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.wavtokenizer.checkpoints import CarriesCode, convert_checkpoint
 
 
 def make_parser() -> Parser:
@@ -38,6 +37,9 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
+
+    from tokenizer_bridge.wavtokenizer.checkpoints import CarriesCode, convert_checkpoint
+
     try:
         weights = convert_checkpoint(arguments.input, arguments.output, trust=arguments.trust)
     except CarriesCode as error:

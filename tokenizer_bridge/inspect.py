@@ -11,17 +11,8 @@ Records are read one by one. Memory is a few hundred MB, whatever the size of th
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
-
-from tokenizer_bridge.inspection.page import as_page
-from tokenizer_bridge.inspection.summary import summarise
-from tokenizer_bridge.inspection.text import as_text
 from tokenizer_bridge.token_dataset.command import Parser, local_path, path_or_url, run_command
-from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
-from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
 def make_parser() -> Parser:
@@ -35,28 +26,10 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
+
+    from tokenizer_bridge.jobs.inspect import inspect
+
     inspect(arguments.tokens, arguments.output)
-
-
-def inspect(tokens: str, output: str | None = None) -> dict[str, Any]:
-    """The figures of a token dataset, printed and, with `output`, written into that directory.
-
-    Raises UserError.
-    """
-    dataset = TokenDataset(tokens)
-    folder = Path(output) if output else None
-    if folder:
-        make_writable(folder)
-    total = sum(dataset.num_records(split) for split in dataset.splits)
-    with tqdm(total=total, unit="track", desc="inspect", leave=False) as bar:
-        summary = summarise(dataset, bar.update)
-    print(as_text(summary))
-    if folder:
-        write_json_atomically(folder / "inspect.json", summary)
-        with atomic_file(folder / "inspect.html") as partial:
-            partial.write_text(as_page(summary), encoding="utf-8")
-        print(f"\npage written to {folder / 'inspect.html'}")
-    return summary
 
 
 if __name__ == "__main__":

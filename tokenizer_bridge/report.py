@@ -19,27 +19,18 @@ goes on where an interrupted one stopped.
 """
 
 import argparse
-import contextlib
 import functools
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from tokenizer_bridge.audio.decoder_notes import without_decoder_notes
 from tokenizer_bridge.cleaning import check_target
-from tokenizer_bridge.fad.embeddings import EMBEDDINGS, Embedding, load_embedding, parts_of
-from tokenizer_bridge.fad.weights import cache_folder, parse_weights, require_weights
+from tokenizer_bridge.fad.choices import EMBEDDINGS
 from tokenizer_bridge.memory import keep_freed_memory
 from tokenizer_bridge.reporting.arguments import parse_paths, parse_per_name, parse_references
-from tokenizer_bridge.reporting.compare import EmbedOptions, TokensNotAudio, UnusableFiles
-from tokenizer_bridge.reporting.markdown import as_markdown
-from tokenizer_bridge.reporting.page import as_page
-from tokenizer_bridge.reporting.plots import GENERATED
-from tokenizer_bridge.reporting.run import Plan, make_report
-from tokenizer_bridge.reporting.table import measurement_table, paper_table, text, title
-from tokenizer_bridge.reporting.verdict import verdict
+from tokenizer_bridge.reporting.names import GENERATED
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     Switch,
@@ -52,8 +43,11 @@ from tokenizer_bridge.token_dataset.command import (
     run_command,
 )
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, write_json_atomically
-from tokenizer_bridge.wavtokenizer.registry import load_codec
+from tokenizer_bridge.token_dataset.files import make_writable
+
+if TYPE_CHECKING:
+    from tokenizer_bridge.fad.embeddings import Embedding
+    from tokenizer_bridge.reporting.run import Plan
 
 
 def make_parser() -> Parser:
@@ -132,9 +126,13 @@ def make_parser() -> Parser:
 @without_decoder_notes()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
-    keep_freed_memory()
     output = Path(arguments.output)
     make_writable(output)
+
+    from tokenizer_bridge.jobs.report import write_report
+    from tokenizer_bridge.reporting.compare import TokensNotAudio, UnusableFiles
+
+    keep_freed_memory()
     try:
         write_report(plan(arguments), embeddings(arguments), output)
     except UnusableFiles as error:
@@ -145,29 +143,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{error}: {decode} --output=WAVS, then --audio=WAVS") from error
 
 
-def write_report(plan: Plan, embeddings: Sequence[Embedding], output: Path) -> None:
-    """Measures what the plan says, writes the report into a directory and prints its tables.
-
-    Raises UserError.
-    """
-    report, shown = make_report(plan, embeddings, bar)
-    html = as_page(report, shown)
-    with atomic_file(output / "report.html") as partial:
-        partial.write_text(html, encoding="utf-8")
-    with atomic_file(output / "report.md") as partial:
-        partial.write_text(as_markdown(report), encoding="utf-8")
-    write_json_atomically(output / "report.json", report)
-    print(f"{text(paper_table(report))}\n")
-    for m in report["measurements"]:
-        print(f"{title(m)}\n{text(measurement_table(m))}")
-        print(f"{verdict(m) or ''}\n")
-    for line in report["warnings"]:
-        print(f"mind: {line}")
-    print(f"report written to {output / 'report.html'}")
-
-
-def plan(arguments: argparse.Namespace) -> Plan:
+def plan(arguments: argparse.Namespace) -> "Plan":
     """The plan that the arguments ask for. Raises UserError."""
+    from tokenizer_bridge.fad.weights import cache_folder
+    from tokenizer_bridge.reporting.compare import EmbedOptions
+    from tokenizer_bridge.reporting.run import Plan
+    from tokenizer_bridge.wavtokenizer.registry import load_codec
+
     with naming("--reference"):
         references = parse_references(arguments.reference)
     names = [reference.name for reference in references]
@@ -204,8 +186,11 @@ def plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def embeddings(arguments: argparse.Namespace) -> list[Embedding]:
+def embeddings(arguments: argparse.Namespace) -> "list[Embedding]":
     """The embeddings that the arguments name. Raises UserError."""
+    from tokenizer_bridge.fad.embeddings import load_embedding, parts_of
+    from tokenizer_bridge.fad.weights import parse_weights, require_weights
+
     names = list(dict.fromkeys(arguments.embeddings))
     with naming("--weights"):
         weights = parse_weights(arguments.weights)
@@ -215,12 +200,6 @@ def embeddings(arguments: argparse.Namespace) -> list[Embedding]:
     with naming("--weights"):
         require_weights(needed, weights)
     return [load_embedding(name, weights, arguments.device) for name in names]
-
-
-@contextlib.contextmanager
-def bar(title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
-    with tqdm(total=total, unit=unit, desc=title) as progress:
-        yield progress.update
 
 
 if __name__ == "__main__":

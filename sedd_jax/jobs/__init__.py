@@ -1,4 +1,5 @@
-"""The work of the commands, without their arguments: the command of the same name calls it.
+"""The work of the commands: each module is that of the command of its name, which calls it.
 
 A command reads its arguments without JAX, which takes seconds to load, and loads its job after.
+Jobs show progress, print what was made, and name arguments in what they say of a mistake.
 """

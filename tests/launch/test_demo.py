@@ -15,7 +15,7 @@ import pytest
 from sedd_jax import Model
 from tests.programs import ROOT, Program, wait_until
 from tests.test_readmes import check_command
-from tokenizer_bridge.sources.scores.synthesizer import SOUND_FONT
+from tokenizer_bridge.sources.scores import SOUND_FONT
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 STAGES = "corpus codec tokens model steering bound export pieces figures tags page".split()

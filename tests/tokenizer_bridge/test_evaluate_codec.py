@@ -2,7 +2,7 @@
 
 import torch
 
-from tokenizer_bridge.evaluate_codec import round_trip
+from tokenizer_bridge.jobs.evaluate_codec import round_trip
 
 
 def test_a_clip_uses_one_core_and_comes_out_as_if_alone(codec, monkeypatch):

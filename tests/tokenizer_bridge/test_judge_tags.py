@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tokenizer_bridge.judging.toy_tokens import write_dataset
-from tokenizer_bridge import judge_tags
+from tokenizer_bridge.jobs.judge_tags import judge_tags
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.records import Record
 
@@ -96,4 +96,4 @@ def test_mistakes(folder, tmp_path, names, options, message):
     samples(tmp_path / "short", sounds, sounds, 1.0, length=80)
     paths = [folder / n if (folder / n).exists() else tmp_path / n for n in names]
     with pytest.raises(UserError, match=message):
-        judge_tags.judge_tags(folder / "tokens", paths, folder / "out/heard", **options)
+        judge_tags(folder / "tokens", paths, folder / "out/heard", **options)

@@ -4,7 +4,7 @@ import copy
 import math
 import pickle
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tokenizer_bridge.audio.windows import spread_starts
+from tokenizer_bridge.codec_training.config import CodecTrainingConfig
 from tokenizer_bridge.codec_training.losses import MultiResolutionLoss, Reconstruction
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
@@ -21,27 +22,6 @@ from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.seanet import WeightNormConv1d
 from tokenizer_bridge.wavtokenizer.spectral import SpectralEncoder
-
-
-@dataclass(frozen=True)
-class CodecTrainingConfig:
-    """Everything that decides the result. A resumed run must have the same, but for `steps`."""
-
-    steps: int = 8000
-    minutes: float | None = None  # of training steps; decides instead of `steps` where given
-    batch_size: int = 10
-    crop_s: float = 1.0
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    continuous_steps: int = 300  # steps without the quantiser, before the codebook is started
-    lloyd_steps: int = 10
-    codebook_decay: float = 0.98
-    dead_below: float = 0.1  # share of the mean use under which a code is moved
-    commitment: float = 0.5
-    steadiness: float = 0.1  # penalty on vectors that change where the spectrum does not
-    clip_norm: float = 2.0
-    ema_decay: float = 0.998  # of the weights that are validated and exported
-    seed: int = 0
 
 
 class CodecTrainer:

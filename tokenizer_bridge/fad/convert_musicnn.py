@@ -13,12 +13,7 @@ shipped file was made from a checkpoint whose data file has the SHA-256
 from collections.abc import Sequence
 from pathlib import Path
 
-import safetensors.numpy
-
-from tokenizer_bridge.fad.musicnn_tensorflow import converted
 from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
-from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.files import atomic_file
 
 
 def make_parser() -> Parser:
@@ -42,21 +37,10 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
+
+    from tokenizer_bridge.fad.musicnn_tensorflow import convert
+
     convert(arguments.input, Path(arguments.output))
-
-
-def convert(prefix: str, output: Path) -> None:
-    """Writes the tensors of a TensorFlow checkpoint as a safetensors file. Raises UserError."""
-    try:
-        from tensorflow.compat.v1.train import NewCheckpointReader
-    except ImportError as error:
-        raise UserError(f"TensorFlow is needed, in an environment of its own ({error})") from error
-    try:
-        read = NewCheckpointReader(prefix).get_tensor
-    except Exception as error:  # TensorFlow's errors have no common class to import
-        raise UserError(f"{prefix}: no TensorFlow checkpoint ({error})") from error
-    with atomic_file(output) as partial:
-        safetensors.numpy.save_file(converted(read), partial)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tokenizer_bridge.devices import move_to
+from tokenizer_bridge.fad.choices import EMBEDDINGS
 from tokenizer_bridge.fad.cnn14 import Cnn14At16k, Cnn14At32k
 from tokenizer_bridge.fad.musicnn import Musicnn
 from tokenizer_bridge.fad.vggish import Vggish, VggishPca
@@ -55,14 +56,8 @@ class Embedding(nn.Module):
             return self.network(audio_BxT.to(device, torch.float32))
 
 
-_NETWORKS = {
-    "musicnn": Musicnn,
-    "vggish": Vggish,
-    "vggish-pca": VggishPca,
-    "cnn14-16k": Cnn14At16k,
-    "cnn14-32k": Cnn14At32k,
-}
-EMBEDDINGS = tuple(_NETWORKS)
+_CLASSES = (Musicnn, Vggish, VggishPca, Cnn14At16k, Cnn14At32k)
+_NETWORKS = dict(zip(EMBEDDINGS, _CLASSES, strict=True))
 
 
 def load_embedding(

@@ -1,8 +1,13 @@
-"""The names of musicnn's published weights (TensorFlow) and of ours."""
+"""The published weights of musicnn (TensorFlow): their names and ours, and their conversion."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
+
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 # TensorFlow numbers its layers as they are made; these are ours in that order.
 _FRONT_CONVS = [*(f"timbral.{i}.conv" for i in range(2)), *(f"temporal.{i}.conv" for i in range(3))]
@@ -45,3 +50,17 @@ def converted(read: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
 
 def _numbered(name: str, i: int) -> str:
     return f"{name}_{i}" if i else name
+
+
+def convert(prefix: str, output: Path) -> None:
+    """Writes the tensors of a TensorFlow checkpoint as a safetensors file. Raises UserError."""
+    try:
+        from tensorflow.compat.v1.train import NewCheckpointReader
+    except ImportError as error:
+        raise UserError(f"TensorFlow is needed, in an environment of its own ({error})") from error
+    try:
+        read = NewCheckpointReader(prefix).get_tensor
+    except Exception as error:  # TensorFlow's errors have no common class to import
+        raise UserError(f"{prefix}: no TensorFlow checkpoint ({error})") from error
+    with atomic_file(output) as partial:
+        safetensors.numpy.save_file(converted(read), partial)

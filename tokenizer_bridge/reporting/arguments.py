@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tokenizer_bridge import sources
-from tokenizer_bridge.reporting.plots import GENERATED
+from tokenizer_bridge.reporting.names import GENERATED
 from tokenizer_bridge.token_dataset.errors import UserError
 
 T = TypeVar("T", int, float)

@@ -13,7 +13,7 @@ from tokenizer_bridge.fad.embed import Embedded, EmbedOptions, embed
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.fad.measure import MIN_FILES
 from tokenizer_bridge.reporting.arguments import Reference
-from tokenizer_bridge.reporting.plots import GENERATED
+from tokenizer_bridge.reporting.names import GENERATED
 from tokenizer_bridge.sources import Failure, Track
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text

@@ -8,8 +8,9 @@ from tokenizer_bridge.audio.read import read_excerpt
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.fad.clips import Clip
 from tokenizer_bridge.fad.embed import EmbeddingSet
+from tokenizer_bridge.reporting.names import GENERATED, REFERENCE
 from tokenizer_bridge.reporting.page import ExampleFile, Examples
-from tokenizer_bridge.reporting.plots import GENERATED, REFERENCE, best_median_worst
+from tokenizer_bridge.reporting.plots import best_median_worst
 
 # Hz. The highest rate that FLAC takes whatever it is; beyond, there is nothing to be heard.
 _MAX_PLAYED_RATE = 65_535

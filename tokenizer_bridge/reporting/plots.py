@@ -6,10 +6,10 @@ import numpy as np
 from markupsafe import Markup
 
 from tokenizer_bridge.pages.pictures import COLOURS, INK, plot
+from tokenizer_bridge.reporting.names import GENERATED, REFERENCE
 from tokenizer_bridge.reporting.projection import fit_projection
 from tokenizer_bridge.reporting.table import CONTROL_NAMES, number, title
 
-GENERATED, REFERENCE = "generated", "reference"
 _COLOUR_OF = {
     GENERATED: COLOURS[5],
     "real_vs_real": COLOURS[2],

@@ -17,8 +17,8 @@ from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.compare import Pairing, Unusable
 from tokenizer_bridge.reporting.examples import select_examples
 from tokenizer_bridge.reporting.levels import Levels
+from tokenizer_bridge.reporting.names import GENERATED
 from tokenizer_bridge.reporting.page import Examples
-from tokenizer_bridge.reporting.plots import GENERATED
 from tokenizer_bridge.reporting.published import PUBLISHED
 from tokenizer_bridge.reporting.table import title, windows
 from tokenizer_bridge.token_dataset.files import as_text

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tokenizer_bridge.tiny_codec import NETWORKS, write_yaml
+from tokenizer_bridge.codec_training.config import CodecTrainingConfig
 from tokenizer_bridge.codec_training.corpus import hold_out, load_int16
 from tokenizer_bridge.codec_training.losses import MultiResolutionLoss
-from tokenizer_bridge.codec_training.training import CodecTrainer, CodecTrainingConfig
+from tokenizer_bridge.codec_training.training import CodecTrainer
 from tokenizer_bridge.sources import Track, folder
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import file_sha256

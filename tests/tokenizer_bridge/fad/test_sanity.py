@@ -8,7 +8,7 @@ import torch
 
 from tests.tokenizer_bridge.sources.layouts import ROWS, make_jamendo, write_tsv
 from tokenizer_bridge.audio.write import write_audio
-from tokenizer_bridge.fad import sanity
+from tokenizer_bridge.fad import sanity, sanity_check
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.fad.extrapolation import Estimate
 from tokenizer_bridge.fad.measure import Comparison, SetSize
@@ -45,7 +45,8 @@ def music(tmp_path_factory):
 
 
 def run(monkeypatch, codec_dir, **given):
-    monkeypatch.setattr(sanity, "load_embedding", lambda *asked: Embedding(INFO, _with_weights()))
+    embedding = Embedding(INFO, _with_weights())
+    monkeypatch.setattr(sanity_check, "load_embedding", lambda *asked: embedding)
     arguments = {"codec": "toy", "codec_dir": codec_dir, "clip_s": 1.0} | given
     sanity.main([f"--{name}={value}" for name, value in arguments.items()])
 

@@ -9,8 +9,9 @@ import safetensors.torch
 import torch
 
 from tokenizer_bridge.fad import weights as weights_lib
+from tokenizer_bridge.fad.choices import EMBEDDINGS
 from tokenizer_bridge.fad.cnn14 import Cnn14At16k
-from tokenizer_bridge.fad.embeddings import EMBEDDINGS, load_embedding, parts_of
+from tokenizer_bridge.fad.embeddings import load_embedding, parts_of
 from tokenizer_bridge.fad.vggish import VggishPca
 from tokenizer_bridge.fad.weights import (
     LoadedWeights,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tokenizer_bridge.sources.scores import SOUND_FONT
 from tokenizer_bridge.token_dataset.errors import UserError
 
-SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 _RATE = 48000  # Hz
 _BLOCK = 64  # samples: FluidSynth starts and ends notes at multiples of it
 _GAIN = 0.5

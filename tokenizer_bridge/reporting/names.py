@@ -1,0 +1,3 @@
+"""The names of the two sets that a measurement compares."""
+
+GENERATED, REFERENCE = "generated", "reference"
