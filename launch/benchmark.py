@@ -7,19 +7,11 @@ several repetitions after a warm-up; on a shared machine trust ratios more than 
 """
 
 import argparse
-import dataclasses
 import json
-import resource
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from ml_collections import ConfigDict
 
 from sedd_jax import config_arguments
 from sedd_jax.errors import UserError
@@ -32,24 +24,8 @@ from tokenizer_bridge.token_dataset.command import (
     run_command,
 )
 from tokenizer_bridge.token_dataset.files import write_json_atomically
-from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
 
 PARTS = ("train", "sample", "tags", "codec", "data", "embeddings")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The settings of a benchmark.
-
-    config: the model's; repeats: timed repetitions; codebook_size: without the mask; codec: its
-    name ("full-size" is the published one's size); clip_s: seconds of a clip.
-    """
-
-    config: ConfigDict
-    repeats: int = 7
-    codebook_size: int = 4096
-    codec: str = "demo"
-    clip_s: float = 10.0
 
 
 def make_parser() -> Parser:
@@ -98,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments, chosen = config_arguments.parse(make_parser(), argv)
     if arguments.in_process:
+        from launch.jobs.benchmark import Settings, measure
+
         settings = Settings(
             chosen.config,
             arguments.repeats,
@@ -127,216 +105,6 @@ def in_process_of_its_own(part: str, argv: Sequence[str]) -> dict[str, float]:
     if done.returncode:
         raise UserError(f"the part {part!r} failed; its message is above")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def measure(part: str, settings: Settings) -> dict[str, float]:
-    """Figures of a part of PARTS, with the peak memory of this process."""
-    parts = (train, sample, tags, codec, data, embeddings)
-    figures = {function.__name__: function for function in parts}[part](settings)
-    figures["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return figures
-
-
-def median_seconds(settings: Settings, run: Callable[[], object]) -> float:
-    """Median duration of a call, after one that is not counted."""
-    run()
-    seconds = []
-    for _ in range(settings.repeats):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
-
-
-def build_run(settings: Settings):
-    from sedd_jax import config as config_lib
-    from sedd_jax.model import build
-
-    config_lib.check(settings.config)
-    codec = {"name": "benchmark", "codebook_size": settings.codebook_size}
-    return build(settings.config, codec)
-
-
-def matmul_rate(settings: Settings) -> float:
-    """FLOP/s of a large matrix product on one device, in the dtype that training computes in."""
-    import jax
-    import jax.numpy as jnp
-
-    run = build_run(settings)
-    size = 2048
-    a = jnp.ones((size, size), run.network.compute_dtype)
-    product = jax.jit(lambda a, b: a @ b)
-    seconds = median_seconds(settings, lambda: product(a, a).block_until_ready())
-    return 2 * size**3 / seconds * run.mesh.devices.size
-
-
-def train(settings: Settings) -> dict[str, float]:
-    """The training step that sedd_jax.train runs, on random tokens."""
-    import jax
-
-    from sedd_jax.monitoring.metrics import train_flops_per_token
-    from sedd_jax.parallel import mesh as mesh_lib
-    from sedd_jax.training.step import jit_train_step
-
-    run = build_run(settings)
-    training = run.config.training
-    mesh_lib.check_batch(run.mesh, training.batch_size, training.accumulation)
-    shape = (training.batch_size, run.config.model.length)
-    tokens = np.random.default_rng(0).integers(settings.codebook_size, size=shape, dtype=np.int32)
-    batch = jax.device_put(tokens, mesh_lib.batch_sharding(run.mesh))
-    step, state = jit_train_step(run), run.fresh_state()
-
-    def one_step():
-        nonlocal state
-        state, metrics = step(state, batch)
-        jax.block_until_ready(metrics)
-
-    seconds = median_seconds(settings, one_step)
-    num_tokens = shape[0] * shape[1]
-    flops = train_flops_per_token(run.network) * num_tokens
-    peak = matmul_rate(settings)
-    return {
-        "seconds a step": seconds,
-        "tokens/s": num_tokens / seconds,
-        "model GFLOP/s": flops / seconds / 1e9,
-        "measured matmul GFLOP/s": peak / 1e9,
-        "share of the matmul rate": flops / seconds / peak,
-    }
-
-
-def sample(settings: Settings) -> dict[str, float]:
-    """A sampler step as sedd_jax.sample does it, and the network evaluation in it by itself."""
-    import jax
-
-    from sedd_jax.parallel import mesh as mesh_lib
-    from sedd_jax.sampling.generate import make_programs, sample_keys
-
-    run = build_run(settings)
-    sampling, length = run.config.sampling, run.config.model.length
-    batch_size = mesh_lib.divisible(run.mesh, sampling.batch_size)
-    params = run.fresh_state().ema_params
-    programs = make_programs(run, sampling.sampler, sampling.steps, length)
-    key_B = sample_keys(run, 0, np.arange(batch_size))
-    x_BxL = programs.start(key_B)
-    sigma_B = run.noise(jax.numpy.ones(batch_size)).sigma
-    network = jax.jit(run.log_score)
-
-    def one_evaluation():
-        network(params, x_BxL, sigma_B).block_until_ready()
-
-    network_s = median_seconds(settings, one_evaluation)
-
-    def one_step():
-        nonlocal x_BxL
-        x_BxL, _ = programs.advance(params, key_B, x_BxL, np.int32(0), 1)
-        x_BxL.block_until_ready()
-
-    step_s = median_seconds(settings, one_step)
-    return {
-        "seconds a step": step_s,
-        "seconds of it in the network": network_s,
-        "share outside the network": max(0.0, 1 - network_s / step_s),
-        "tokens/s per network evaluation": batch_size * length / step_s,
-    }
-
-
-def tags(settings: Settings) -> dict[str, float]:
-    """Ratios: the cost of tags to a training step, and of guidance to a sampler step."""
-    from launch import benchmark_tags
-
-    codec = {"name": "benchmark", "codebook_size": settings.codebook_size}
-    return benchmark_tags.tags(settings.config, codec, settings.repeats)
-
-
-def codec(settings: Settings) -> dict[str, float]:
-    """Encoding and decoding, in seconds of audio per second: one clip, then four at a time."""
-    import torch
-
-    from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
-    from tokenizer_bridge.wavtokenizer.network import WavTokenizer
-    from tokenizer_bridge.wavtokenizer.registry import load_codec
-
-    if settings.codec == "full-size":
-        network = WavTokenizer(WavTokenizerConfig()).eval()
-    else:
-        network, _ = load_codec(settings.codec)
-    rate = network.config.sample_rate
-    figures = {}
-    for clips in (1, 4):
-        audio = 0.1 * torch.randn(clips, round(settings.clip_s * rate))
-        with torch.inference_mode():
-            codes = network.encode(audio)
-            encode_s = median_seconds(settings, lambda audio=audio: network.encode(audio))
-            decode_s = median_seconds(settings, lambda codes=codes: network.decode(codes))
-        seconds_of_audio = clips * settings.clip_s
-        figures[f"encode, {clips} at a time, × real time"] = seconds_of_audio / encode_s
-        figures[f"decode, {clips} at a time, × real time"] = seconds_of_audio / decode_s
-    return figures
-
-
-def data(settings: Settings) -> dict[str, float]:
-    """Reading, windowing and batching, from a dataset of 512 four-minute tracks."""
-    from sedd_jax import data as data_lib
-
-    config = settings.config
-    rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        described = {
-            "name": "benchmark",
-            "weights_sha256": "0" * 64,
-            "sample_rate": 24_000,
-            "hop_length": 320,
-            "codebook_size": settings.codebook_size,
-        }
-        with TokenDatasetWriter(Path(folder) / "tokens", described) as writer:
-            for i in range(512):
-                tokens = rng.integers(settings.codebook_size, size=18_000).astype(np.uint16)
-                record = Record(id=f"{i}", tokens=tokens, duration_s=240.0)
-                writer.write("train", record)
-        batches = data_lib.training_batches(
-            TokenDataset(Path(folder) / "tokens"),
-            "train",
-            length=config.model.length,
-            batch_size=config.training.batch_size,
-            seed=0,
-        )
-        count = 50
-        seconds = median_seconds(settings, lambda: [next(batches) for _ in range(count)]) / count
-    return {"tokens/s": config.training.batch_size * config.model.length / seconds}
-
-
-def embeddings(settings: Settings) -> dict[str, float]:
-    """Clips of 44.1 kHz FLAC files to vectors, without a cache, in seconds of audio per second.
-
-    Files are read, hashed and resampled as for a report; all cores work.
-    """
-    import soundfile
-
-    from tokenizer_bridge.fad.choices import EMBEDDINGS
-    from tokenizer_bridge.fad.clips import plan_clips, read_clip
-    from tokenizer_bridge.fad.embed import embed
-    from tokenizer_bridge.fad.embeddings import untrained_embedding
-    from tokenizer_bridge.sources import Track
-
-    count, rate = 8, 44_100
-    rng = np.random.default_rng(0)
-    figures = {}
-    with tempfile.TemporaryDirectory() as folder:
-        tracks = [Track(f"{i}", Path(folder) / f"{i}.flac") for i in range(count)]
-        for track in tracks:
-            noise = 0.1 * rng.standard_normal((round(2 * settings.clip_s * rate), 2))
-            soundfile.write(track.path, noise, rate)
-        clips, _ = plan_clips(tracks, settings.clip_s)
-        seconds_of_audio = count * settings.clip_s
-        seconds = median_seconds(settings, lambda: [read_clip(clip, 16_000) for clip in clips])
-        figures["reading alone, one core, × real time"] = seconds_of_audio / seconds
-        for name in EMBEDDINGS:
-            embedding = untrained_embedding(name)
-            seconds = median_seconds(
-                settings, lambda embedding=embedding: list(embed(embedding, clips))
-            )
-            figures[f"{name}, × real time"] = seconds_of_audio / seconds
-    return figures
 
 
 def table(report: dict[str, dict[str, float]]) -> str:

@@ -14,8 +14,6 @@ from.
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.aot import compiled, search, show
-from launch.aot.topology import describe
 from sedd_jax import config_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,
@@ -79,6 +77,10 @@ def _integers(text: str) -> list[int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments, chosen = config_arguments.parse(make_parser(), argv)
+
+    from launch.aot import compiled, search, show
+    from launch.aot.topology import describe
+
     topology = describe(arguments.topology, arguments.num_slices)
     name = Path(chosen.source.partition(":")[0]).stem
     if arguments.search:

@@ -5,15 +5,10 @@
 Of each it shows at most 30, all but these are counted.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizer_bridge.encoding.job import FAILURES_FILE
 from tokenizer_bridge.token_dataset.command import Parser, local_path, run_command
-from tokenizer_bridge.token_dataset.records import TokenDataset
-
-_MOST = 30
 
 
 def make_parser() -> Parser:
@@ -25,36 +20,11 @@ def make_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    print("\n".join(files_used(Path(make_parser().parse_args(argv).tokens))))
+    tokens = Path(make_parser().parse_args(argv).tokens)
 
+    from launch.jobs.files_used import files_used
 
-def files_used(tokens: Path) -> Iterator[str]:
-    """The lines, of files used with their minutes and seconds, of those left out with the reason.
-
-    Raises UserError unless there is a whole data set.
-    """
-    dataset = TokenDataset(tokens)
-    seconds: dict[str, float] = {}
-    for split in dataset.splits:
-        for record in dataset.records(split):  # a track may be in two parts
-            name = record.source.get("file", record.id)
-            seconds[name] = seconds.get(name, 0.0) + record.duration_s
-    used = [f"{name} ({int(s) // 60}:{int(s) % 60:02d})" for name, s in sorted(seconds.items())]
-    left_out = []
-    if (path := tokens / FAILURES_FILE).exists():
-        with path.open(encoding="utf-8") as file:
-            failures = [json.loads(line) for line in file]
-        left_out = [f"{failure['id']}: {failure['reason']}" for failure in failures]
-    yield from _listed("files used", used)
-    if left_out:
-        yield from _listed("files left out", left_out)
-
-
-def _listed(title: str, lines: Sequence[str]) -> Iterator[str]:
-    yield f"{title}: {len(lines)}"
-    yield from (f"  {line}" for line in lines[:_MOST])
-    if len(lines) > _MOST:
-        yield f"  and {len(lines) - _MOST} more"
+    print("\n".join(files_used(tokens)))
 
 
 if __name__ == "__main__":

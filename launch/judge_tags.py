@@ -16,18 +16,11 @@ judged.json, judged.md and judged.png; the command goes on where it was stopped.
 """
 
 import argparse
-import csv
-import io
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sedd_jax import config_arguments
-from sedd_jax.conditions import Vocabulary, category
 from sedd_jax.diffusion.choices import SCHEDULES
-from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     comma_list,
@@ -36,12 +29,9 @@ from tokenizer_bridge.token_dataset.command import (
     number,
     run_command,
 )
-from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.files import atomic_file, make_writable
-from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
+from tokenizer_bridge.token_dataset.files import make_writable
 
 ASKED = ("tracks", "tags")
-TAGS_FILE = "asked.txt"
 
 
 def make_parser() -> Parser:
@@ -114,119 +104,11 @@ def _schedules(text: str) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
-    output = Path(arguments.output)
-    make_writable(output)
-    dataset = TokenDataset(arguments.tokens)
-    definition, _, step = exported.load(arguments.workdir, arguments.step)
-    dataset.require_codec(definition.codec)
-    if not definition.vocabulary.tracks:
-        raise UserError(f"{arguments.workdir}: the model knows no tags: it was trained without")
-    if arguments.asked == "tracks":
-        asked = of_tracks(dataset, definition.vocabulary, arguments.num_samples)
-    else:
-        asked = of_tags(definition.vocabulary, arguments.num_samples, arguments.categories)
-    told_of = sorted({category(tag) for tags in asked for tag in tags})
-    if unknown := [name for name in arguments.categories or () if name not in told_of]:
-        raise UserError(
-            f"category {unknown[0]}: pieces are told tags of {', '.join(told_of)} alone"
-        )
-    write_table(output / TAGS_FILE, asked)
-    folders = []
-    for name, steering in settings(arguments.guidance, arguments.guidance_schedule):
-        folders.append(output / name)
-        told = [f"--tags_file={output / TAGS_FILE}", *steering] if steering else []
-        code = run(
-            "sedd_jax.sample",
-            f"--workdir={arguments.workdir}",
-            f"--step={step}",  # a run that trains on would mix checkpoints
-            *(
-                f"--{key}={getattr(arguments, key)}"
-                for key in ("num_samples", "length", "steps", "batch_size", "seed")
-            ),
-            *told,
-            f"--output={folders[-1]}",
-        )
-        if code:
-            return code
-    return run(
-        "tokenizer_bridge.judge_tags",
-        f"--tokens={arguments.tokens}",
-        *(f"--samples={folder}" for folder in folders),
-        *([f"--categories={','.join(arguments.categories)}"] if arguments.categories else []),
-        f"--num_train={arguments.num_train}",
-        *([f"--codec_dir={arguments.codec_dir}"] if arguments.codec_dir else []),
-        f"--output={output}",
-    )
+    make_writable(Path(arguments.output))
 
+    from launch.jobs.judge_tags import judge_guidance
 
-def run(module: str, *flags: str) -> int:
-    """Runs a command in a process of its own; its exit code."""
-    return subprocess.run([sys.executable, "-m", module, *flags], check=False).returncode
-
-
-def settings(
-    strengths: Iterable[float], schedules: Sequence[str]
-) -> list[tuple[str, Sequence[str]]]:
-    """(folder, flags of `sample`) of each kind of guidance; no flags where nothing is told.
-
-    At strength 1 nothing rises or falls.
-    """
-    found: list[tuple[str, Sequence[str]]] = []
-    for strength in strengths:
-        if strength == 0:
-            found.append(("guidance-0", []))
-            continue
-        for schedule in schedules if strength != 1 else ("constant",):
-            flags = [f"--guidance={strength:g}", f"--guidance_schedule={schedule}"]
-            found.append((f"guidance-{strength:g}-{schedule}", flags))
-    return found
-
-
-def of_tracks(dataset: TokenDataset, vocabulary: Vocabulary, count: int) -> list[tuple[str, ...]]:
-    """The known tags of held-out tracks, chosen so that tags occur about equally often.
-
-    One after the other, the track is taken whose tags have been taken least: by the sum over its
-    tags of their count, relative to how many tags their category has. A track may come again once
-    all have been taken. Raises UserError when no held-out track has a known tag.
-    """
-    splits = [split for split in dataset.splits if split != TRAIN_SPLIT]
-    tracks = [vocabulary.known(r.tags) for split in splits for r in dataset.records(split)]
-    tracks = [tags for tags in tracks if tags]
-    if not tracks:
-        raise UserError(f"{dataset.path}: no held-out track has a tag that the model knows")
-    sizes = Counter(category(tag) for tag in vocabulary.tracks)
-    taken: Counter[str] = Counter()
-    left: list[int] = []
-    chosen = []
-    for _ in range(count):
-        left = left or list(range(len(tracks)))
-        best = min(left, key=lambda i: sum(taken[t] * sizes[category(t)] for t in tracks[i]))
-        left.remove(best)
-        taken.update(tracks[best])
-        chosen.append(tracks[best])
-    return chosen
-
-
-def of_tags(
-    vocabulary: Vocabulary, count: int, categories: Sequence[str] | None
-) -> list[tuple[str, ...]]:
-    """One tag each, all tags of the categories in turn. Raises UserError for an unknown one."""
-    known = sorted({category(tag) for tag in vocabulary.tracks})
-    if unknown := [name for name in categories or () if name not in known]:
-        raise UserError(f"the model knows no category {unknown[0]!r}, only {', '.join(known)}")
-    tags = [tag for tag in vocabulary.tracks if category(tag) in (categories or known)]
-    return [(tags[i % len(tags)],) for i in range(count)]
-
-
-def write_table(path: Path, asked: Sequence[Sequence[str]]) -> None:
-    """Writes tags as `sample` reads them, a line a piece. Raises UserError where others stand."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(asked)
-    text = buffer.getvalue()
-    if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
-        raise UserError(f"{path} asks for other pieces: choose another directory")
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return judge_guidance(**vars(arguments))
 
 
 if __name__ == "__main__":

@@ -18,25 +18,13 @@ resume. Ctrl-C or SIGTERM lets the runs under way save first. DIR gets results.c
 Exit codes: 0 all runs finished; 1 some did not, or a mistake; 128 + n stopped by signal n.
 """
 
-import shlex
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import jax
-from tqdm import tqdm
-
-from launch.sweeping import gke, report, slurm
-from launch.sweeping.jobs import Outcome, last_line, run_here
-from launch.sweeping.plot import write_plot
-from launch.sweeping.runs import Command, SweepFile, SweepRun, plan, read_sweep
-from launch.sweeping.sampling import Sampling
-from launch.sweeping.training import Training
+from launch.sweeping.choices import PICKS
 from launch.targets.gke import split_at_dashes
 from sedd_jax import config_arguments
 from sedd_jax.errors import UserError
 from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, run_command
-from tokenizer_bridge.token_dataset.files import atomic_file
 
 
 def make_parser() -> Parser:
@@ -71,19 +59,11 @@ def make_parser() -> Parser:
     )
     parser.add_argument(
         "--pick",
-        choices=report.PICKS,
+        choices=PICKS,
         default="last",
         help="Which value of the metric's history.",
     )
     return parser
-
-
-def make_command(sweep: SweepFile, chosen: config_arguments.Chosen) -> Command:
-    if sweep.command == "train":
-        return Training(chosen.source, chosen.overrides)
-    if sweep.command == "sample":
-        return Sampling()
-    raise UserError(f"the sweep's COMMAND is {sweep.command!r}; it can be train, sample")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,117 +75,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(
             f"unexpected {cluster_options[0]}: after -- stand options for --slurm or --gke"
         )
-    # This process only looks at files; accelerators are for the runs.
-    jax.config.update("jax_platforms", "cpu")
-    sweep = read_sweep(chosen.source)
-    command = make_command(sweep, chosen)
-    workdir = Path(arguments.workdir).absolute()
-    runs = plan(chosen.config, chosen.overrides, sweep, command, workdir)
-    metric = arguments.metric or command.default_metric
-    if arguments.report:
-        show_results(runs, command, workdir, metric, arguments.pick)
-        return 0
-    left = [run for run in runs if not command.progress(run).is_finished]
-    if arguments.dry_run:
-        print(listing(runs, left, command))
-        return 0
-    if arguments.slurm or arguments.gke:
-        if not left:
-            raise UserError("all runs are finished: there is nothing to write")
-        if arguments.slurm:
-            path = Path(arguments.slurm)
-            write_slurm(path, sweep, left, command, limit=arguments.jobs, options=cluster_options)
-        else:
-            write_gke(Path(arguments.gke), sweep, left, command, cluster_options)
-        return 0
-    command.check_inputs(left)
-    print(f"{len(left)} of {len(runs)} runs of {command.module} to do in {workdir}", flush=True)
-    outcomes, signal_number = run_all(left, command, arguments.jobs or 1)
-    show_results(runs, command, workdir, metric, arguments.pick)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    for outcome in failed:
-        print(f"{outcome.run.name}: {outcome.error}\n    {outcome.run.log}")
-    if signal_number:
-        print("stopped; the same command goes on")
-        return 128 + signal_number
-    return 1 if failed else 0
 
+    from launch.jobs.sweep import sweep
 
-def write_slurm(
-    path: Path,
-    sweep: SweepFile,
-    runs: Sequence[SweepRun],
-    command: Command,
-    *,
-    limit: int | None,
-    options: Sequence[str],
-) -> None:
-    """Writes an array script, and prints how it is submitted. limit: of tasks at a time."""
-    text = slurm.slurm_script(path.name, sweep.name, runs, command, limit=limit, options=options)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(f"an array of {len(runs)} tasks: sbatch {path}")
-
-
-def write_gke(
-    path: Path, sweep: SweepFile, runs: Sequence[SweepRun], command: Command, options: Sequence[str]
-) -> None:
-    """Writes JobSets, and prints how they are submitted. Raises UserError."""
-    if not isinstance(command, Training):
-        raise UserError("JobSets are for sweeps over training: run samplers here or with SLURM")
-    text = gke.job_sets(sweep.name, runs, command, options)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(f"{len(runs)} JobSets: kubectl apply --filename={path}")
-
-
-def listing(runs: Sequence[SweepRun], left: Sequence[SweepRun], command: Command) -> str:
-    lines = [f"{len(left)} of {len(runs)} runs of {command.module} to do"]
-    for run in runs:
-        state = command.progress(run).text or "not started"
-        lines += ["", f"{run.name}: {state}"]
-        if run in left:
-            command_lines = [command.line(run), *command.after(run)]
-            lines += [f"    {shlex.join(line)}" for line in command_lines]
-    return "\n".join(lines)
-
-
-def run_all(
-    runs: Sequence[SweepRun], command: Command, num_jobs: int
-) -> tuple[list[Outcome], int | None]:
-    seldom = 0.1 if sys.stderr.isatty() else 10.0
-    bar = tqdm(
-        total=len(runs), unit="run", dynamic_ncols=True, mininterval=seldom, disable=not runs
+    return sweep(
+        chosen,
+        arguments.workdir,
+        jobs=arguments.jobs,
+        dry_run=arguments.dry_run,
+        slurm_file=arguments.slurm,
+        gke_file=arguments.gke,
+        only_report=arguments.report,
+        metric=arguments.metric,
+        pick=arguments.pick,
+        cluster_options=cluster_options,
     )
-    with bar:
-
-        def on_poll(running: Sequence[SweepRun]) -> None:
-            if running:
-                latest = last_line(running[0].log)[-60:]
-                bar.set_postfix_str(f"{len(running)} under way: {latest}", refresh=False)
-                bar.update(0)
-
-        def on_end(outcome: Outcome) -> None:
-            bar.write(f"{outcome.run.name}: {outcome.error or 'done'} ({outcome.seconds:.0f} s)")
-            bar.update()
-
-        return run_here(runs, command, num_jobs, on_poll, on_end)
-
-
-def show_results(
-    runs: Sequence[SweepRun], command: Command, workdir: Path, metric: str, pick: str
-) -> None:
-    """Prints the table, and writes it and the plot, of whatever runs there are."""
-    rows = report.make_rows(runs, command, pick)
-    print(report.table(rows, metric, pick))
-    workdir.mkdir(parents=True, exist_ok=True)
-    report.write_csv(workdir / "results.csv", rows)
-    print(workdir / "results.csv")
-    plot = workdir / f"{metric.replace('/', '_')}.png"
-    if write_plot(plot, rows, metric):
-        print(plot)
-    else:
-        print(f"no plot: no run has recorded {metric}; recorded are {report.known_metrics(rows)}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from sedd_jax.config import flatten
 from tokenizer_bridge.token_dataset.files import atomic_file
 
 REAL = "real tracks"
-PICKS = ("last", "min", "max")
 
 
 @dataclass(frozen=True)

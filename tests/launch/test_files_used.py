@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from launch.files_used import files_used
+from launch.jobs.files_used import files_used
 from tests.tokenizer_bridge.toy_songs import CODEC
 from tokenizer_bridge.token_dataset.records import Record, TokenDatasetWriter
 

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from launch import judge_tags
+from launch.jobs import judge_tags as job
 from sedd_jax.conditions import Vocabulary
 from tests.sedd_jax import toy_run
 from tests.sedd_jax.toy import write_dataset
@@ -42,27 +43,27 @@ def started(monkeypatch):
         lines.append((module, *flags))
         return codes.get(len(lines), 0)
 
-    monkeypatch.setattr(judge_tags, "run", run)
+    monkeypatch.setattr(job, "run", run)
     return lines, codes
 
 
 def test_tracks_are_chosen_so_that_all_tags_occur(tokens):
-    chosen = judge_tags.of_tracks(TokenDataset(tokens), VOCABULARY, 4)
+    chosen = job.of_tracks(TokenDataset(tokens), VOCABULARY, 4)
     counts = Counter(tag for tags in chosen for tag in tags)
     # The six that are alike do not crowd out the two that have the rare tags.
     assert counts["key---B"] == 1 and counts["mode---minor"] == 1
     assert "unknown---x" not in counts and () not in chosen
     # Once all eight have been taken, they come again.
-    twice = judge_tags.of_tracks(TokenDataset(tokens), VOCABULARY, 16)
+    twice = job.of_tracks(TokenDataset(tokens), VOCABULARY, 16)
     assert Counter(twice[:8]) == Counter(twice[8:])
 
 
 def test_single_tags_come_equally_often():
-    told = judge_tags.of_tags(VOCABULARY, 8, None)
+    told = job.of_tags(VOCABULARY, 8, None)
     assert Counter(told) == {(tag,): 2 for tag in VOCABULARY.tracks}
-    assert {*judge_tags.of_tags(VOCABULARY, 8, ["key"])} == {("key---A",), ("key---B",)}
+    assert {*job.of_tags(VOCABULARY, 8, ["key"])} == {("key---A",), ("key---B",)}
     with pytest.raises(UserError, match="no category 'tempo', only key, mode"):
-        judge_tags.of_tags(VOCABULARY, 8, ["tempo"])
+        job.of_tags(VOCABULARY, 8, ["tempo"])
 
 
 def test_the_step_may_be_the_best_where_one_was_measured(tokens, workdir, tmp_path, started):

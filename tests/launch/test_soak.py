@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from launch import soak
+from launch.jobs import soak as job
 from launch.soaking.lives import Life, Unprovoked
 from sedd_jax.errors import UserError
 
@@ -18,7 +19,7 @@ LIFE_S = 900.0
 def clock(monkeypatch):
     """Seconds that have passed, in a list of one."""
     now_s = [5000.0]
-    monkeypatch.setattr(soak.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(job.time, "monotonic", lambda: now_s[0])
     return now_s
 
 
@@ -46,10 +47,10 @@ def stand_in(monkeypatch, clock):
         def __init__(self, step):
             self.params = {"w": np.full(3, step)}
 
-    monkeypatch.setattr(soak, "SoakRun", Run)
-    monkeypatch.setattr(soak, "restore_all", lambda run: State(run.step))
+    monkeypatch.setattr(job, "SoakRun", Run)
+    monkeypatch.setattr(job, "restore_all", lambda run: State(run.step))
     monkeypatch.setattr(
-        soak, "is_bit_equal", lambda a, b: bool((a.params["w"] == b.params["w"]).all())
+        job, "is_bit_equal", lambda a, b: bool((a.params["w"] == b.params["w"]).all())
     )
 
 
