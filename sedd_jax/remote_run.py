@@ -16,6 +16,7 @@ from tokenizer_bridge.token_dataset.paths import is_url, local_path
 
 ALL = "all"
 CHECKPOINTS = "checkpoints"
+SAMPLES = "samples"  # drawn while training
 EXPORTED = "model.safetensors"  # in the folder of an exported model
 _LAST = "_CHECKPOINT_METADATA"  # Orbax's
 
@@ -24,7 +25,8 @@ class RemoteRun:
     """The copy of a run here. folder: where it is; steps: of the checkpoints that were fetched.
 
     url: of the run's directory; step: of the checkpoint to fetch, the newest by default; a word
-    instead, as ALL, fetches all. Raises UserError when the store refuses, or has none of that step.
+    instead, as ALL, fetches all. ALL is of training, which alone is given the samples as well.
+    Raises UserError when the store refuses, or has none of that step.
     """
 
     def __init__(self, url: str, step: int | str | None = None):
@@ -44,7 +46,8 @@ class RemoteRun:
         self._mirror.fetch(
             name
             for name in names
-            if not name.startswith(f"{CHECKPOINTS}/") or _step_of(name) in self.steps
+            if (not name.startswith(f"{CHECKPOINTS}/") or _step_of(name) in self.steps)
+            and (step == ALL or not name.startswith(f"{SAMPLES}/"))
         )
 
     def check_writable(self) -> None:

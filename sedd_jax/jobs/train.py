@@ -183,7 +183,7 @@ def train_job(
                     is_best = bool(measured) and checkpoints.best.is_among_best(step, measured)
                 if is_due(config.evaluation.samples_every):
                     if where := samples.make(state.ema_params, step):
-                        say(f"step {step:,}: samples in {where}")
+                        say(f"step {step:,}: samples in {where.relative_to(workdir)}")
                 samples.show()
                 stop_if_diverged(job, state, watch, saver)
                 votes = agreement.largest(Votes(stop.signal_number, saver.status()))

@@ -25,6 +25,7 @@ from sedd_jax.errors import UserError, one_line
 from sedd_jax.monitoring.media import Medium, token_picture
 from sedd_jax.monitoring.recorder import Watch
 from sedd_jax.parallel.consensus import from_first, is_first
+from sedd_jax.remote_run import SAMPLES
 from sedd_jax.sampling.generate import Sampling, fingerprint, generate
 from sedd_jax.sampling.guide import Guide
 from sedd_jax.sampling.store import SPLIT, SampleStore
@@ -35,10 +36,10 @@ from sedd_jax.training.setup import Job
 from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
 
-FOLDER = "samples"  # in the run's
 SEED = 0
 PATIENCE_S = 120.0  # so long the end of a run waits for audio
-_TOKENS, _PICTURES, _AUDIO, _PARTIAL = "tokens", "pictures", "audio", ".partial"
+_TOKENS, _PICTURES, _AUDIO = "tokens", "pictures", "audio"
+_PARTIAL = ".partial"  # ends the hidden name of a folder that is not whole
 _KIND = "samples"  # of work, in the account of the run's time
 
 
@@ -66,7 +67,7 @@ class Samples:
         config = job.run.config
         self._run, self._watch, self._is_stopping = job.run, watch, is_stopping
         self._num_samples = config.evaluation.num_samples
-        self._folder = job.workdir / FOLDER
+        self._folder = job.workdir / SAMPLES
         self._sampling = Sampling(
             config.sampling.sampler, config.sampling.steps, SEED, config.model.length
         )
@@ -180,7 +181,7 @@ class Samples:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         if self._decoder is not None:
-            self._decoder.add(folder / _TOKENS, folder / f"{_AUDIO}{_PARTIAL}")
+            self._decoder.add(folder / _TOKENS, folder / f".{_AUDIO}{_PARTIAL}")
         self._watch.write_media(step, _media(folder, _PICTURES, ".png", "tokens"))
         return folder
 
@@ -189,7 +190,7 @@ class Samples:
         if reason is not None:
             raise UserError(reason)
         folder = tokens.parent
-        partial = f"{_AUDIO}{_PARTIAL}"
+        partial = f".{_AUDIO}{_PARTIAL}"
         self._watch.write_media(int(folder.name), _media(folder, partial, ".wav", "audio"))
         os.replace(folder / partial, folder / _AUDIO)
 
@@ -205,7 +206,7 @@ class Samples:
                 undecoded.append(folder)
         for folder in sorted(undecoded, key=lambda folder: int(folder.name)):
             if self._decoder is not None:
-                self._decoder.add(folder / _TOKENS, folder / f"{_AUDIO}{_PARTIAL}")
+                self._decoder.add(folder / _TOKENS, folder / f".{_AUDIO}{_PARTIAL}")
 
     @contextlib.contextmanager
     def _going_on(

@@ -43,9 +43,12 @@ def test_from_1_to_4_to_2_processes_equals_one_undisturbed(tokens, tmp_path):
         workdir.parent.mkdir()
     train(tokens, whole, 1, 30)
     train(tokens, changing, 1, 10)
-    said = train(tokens, changing, 4, 20, mesh__fsdp=2)
+    drawing = {"evaluation__samples_every": 20, "sampling__steps": 2}
+    said = train(tokens, changing, 4, 20, mesh__fsdp=2, **drawing)
     assert "on 8 cpu, mesh {'data': 4, 'fsdp': 2, 'tensor': 1}" in said.stdout
-    assert "from step 10 to 20" in said.stdout
+    assert "from step 10 to 20" in said.stdout and "step 20: samples in samples/20" in said.stdout
+    assert said.stderr.count("no audio of samples: toy: no such codec") == 1
+    assert TokenDataset(changing / "samples/20/tokens").num_records("generated") == 4
     train(tokens, changing, 2, 30, mesh__data=1, mesh__fsdp=2, mesh__tensor=2)
 
     losses, expected = [

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections import Counter
 
 import fsspec
 import pytest
@@ -12,6 +13,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import load_run
 from sedd_jax.weights import export, exported
 from tests.programs import wait_until
+from tests.sedd_jax import toy_decoder
 from tests.sedd_jax.toy import FAST_COMPILE, start, train_command, write_dataset
 from tokenizer_bridge.token_dataset.buckets import Bucket
 from tokenizer_bridge.token_dataset.records import TokenDataset
@@ -35,13 +37,16 @@ def steps(bucket) -> list[int]:
     return sorted({int(name.split("/")[1]) for name in bucket.names("checkpoints")})
 
 
-def test_train_resume_evaluate_sample_and_export(store, tmp_path, capsys):
+def test_train_resume_evaluate_sample_and_export(store, tmp_path, capsys, monkeypatch):
+    toy_decoder.put(monkeypatch)
     for path in write_dataset(tmp_path / "tokens").iterdir():
         Bucket("memory://bucket/tokens").upload(path, path.name)
     (tmp_path / "toy.py").write_text("from tests.sedd_jax.toy import toy_config as get_config\n")
     command = [f"--config={tmp_path / 'toy.py'}", f"--workdir={URL}", "--config.checkpoint.every=5"]
+    command += ["--config.evaluation.samples_every=10", "--config.sampling.steps=2"]
     tokens = "--tokens=memory://bucket/tokens"
     train.main([*command, tokens, "--config.training.num_steps=10"])
+    first = store.read("samples/0/tokens/dataset.json")
     assert steps(store) == [5, 10]
     remote_run.fetched.cache_clear()  # as a process of its own
     train.main([f"--workdir={URL}", "--config.training.num_steps=20"])
@@ -52,6 +57,13 @@ def test_train_resume_evaluate_sample_and_export(store, tmp_path, capsys):
     assert kept["data"]["path"] == "memory://bucket/tokens"
     lines = [json.loads(line) for line in store.read("metrics.jsonl").splitlines()]
     assert [line["step"] for line in lines] == [5, 10, 15, 20]
+    assert lines[-1]["wall_seconds/samples"] > 0
+    samples = [name.split("/") for name in store.names("samples")]
+    kinds = {"tokens": 2, "pictures": 4, "audio": 4}  # files of each
+    assert Counter((step, kind) for _, step, kind, _ in samples) == {
+        (step, kind): count for step in ("0", "10", "20") for kind, count in kinds.items()
+    }
+    assert store.read("samples/0/tokens/dataset.json") == first  # not made again
 
     remote_run.fetched.cache_clear()
     evaluate.main([f"--workdir={URL}", "--num_t=1"])

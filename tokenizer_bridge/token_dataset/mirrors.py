@@ -95,7 +95,7 @@ class Mirror(Folder):
         changed = {}
         for path in paths:
             name, state = self._name(path), _state(path)
-            if state and self._stored.get(name) != state and not _is_partial(path.name):
+            if state and self._stored.get(name) != state and not _is_partial(name):
                 changed[name] = state
 
         def upload(name: str) -> None:
@@ -172,8 +172,8 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 def _is_partial(name: str) -> bool:
-    """True for the temporary names of `atomic_file`."""
-    return name.startswith(".") and name.endswith(".partial")
+    """True for the temporary names of `atomic_file`, and for files in folders of such a name."""
+    return any(part[0] == "." and part.endswith(".partial") for part in name.split("/"))
 
 
 def _temporary_folder() -> Path:

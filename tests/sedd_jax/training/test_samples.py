@@ -2,12 +2,12 @@
 
 import contextlib
 import errno
+import functools
 import importlib.util
 import logging
 import os
 import shutil
 import signal
-import sys
 from unittest.mock import Mock
 
 import jax
@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from sedd_jax.conditions import Vocabulary
-from sedd_jax.jobs import train as train_lib
 from sedd_jax.monitoring.goodput import Moment
 from sedd_jax.monitoring.metrics import read_lines
 from sedd_jax.monitoring.recorder import Watch
@@ -24,8 +23,9 @@ from sedd_jax.sampling.generate import Sampling, generate
 from sedd_jax.training import decoder as decoder_lib
 from sedd_jax.training.samples import Samples
 from sedd_jax.training.setup import Job
+from tests.sedd_jax import toy_decoder
 from tests.sedd_jax.events import read_media
-from tests.sedd_jax.toy import toy_config, write_dataset
+from tests.sedd_jax.toy import write_dataset
 from tests.sedd_jax.toy_run import make_run
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
@@ -33,29 +33,13 @@ SETTINGS = {
     "evaluation__samples_every": 5, "evaluation__num_samples": 3, "sampling__steps": 2,
     "sampling__batch_size": 2,
 }  # fmt: skip
-PARSE = "import sys, time, wave, pathlib\nto = dict(a.split('=', 1) for a in sys.argv[1:])\n"
-# Stands for tokenizer_bridge.decode: WAV files of the samples, in no time.
-DECODES = f"""{PARSE}
-folder = pathlib.Path(to["--output"])
-folder.mkdir(exist_ok=True)
-for i in range(3):
-    with wave.open(str(folder / f"sample-{{i:05d}}.wav"), "wb") as file:
-        file.setparams((1, 2, 24000, 0, "NONE", ""))
-        file.writeframes(bytes(range(100)) * (i + 1))
-"""
-FAILS = "import sys\nprint('a warning\\nerror: no such codec', file=sys.stderr)\nsys.exit(1)\n"
-ENDLESS = f"{PARSE}pathlib.Path(to['--output']).mkdir()\ntime.sleep(600)\n"
 
 
 @pytest.fixture
 def program(monkeypatch):
     """Puts a script in the place of the program that decodes."""
-
-    def put(script: str) -> None:
-        monkeypatch.setattr(decoder_lib, "PROGRAM", (sys.executable, "-Sc", script))
-
-    put(DECODES)
-    return put
+    toy_decoder.put(monkeypatch)
+    return functools.partial(toy_decoder.put, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +109,7 @@ def test_the_same_samples_are_drawn_shown_and_decoded(toy, tmp_path, program, ca
 def test_a_later_life_repeats_and_loses_nothing(toy, tmp_path, program):
     run, params = toy
     workdir = tmp_path / "run"
-    program(ENDLESS)
+    program(toy_decoder.ENDLESS)
     with life(run, workdir) as samples:
         for step in (5, 10, 15):
             samples.make(params, step)
@@ -133,8 +117,8 @@ def test_a_later_life_repeats_and_loses_nothing(toy, tmp_path, program):
     left = workdir / "samples"
     shutil.copytree(left / "15", left / ".20.partial")
     (left / "notes").mkdir()  # of the user's
-    assert not (left / "5/audio").exists() and (left / "5/audio.partial").exists()
-    program(DECODES)
+    assert not (left / "5/audio").exists() and (left / "5/.audio.partial").exists()
+    program(toy_decoder.DECODES)
     with life(run, workdir, start_step=10) as samples:
         assert sorted(path.name for path in left.iterdir()) == ["10", "5", "notes"]
         assert samples.catch_up(params, 10) is None
@@ -162,7 +146,7 @@ def test_without_pytorch_there_are_tokens_and_pictures(toy, tmp_path, monkeypatc
 
 def test_what_fails_is_one_warning(toy, tmp_path, monkeypatch, caplog, program):
     run, params = toy
-    program(FAILS)
+    program(toy_decoder.FAILS)
     with life(run, tmp_path / "run") as samples:
         for step in (5, 10):
             samples.make(params, step)
@@ -200,7 +184,7 @@ def test_an_error_of_one_process_alone_ends_several(toy, tmp_path, monkeypatch, 
 
 def test_a_stop_waits_for_no_samples(toy, tmp_path, program):
     run, params = toy
-    program(ENDLESS)
+    program(toy_decoder.ENDLESS)
     with life(run, tmp_path / "run") as samples:
         samples.make(params, 5)
         samples.show()
@@ -224,17 +208,3 @@ def test_a_model_of_tags_is_told_those_of_held_out_tracks(tmp_path, program):
     assert told == [("a---x",), ("a---y", "a---x")]
     texts = {value.tag: value.text for value in read_media(tmp_path / "run/tensorboard")}
     assert texts == {"tokens/0": "a---x", "tokens/1": "a---y, a---x"}
-
-
-def test_a_run_goes_on_with_its_samples(tmp_path, program):
-    """Two lives; the samples of the step where the second begins are not made again."""
-    tokens, workdir = write_dataset(tmp_path / "tokens"), tmp_path / "run"
-    for num_steps in (10, 16):
-        config = toy_config(data__path=str(tokens), training__num_steps=num_steps, **SETTINGS)
-        assert train_lib.train(config, workdir) == 0
-    steps = [0, 5, 10, 15, 16]
-    assert sorted(int(path.name) for path in (workdir / "samples").iterdir()) == steps
-    kinds = [f"{kind}/{i}" for kind in ("audio", "tokens") for i in range(3)]
-    assert shown(workdir) == [(step, kind) for step in steps for kind in kinds]
-    assert not np.array_equal(tokens_of(workdir / "samples/0"), tokens_of(workdir / "samples/16"))
-    assert read_lines(workdir / "metrics.jsonl")[-1]["wall_seconds/samples"] > 0
