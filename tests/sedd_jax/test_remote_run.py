@@ -91,9 +91,13 @@ def test_a_checkpoint_that_is_half_there_is_none(store, tmp_path):
             store.write(f"checkpoints/{step}/{name}", b"x")
     store.remove(["checkpoints/10/_CHECKPOINT_METADATA"])
     store.write("config.json", b"{}")
+    store.write("samples/5/tokens/dataset.json", b"{}")
     fetched = remote_run.RemoteRun(URL)
     assert fetched.steps == {5} and (fetched.folder / "config.json").exists()
     assert [path.name for path in (fetched.folder / "checkpoints").iterdir()] == ["5"]
+    of_training = remote_run.RemoteRun(URL, remote_run.ALL)
+    there = [(run.folder / "samples").exists() for run in (fetched, of_training)]
+    assert there == [False, True]  # the others have no use for samples
 
 
 def test_what_is_stored_is_replaced_in_the_right_order(store, monkeypatch):
@@ -117,6 +121,8 @@ def test_what_is_stored_is_replaced_in_the_right_order(store, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(name)
         (here.folder / "checkpoints/9.orbax-checkpoint-tmp").mkdir(exist_ok=True)
+        (here.folder / "samples/.9.partial").mkdir(parents=True, exist_ok=True)
+        (here.folder / "samples/.9.partial/dataset.json").write_text("half of it")
         here.push()
         shutil.rmtree(here.folder / "checkpoints/4", ignore_errors=True)  # as Orbax does
     here.push()
