@@ -36,6 +36,10 @@ class LogLinear:
         moved = (1 - self.eps) * t
         return NoiseLevel(-jnp.log1p(-moved), (1 - self.eps) / (1 - moved))
 
+    def time_of(self, sigma: jax.Array) -> jax.Array:
+        """The time at which the noise in all is sigma."""
+        return -jnp.expm1(-sigma) / (1 - self.eps)
+
 
 @dataclasses.dataclass(frozen=True)
 class Geometric:
@@ -54,6 +58,10 @@ class Geometric:
         """The noise at times t in [0, 1]."""
         sigma = self.sigma_min ** (1 - t) * self.sigma_max**t
         return NoiseLevel(sigma, sigma * math.log(self.sigma_max / self.sigma_min))
+
+    def time_of(self, sigma: jax.Array) -> jax.Array:
+        """The time at which the noise in all is sigma."""
+        return jnp.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)
 
 
 Noise = LogLinear | Geometric

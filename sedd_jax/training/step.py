@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from sedd_jax.conditions import Condition
 from sedd_jax.diffusion.jump import uniform_rows
 from sedd_jax.diffusion.loss import dwdse_loss, training_t
-from sedd_jax.diffusion.span_masks import span_uniforms
+from sedd_jax.diffusion.span_masks import span_masked
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params, TrainState, trained_part, update, with_part
@@ -45,12 +45,13 @@ def draw(
     t_B = training_t(
         t_key, x0_BxL.shape[0], training.high_noise_share, from_t=training.high_noise_from
     )
-    noise_key_B, sigma_B = row_keys(noise_key, rows_B), run.noise(t_B).sigma
+    noise_key_B = row_keys(noise_key, rows_B)
     if training.span_masks:
-        u_BxL = span_uniforms(noise_key_B, x0_BxL.shape[1], training.span_masks)
-        xt_BxL = run.graph.mask(u_BxL, x0_BxL, sigma_B)
+        xt_BxL, t_B = span_masked(
+            run.graph, run.noise, noise_key_B, x0_BxL, t_B, training.span_masks
+        )
     else:
-        xt_BxL = run.graph.perturb(noise_key_B, x0_BxL, sigma_B)
+        xt_BxL = run.graph.perturb(noise_key_B, x0_BxL, run.noise(t_B).sigma)
     if condition is not None:
         # Not a fourth of the split, so that the three are those of an unconditional run.
         condition = drop_conditions(run, row_keys(jax.random.fold_in(key, 3), rows_B), condition)

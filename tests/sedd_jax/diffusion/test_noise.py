@@ -21,6 +21,12 @@ def test_dsigma_is_the_derivative_of_sigma(noise):
     np.testing.assert_allclose(dsigma, derivative, rtol=1e-5)
 
 
+@pytest.mark.parametrize("noise", [LogLinear(), Geometric(1e-4, 20.0)])
+def test_a_time_is_found_again_from_its_noise(noise):
+    t = jnp.linspace(0.01, 0.99, 50)
+    np.testing.assert_allclose(noise.time_of(noise(t).sigma), t, rtol=1e-4)
+
+
 def test_loglinear_moves_a_share_of_the_tokens_that_grows_with_t():
     t = jnp.array([1e-5, 1e-3, 0.5, 1.0])
     np.testing.assert_allclose(-jnp.expm1(-LogLinear()(t)[0]), 0.999 * t, rtol=1e-5)

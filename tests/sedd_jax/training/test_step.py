@@ -49,15 +49,16 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(toy_run, params):
     assert results[0][0] == pytest.approx(float(results[1][0]), rel=1e-6)
 
 
-def test_span_masks_change_the_masks_of_their_share_of_rows_and_nothing_else(toy_run):
+def test_span_masks_change_their_share_of_rows_and_nothing_else(toy_run, params):
     x0_BxL, key = tokens(200), jax.random.key(3)
     spans = dataclasses.replace(toy_run, config=toy_config(training__span_masks=0.5))
     plain, mixed = (step_lib.draw(run, key, x0_BxL) for run in (toy_run, spans))
-    np.testing.assert_array_equal(plain.t_B, mixed.t_B)
     same_B = np.asarray(plain.xt_BxL == mixed.xt_BxL).all(-1)
     assert 0.4 < same_B.mean() < 0.75  # some rows with spans come out as they were
+    assert 0.4 < (plain.t_B == mixed.t_B).mean() < 0.6
     mask_id = toy_run.graph.mask_id
     assert ((mixed.xt_BxL == x0_BxL) | (mixed.xt_BxL == mask_id)).all()
+    assert np.isfinite(step_lib.mean_loss(spans, params, mixed))
 
 
 def paths(tree):
