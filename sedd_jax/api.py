@@ -12,7 +12,6 @@ import functools
 import math
 import numbers
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,8 +26,9 @@ from sedd_jax.likelihood.held_out import SplitWindows
 from sedd_jax.likelihood.infilling import infill_nats
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel import mesh as mesh_lib
-from sedd_jax.sampling.generate import Sampling, generate, length_warning
+from sedd_jax.sampling.generate import generate
 from sedd_jax.sampling.known import make_known
+from sedd_jax.sampling.settings import settle
 from sedd_jax.sampling.tags import make_guide
 from sedd_jax.state import Params
 from sedd_jax.weights import exported
@@ -100,6 +100,10 @@ class Model:
         steps: int | None = None,
         sampler: str | None = None,
         length: int | None = None,
+        overlap: int | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
         known: np.ndarray | None = None,
         is_known: np.ndarray | None = None,
         time: str = "masked_share",
@@ -117,22 +121,25 @@ class Model:
           guidance: how much tags and vectors count: 1 is the conditional model; others take twice
             the time.
           steps, sampler, batch_size: as in config.sampling by default.
-          length: tokens of a sequence; those of training by default. A UserWarning says when it is
-            more than those.
+          length: tokens of a sequence; those of training by default. More than those are drawn in
+            windows of that length, each given the end of the one before, of `overlap` tokens; half
+            a window by default.
+          temperature, top_k, top_p: how narrow the choice of a token is, never when it is made:
+            probabilities to the power 1 / temperature, the k most probable, the most probable that
+            make up a share p.
           known, is_known: tokens that are there from the start, and bool, where; both (L,) for all
             samples or (num_samples, L). They come back unchanged, and all else is drawn given them.
             The length is theirs.
           time, sweeps: with known tokens: the noise level that the network is told, and how often a
             step is taken (sedd_jax/diffusion/known.py).
           progress: called after each dispatch with steps × samples done, num_samples · (steps + 1)
-            in all.
+            in all, times the windows.
 
         Raises:
-          UserError: the model knows no such tag or vector, known tokens do not fit, the devices do
-            not divide the length, or scores are not finite.
+          UserError: the model knows no such tag or vector, known tokens or the overlap do not fit,
+            the devices do not divide the length, or scores are not finite.
           ValueError: a number is out of range, or there is no such sampler or time.
         """
-        defaults = self.definition.config.sampling
         _require_integer("num_samples", num_samples, 0)
         given = None
         if known is not None or is_known is not None:
@@ -142,23 +149,35 @@ class Model:
             if length not in (None, given.length):
                 raise UserError(f"length is {length}, the known tokens have {given.length}")
             length = given.length
-        sampling = Sampling(
-            sampler=sampler or defaults.sampler,
-            steps=defaults.steps if steps is None else steps,
+        for name, value, low, high in (
+            ("seed", seed, 0, 2**32 - 1),
+            ("steps", steps, 1, math.inf),
+            ("length", length, 1, math.inf),
+            ("overlap", overlap, 0, math.inf),
+            ("top_k", top_k, 1, math.inf),
+        ):
+            if value is not None:
+                _require_integer(name, value, low, high)
+        for name, value, high in (("temperature", temperature, math.inf), ("top_p", top_p, 1.0)):
+            if not 0 < value <= high or value == math.inf:
+                raise ValueError(f"{name} is {value}: a number above 0 is needed, {high} at most")
+        sampling = settle(
+            self.definition,
             seed=seed,
-            length=self.length if length is None else length,
+            sampler=sampler,
+            steps=steps,
+            length=length,
+            overlap=overlap,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
         )
-        _require_integer("seed", seed, 0, 2**32 - 1)
-        _require_integer("steps", sampling.steps, 1)
-        _require_integer("length", sampling.length, 1)
         if sampling.sampler not in SAMPLERS:
             raise ValueError(f"sampler is {sampling.sampler!r}: it can be {', '.join(SAMPLERS)}")
         if not 0 <= guidance < math.inf:
             raise ValueError(f"guidance is {guidance}: a finite number of at least 0 is needed")
         if batch_size is not None:
             _require_integer("batch_size", batch_size, 1)
-        if warning := length_warning(self.definition, sampling.length):
-            warnings.warn(warning, stacklevel=2)
         vocabulary = self.definition.vocabulary
         vectors_N = vocabulary.require_vectors(vectors or {}, num_samples)
         if not vocabulary and (tags or guidance != 1):
@@ -173,7 +192,7 @@ class Model:
             np.arange(num_samples),
             guide=guide,
             known=given,
-            batch_size=batch_size or defaults.batch_size,
+            batch_size=batch_size or self.definition.config.sampling.batch_size,
             on_steps=progress or (lambda num_sample_steps: None),
         )
         samples_NxL = np.zeros((num_samples, sampling.length), np.uint16)

@@ -70,8 +70,35 @@ def make_parser() -> Parser:
         type=integer(1),
         help="Steps from noise to data; config.sampling.steps by default.",
     )
+    how_long = parser.add_mutually_exclusive_group()
+    how_long.add_argument(
+        "--length",
+        type=integer(1),
+        help="Tokens per sample; config.model.length by default. More are drawn in windows of that "
+        "length, each given the end of the one before.",
+    )
+    how_long.add_argument(
+        "--seconds", type=number(above=0.0), help="Length of a sample in seconds."
+    )
     parser.add_argument(
-        "--length", type=integer(1), help="Tokens per sample; config.model.length by default."
+        "--overlap",
+        type=integer(0),
+        help="Tokens that a window shares with the one before; half of a window by default.",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=number(above=0.0),
+        default=1.0,
+        help="Below 1, what is probable becomes more so: which token is drawn, never when.",
+    )
+    parser.add_argument(
+        "--top_k", type=integer(1), help="Draw from so many of the most probable tokens."
+    )
+    parser.add_argument(
+        "--top_p",
+        type=number(high=1.0, above=0.0),
+        default=1.0,
+        help="Draw from the most probable tokens that make up this share.",
     )
     parser.add_argument(
         "--batch_size",
@@ -180,6 +207,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             sampler=arguments.sampler,
             steps=arguments.steps,
             length=arguments.length,
+            seconds=arguments.seconds,
+            overlap=arguments.overlap,
+            temperature=arguments.temperature,
+            top_k=arguments.top_k,
+            top_p=arguments.top_p,
             batch_size=arguments.batch_size,
             steering=steering,
         )

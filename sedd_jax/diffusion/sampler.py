@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from sedd_jax.diffusion.choices import SAMPLERS
+from sedd_jax.diffusion.draws import Draws
 from sedd_jax.diffusion.graph import Graph
 from sedd_jax.diffusion.guidance import Guided
 from sedd_jax.diffusion.jump import LawFn, ReverseStep, fold_in_rows, make_step
@@ -52,9 +53,10 @@ def step(
     x_BxL: jax.Array,
     t: jax.Array,
     dt: jax.Array,
+    draws: Draws | None = None,
 ) -> Drawn:
     """x_BxL at time t - dt, given x at t. ValueError for a sampler not in `SAMPLERS`."""
-    return _draw(reverse_step(sampler, graph, noise, log_score_fn, x_BxL, t, dt), key_B)
+    return _draw(reverse_step(sampler, graph, noise, log_score_fn, x_BxL, t, dt), key_B, draws)
 
 
 def reverse_step(
@@ -94,11 +96,12 @@ def sample_chunk(
     steps: int,
     eps: float = 1e-5,
     known: Known | None = None,
+    draws: Draws | None = None,
 ) -> Drawn:
     """x_BxL after steps first … first + num - 1 of a grid of `steps` from t = 1 to t = eps.
 
     `first` may be traced, so that chunks of equal length share one compilation. known: tokens that
-    the others are drawn given.
+    the others are drawn given. draws: how narrow draws are.
     """
     dt = (1 - eps) / steps
     if known is not None:
@@ -110,7 +113,7 @@ def sample_chunk(
         t = eps + dt * (steps - index)
 
         def draw(key_B, x_BxL):
-            return step(sampler, graph, noise, log_score_fn, key_B, x_BxL, t, dt)
+            return step(sampler, graph, noise, log_score_fn, key_B, x_BxL, t, dt, draws)
 
         if known is None:
             now = draw(key_now_B, drawn.x_BxL)
@@ -133,6 +136,7 @@ def denoise_step(
     steps: int,
     eps: float = 1e-5,
     known: Known | None = None,
+    draws: Draws | None = None,
 ) -> Drawn:
     """The sample x_BxL: codes only, drawn given x at t = eps, after all the `steps`.
 
@@ -140,11 +144,11 @@ def denoise_step(
     """
     key_now_B = fold_in_rows(key_B, 1 + steps)
     if known is None:
-        return _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B)
+        return _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B, draws)
     log_score_fn = known.scores(graph, noise, log_score_fn)
     put_key_B = fold_in_rows(_known_keys(key_B, steps), steps)
     x_BxL = known.put(graph, put_key_B, x_BxL, noise(jnp.full(x_BxL.shape[0], eps)).sigma)
-    drawn = _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B)
+    drawn = _draw(denoiser(graph, noise, log_score_fn, x_BxL, eps), key_now_B, draws)
     return drawn._replace(x_BxL=known.restore(drawn.x_BxL))
 
 
@@ -175,7 +179,9 @@ def _make_step(
     return make_step(law_fn, x_BxL, log_score_fn(x_BxL, sigma_B), removed_B)
 
 
-def _draw(reverse_step: ReverseStep, key_B: jax.Array) -> Drawn:
+def _draw(reverse_step: ReverseStep, key_B: jax.Array, draws: Draws | None) -> Drawn:
+    if draws is not None:
+        reverse_step = draws.narrow(reverse_step)
     return Drawn(reverse_step.draw(key_B), reverse_step.is_defined().all(axis=-1))
 
 

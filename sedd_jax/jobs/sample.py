@@ -13,8 +13,9 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import array_from_first, is_first
 from sedd_jax.progress import progress_bar, say
-from sedd_jax.sampling.generate import Pace, Sampling, fingerprint, generate, length_warning
+from sedd_jax.sampling.generate import Pace, fingerprint, generate
 from sedd_jax.sampling.guide import Guide
+from sedd_jax.sampling.settings import Sampling, settle
 from sedd_jax.sampling.store import NoStore, SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Steering
 from sedd_jax.stop import StopRequest
@@ -42,6 +43,11 @@ def sample(
     sampler: str | None = None,
     steps: int | None = None,
     length: int | None = None,
+    seconds: float | None = None,
+    overlap: int | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
     batch_size: int | None = None,
     steering: Steering = UNSTEERED,
 ) -> SampleStore | None:
@@ -52,18 +58,25 @@ def sample(
       output: directory of the token dataset.
       seed: of the samples.
       sampler, steps, batch_size: as in config.sampling by default.
-      length: tokens of a sample; those of training by default.
+      length: tokens of a sample, or seconds; as in training by default.
+      overlap, temperature, top_k, top_p: as `settle` has them.
       steering: what the samples are to be like, of a model that was trained with tags or vectors.
 
     Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
     """
     run, params, step = exported.load(workdir, step)
-    defaults = run.config.sampling
-    sampling = Sampling(
-        sampler=sampler or defaults.sampler,
-        steps=steps or defaults.steps,
+    if seconds is not None:
+        length = max(1, round(seconds * run.codec["sample_rate"] / run.codec["hop_length"]))
+    sampling = settle(
+        run,
         seed=seed,
-        length=length or run.config.model.length,
+        sampler=sampler,
+        steps=steps,
+        length=length,
+        overlap=overlap,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
     )
     tags_N = steering.tags_of(run.vocabulary, num_samples, seed)
     guide, vectors_N = None, None
@@ -81,14 +94,12 @@ def sample(
             "condition": condition,
         }
 
-    if is_first() and (warning := length_warning(run, sampling.length)):
-        print(f"warning: {warning}", file=sys.stderr)
     store: SampleStore | NoStore = NoStore()
     if is_first():
         store = SampleStore(
             output, settings_of(num_samples), run.codec, tags_N, vectors_N, settings_of
         )
-    batch_size = batch_size or defaults.batch_size
+    batch_size = batch_size or run.config.sampling.batch_size
     with StopRequest() as stop:
         try:
             make_samples(run, params, sampling, guide, store, num_samples, batch_size, stop)

@@ -19,46 +19,19 @@ import numpy as np
 
 from sedd_jax.checkpoints.meta import checksums
 from sedd_jax.diffusion import sampler
+from sedd_jax.diffusion.jump import fold_in_rows
 from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import compile_for_all
 from sedd_jax.sampling.guide import Guide, make_log_score_fn
+from sedd_jax.sampling.settings import Sampling
+from sedd_jax.sampling.windows import Pieces
 from sedd_jax.state import Params
 
 # So many dispatches per batch at least: how often progress is seen and Ctrl-C is heard.
 MIN_DISPATCHES = 32
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """The settings of samples. steps: from noise to data, without denoising."""
-
-    sampler: str
-    steps: int
-    seed: int
-    length: int
-
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations per sample: the steps and the denoising."""
-        return self.steps + 1
-
-
-def length_warning(model: ModelDef, length: int) -> str | None:
-    """A sentence for samples longer than what the network was trained on; None for others.
-
-    They can be made, but get worse the longer they are: a toy trained on 32 tokens had a bound of
-    1.77 bits a token at 32, 2.97 at 64, and 4.84 at 128, where uniform codes have 4.
-    """
-    trained = model.config.model.length
-    if length <= trained:
-        return None
-    return (
-        f"samples of {length:,} tokens are longer than the {trained:,} that the run was trained "
-        "on: expect them to be worse"
-    )
 
 
 def chunk_size(steps: int, min_dispatches: int = MIN_DISPATCHES) -> int:
@@ -97,14 +70,15 @@ def fingerprint(params: Params) -> str:
 class Programs:
     """The compiled parts of sampling a batch.
 
-    key_B holds the keys of its samples; guide is their `Guide`, known their `Known`, each or None.
+    key_B holds the keys of its samples; guide is their `Guide`, known their `Known`, draws their
+    `Draws`, each or None.
     """
 
     start: Callable  # (key_B) → x_BxL at t = 1
     # Both return sampler.Drawn; is_defined_B is whole on every device.
-    advance: Callable  # (params, key_B, x_BxL, first, num, guide, known) → x_BxL `num` steps on;
+    advance: Callable  # (params, key_B, x_BxL, first, num, guide, known, draws) → `num` steps on;
     # it donates x
-    denoise: Callable  # (params, key_B, x_BxL, guide, known) → tokens_BxL, whole on every device
+    denoise: Callable  # (params, key_B, x_BxL, guide, known, draws) → tokens, on every device
 
 
 @functools.lru_cache(maxsize=8)
@@ -122,26 +96,28 @@ def make_programs(run: ModelDef, name: str, steps: int, length: int) -> Programs
         donate_argnames="x_BxL",
         static_argnames="num",
     )
-    def advance(params, key_B, x_BxL, first, num, guide=None, known=None):
+    def advance(params, key_B, x_BxL, first, num, guide=None, known=None, draws=None):
         log_score_fn = make_log_score_fn(run, params, guide)
         return sampler.sample_chunk(
             name, run.graph, run.noise, log_score_fn, key_B, x_BxL,
-            first=first, num=num, steps=steps, known=known,
+            first=first, num=num, steps=steps, known=known, draws=draws,
         )  # fmt: skip
 
     @functools.partial(jax.jit, out_shardings=whole)
-    def denoise(params, key_B, x_BxL, guide=None, known=None):
+    def denoise(params, key_B, x_BxL, guide=None, known=None, draws=None):
         log_score_fn = make_log_score_fn(run, params, guide)
         return sampler.denoise_step(
-            run.graph, run.noise, log_score_fn, key_B, x_BxL, steps=steps, known=known
+            run.graph, run.noise, log_score_fn, key_B, x_BxL, steps=steps, known=known, draws=draws
         )
 
     return Programs(start, advance, denoise)
 
 
-def sample_keys(run: ModelDef, seed: int, index_B: np.ndarray) -> jax.Array:
-    """The keys of samples, (B,), on the run's mesh; index_B < 2**32."""
-    return _key_program(run)(index_B.astype(np.uint32), seed=seed)
+def sample_keys(run: ModelDef, seed: int, index_B: np.ndarray, window: int = 0) -> jax.Array:
+    """The keys of a window of samples, (B,), on the run's mesh; index_B < 2**32."""
+    # Later windows count from the top: the numbers from 0 up are those of the first one's steps.
+    number = np.uint32(2**32 - window) if window else None
+    return _key_program(run)(index_B.astype(np.uint32), number, seed=seed)
 
 
 @functools.lru_cache(maxsize=8)
@@ -149,11 +125,33 @@ def _key_program(run: ModelDef) -> Callable:
     @functools.partial(
         jax.jit, static_argnames="seed", out_shardings=mesh_lib.batch_sharding(run.mesh)
     )
-    def keys(index_B, seed):
+    def keys(index_B, number, seed):
         key = jax.random.fold_in(jax.random.key(seed), Stream.SAMPLE)
-        return jax.vmap(functools.partial(jax.random.fold_in, key))(index_B)
+        key_B = jax.vmap(functools.partial(jax.random.fold_in, key))(index_B)
+        return key_B if number is None else fold_in_rows(key_B, number)
 
     return keys
+
+
+class _Account:
+    """Tells of the steps that the samples of a batch have done.
+
+    planned_b: the windows of each. All samples count alike, `evaluations`, so that the whole is
+    known before anything is planned.
+    """
+
+    def __init__(self, on_steps: Callable[[int], None], sampling: Sampling, planned_b: np.ndarray):
+        self._on_steps, self._evaluations = on_steps, sampling.evaluations
+        self._planned_b = planned_b
+        self._of_b = self._planned_b * (sampling.steps + 1)
+        self._done_b, self._told = np.zeros_like(self._of_b), 0
+
+    def add(self, window: int, steps: int) -> None:
+        """Called after each dispatch."""
+        self._done_b += np.where(window < self._planned_b, steps, 0)
+        done = int((self._done_b * self._evaluations // self._of_b).sum())
+        self._on_steps(done - self._told)
+        self._told = done
 
 
 def generate(
@@ -182,7 +180,8 @@ def generate(
 
     Raises UserError when the mesh does not divide the length, or scores cannot be sampled.
     """
-    mesh_lib.check_model(run.mesh, run.network.num_heads, sampling.length)
+    length = sampling.at_once
+    mesh_lib.check_model(run.mesh, run.network.num_heads, length)
     if known is not None:
         is_whole_n = np.asarray(known.is_known_BxL)[indices_N].all(axis=1)
         whole_n, indices_N = indices_N[is_whole_n], indices_N[~is_whole_n]
@@ -193,8 +192,10 @@ def generate(
         return
     batch_size = mesh_lib.divisible(run.mesh, min(batch_size, len(indices_N)))
     chunk = chunk or chunk_size(sampling.steps)
-    programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
+    programs = make_programs(run, sampling.sampler, sampling.steps, length)
     sharding = mesh_lib.batch_sharding(run.mesh)
+    is_free = known is None and length == sampling.length
+    options = {} if known is None else {"time": known.time, "sweeps": known.sweeps}
 
     def place(values_B: np.ndarray) -> jax.Array:
         return mesh_lib.place_rows(sharding, values_B.shape, np.arange(batch_size), values_B)
@@ -202,23 +203,27 @@ def generate(
     for first in range(0, len(indices_N), batch_size):
         wanted_b = indices_N[first : first + batch_size]
         index_B = np.resize(wanted_b, batch_size)
-        key_B = sample_keys(run, sampling.seed, index_B)
         guide_B = guide and guide.rows(index_B, place)
-        known_B = known and known.rows(index_B, place)
-        x_BxL = programs.start(key_B)
-        if first == 0:
-            compile_for_all(
-                programs.advance, params, key_B, x_BxL, np.int32(0), chunk, guide_B, known_B
-            )
-            compile_for_all(programs.denoise, params, key_B, x_BxL, guide_B, known_B)
-        for step in range(0, sampling.steps, chunk):
-            drawn = programs.advance(params, key_B, x_BxL, np.int32(step), chunk, guide_B, known_B)
-            x_BxL = _tokens(drawn)
-            on_steps(chunk * len(wanted_b))
-        drawn = programs.denoise(params, key_B, x_BxL, guide_B, known_B)
-        tokens_BxL = np.asarray(_tokens(drawn))
-        on_steps(len(wanted_b))
-        yield wanted_b, tokens_BxL[: len(wanted_b)].astype(np.uint16)
+        pieces = Pieces(batch_size, sampling.length, length, sampling.shared)
+        if known is not None:
+            pieces.fill(known.tokens_BxL[index_B], known.is_known_BxL[index_B])
+        account = _Account(on_steps, sampling, pieces.windows_B[: len(wanted_b)])
+        for window in range(pieces.windows_B.max()):
+            key_B = sample_keys(run, sampling.seed, index_B, window)
+            known_B = None if is_free else Known(*map(place, pieces.known(window)), **options)
+            told = (guide_B, known_B, sampling.draws)
+            x_BxL = programs.start(key_B)
+            if first == window == 0:
+                compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk, *told)
+                compile_for_all(programs.denoise, params, key_B, x_BxL, *told)
+            for step in range(0, sampling.steps, chunk):
+                drawn = programs.advance(params, key_B, x_BxL, np.int32(step), chunk, *told)
+                x_BxL = _tokens(drawn)
+                account.add(window, chunk)
+            drawn = programs.denoise(params, key_B, x_BxL, *told)
+            pieces.take(window, np.asarray(_tokens(drawn)))
+            account.add(window, 1)
+        yield wanted_b, pieces.tokens_BxT[: len(wanted_b)]
 
 
 def _tokens(drawn: sampler.Drawn) -> jax.Array:

@@ -26,8 +26,9 @@ from sedd_jax.monitoring.media import Medium, token_picture
 from sedd_jax.monitoring.recorder import Watch
 from sedd_jax.parallel.consensus import from_first, is_first
 from sedd_jax.remote_run import SAMPLES
-from sedd_jax.sampling.generate import Sampling, fingerprint, generate
+from sedd_jax.sampling.generate import fingerprint, generate
 from sedd_jax.sampling.guide import Guide
+from sedd_jax.sampling.settings import Sampling
 from sedd_jax.sampling.store import SPLIT, SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Tags
 from sedd_jax.state import Params

@@ -43,8 +43,8 @@ def test_a_sample_is_the_command_s(workdir, tmp_path):
 def test_known_tokens_come_back(workdir):
     model = Model.load(workdir)
     known_L, is_known_L = np.arange(24) % NUM_CODES, np.arange(24) < 8
-    with pytest.warns(UserWarning, match="24 tokens"):  # the length is that of the known tokens
-        tokens_NxL = model.sample(2, steps=2, known=known_L, is_known=is_known_L)
+    tokens_NxL = model.sample(2, steps=2, known=known_L, is_known=is_known_L)
+    assert tokens_NxL.shape == (2, 24)  # the length is theirs
     np.testing.assert_array_equal(tokens_NxL[:, :8], [known_L[:8]] * 2)
     assert (tokens_NxL[0] != tokens_NxL[1]).any()
     with pytest.raises(UserError, match="length is 16, the known tokens have 24"):
@@ -53,11 +53,16 @@ def test_known_tokens_come_back(workdir):
         model.sample(2, known=known_L)
 
 
-def test_a_length_beyond_the_training_is_warned_of(workdir):
+def test_draws_can_be_narrower(workdir):
     model = Model.load(workdir)
-    with pytest.warns(UserWarning, match=f"longer than the {model.length} "):
-        tokens_NxL = model.sample(1, steps=1, length=model.length + 1)
-    assert tokens_NxL.shape == (1, model.length + 1)
+    plain = model.sample(2, steps=4)
+    np.testing.assert_array_equal(plain, model.sample(2, steps=4, top_k=NUM_CODES, top_p=1.0))
+    greedy = model.sample(2, steps=4, top_k=1)
+    np.testing.assert_array_equal(greedy, model.sample(2, steps=4, temperature=1e-3))
+    assert (greedy != plain).any()
+    for wrong in (dict(temperature=0.0), dict(top_p=1.5), dict(top_k=0), dict(overlap=-1)):
+        with pytest.raises(ValueError, match=f"{[*wrong][0]} is"):
+            model.sample(2, **wrong)
 
 
 def test_it_says_what_it_is(workdir):

@@ -66,11 +66,20 @@ def test_scores_that_are_not_finite_are_one_line_and_nothing_is_written(tmp_path
     assert "not finite" in line and not output.exists()
 
 
-def test_samples_longer_than_the_training_are_warned_of_in_one_line(workdir, tmp_path):
-    longer = run(command(workdir, tmp_path / "new", "--num_samples=1", "--steps=1", "--length=24"))
+def test_seconds_beyond_the_training_are_drawn_in_windows(workdir, tmp_path):
+    flags = ("--num_samples=2", "--steps=2", "--top_k=3", "--temperature=0.9")
+    longer = run(command(workdir, tmp_path / "new", *flags, "--seconds=0.5"))  # at 75 tokens/s
     assert longer.returncode == 0, longer.stderr
-    [line] = [line for line in longer.stderr.splitlines() if "warning" in line]
-    assert line.startswith("warning: samples of 24 tokens are longer than the 16 ")
+    tokens_NxL = tokens_of(tmp_path / "new")
+    assert tokens_NxL.shape == (2, 38) and "warning" not in longer.stderr
+    source = TokenDataset(tmp_path / "new").read("generated", 0).source
+    assert (source["window"], source["overlap"]) == (16, 8)
+    assert (source["top_k"], source["temperature"]) == (3, 0.9) and "top_p" not in source
+    # These are other samples than those of other settings.
+    other = run(command(workdir, tmp_path / "new", *flags[:3], "--seconds=0.5"))
+    assert "holds other samples (temperature 0.9, not None)" in error_line(other)
+    refused = run(command(workdir, tmp_path / "other", *flags, "--overlap=4"))
+    assert "overlap is for samples longer than the 16 tokens" in error_line(refused)
 
 
 def test_mistakes_are_one_line(workdir, tmp_path):

@@ -15,7 +15,8 @@ from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.parallel import consensus
 from sedd_jax.parallel.consensus import compile_for_all
 from sedd_jax.sampling import generate as generate_lib
-from sedd_jax.sampling.generate import Sampling, generate
+from sedd_jax.sampling.generate import generate
+from sedd_jax.sampling.settings import Sampling
 from sedd_jax.training import validation
 from tests.sedd_jax import gang
 from tests.sedd_jax.checkpoints.test_save_retries import Disk

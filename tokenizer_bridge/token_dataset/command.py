@@ -142,8 +142,10 @@ def integer(low: int | None = None, high: int | None = None) -> Callable[[str], 
     return parse
 
 
-def number(low: float | None = None, high: float | None = None) -> Callable[[str], float]:
-    """The type of an argument that is a finite number between two bounds, both included."""
+def number(
+    low: float | None = None, high: float | None = None, *, above: float | None = None
+) -> Callable[[str], float]:
+    """The type of an argument that is a finite number from `low` to `high`, and above `above`."""
 
     def parse(text: str) -> float:
         try:
@@ -152,6 +154,8 @@ def number(low: float | None = None, high: float | None = None) -> Callable[[str
             raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
         if not math.isfinite(value):
             raise argparse.ArgumentTypeError(f"{text}: a finite number is needed")
+        if above is not None and value <= above:
+            raise argparse.ArgumentTypeError(f"{text} must be above {above:g}")
         return _bounded(value, low, high)
 
     return parse

@@ -9,7 +9,8 @@ import pytest
 from sedd_jax.errors import UserError
 from sedd_jax.model import build
 from sedd_jax.parallel import mesh as mesh_lib
-from sedd_jax.sampling.generate import Sampling, generate
+from sedd_jax.sampling.generate import generate
+from sedd_jax.sampling.settings import Sampling
 from sedd_jax.training.step import compile_train_step
 from tests.sedd_jax.toy import CODEC, NUM_CODES, toy_config
 from tests.sedd_jax.toy_run import make_run

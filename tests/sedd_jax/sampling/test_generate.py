@@ -13,14 +13,13 @@ from sedd_jax.errors import UserError
 from sedd_jax.sampling import generate as generate_lib
 from sedd_jax.sampling.generate import (
     Pace,
-    Sampling,
     chunk_size,
     fingerprint,
     generate,
-    length_warning,
     make_programs,
     sample_keys,
 )
+from sedd_jax.sampling.settings import Sampling
 from sedd_jax.sampling.tags import make_guide
 from tests.sedd_jax.toy import NUM_CODES
 from tests.sedd_jax.toy_run import make_run
@@ -101,11 +100,6 @@ def test_scores_that_are_not_finite_are_refused(graph, sampler):
     broken = params["output_layer"] | {"linear": head | {"bias": head["bias"] * np.nan}}
     with pytest.raises(UserError, match="not finite"):
         samples(run, params | {"output_layer": broken}, replace(SAMPLING, sampler=sampler))
-
-
-def test_only_samples_longer_than_the_training_are_warned_of(single):
-    assert length_warning(single[0], 16) is None
-    assert "17 tokens are longer than the 16 " in length_warning(single[0], 17)
 
 
 def test_progress_adds_up(single):

@@ -6,8 +6,9 @@ import pytest
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.sampling import generate as generate_lib
-from sedd_jax.sampling.generate import Sampling, generate, make_programs
+from sedd_jax.sampling.generate import generate, make_programs
 from sedd_jax.sampling.known import make_known
+from sedd_jax.sampling.settings import Sampling
 from sedd_jax.sampling.tags import make_guide
 from tests.sedd_jax.toy import NUM_CODES
 from tests.sedd_jax.toy_run import make_run

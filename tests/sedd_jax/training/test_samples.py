@@ -19,7 +19,8 @@ from sedd_jax.conditions import Vocabulary
 from sedd_jax.monitoring.goodput import Moment
 from sedd_jax.monitoring.metrics import read_lines
 from sedd_jax.monitoring.recorder import Watch
-from sedd_jax.sampling.generate import Sampling, generate
+from sedd_jax.sampling.generate import generate
+from sedd_jax.sampling.settings import Sampling
 from sedd_jax.training import decoder as decoder_lib
 from sedd_jax.training.samples import Samples
 from sedd_jax.training.setup import Job

@@ -1,0 +1,98 @@
+"""The settings of samples."""
+
+import dataclasses
+
+import numpy as np
+
+from sedd_jax.diffusion.draws import Draws
+from sedd_jax.errors import UserError
+from sedd_jax.model import ModelDef
+from sedd_jax.sampling.windows import num_windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """What a sample depends on beside the model, the guide, and what is known of it.
+
+    steps: from noise to data, without denoising. length: tokens of a sample. window, overlap: where
+    a sample is drawn in several windows, their length and the tokens that one shares with that
+    before it. temperature, top_k, top_p: how narrow draws are (sedd_jax/diffusion/draws.py). None
+    stands for none of it.
+    """
+
+    sampler: str
+    steps: int
+    seed: int
+    length: int
+    window: int | None = None
+    overlap: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+
+    @property
+    def at_once(self) -> int:
+        """Tokens that are drawn at once."""
+        return self.window or self.length
+
+    @property
+    def shared(self) -> int:
+        """Tokens that a window shares with the one before."""
+        return self.overlap or 0
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations per sample: in each window the steps and the denoising."""
+        return num_windows(self.length, self.at_once, self.shared) * (self.steps + 1)
+
+    @property
+    def draws(self) -> Draws | None:
+        """How narrow draws are; None: as the model has it."""
+        if (self.temperature, self.top_k, self.top_p) == (None, None, None):
+            return None
+        narrow = (self.temperature, self.top_k, self.top_p)
+        return Draws(*(None if value is None else np.float32(value) for value in narrow))
+
+
+def settle(
+    run: ModelDef,
+    *,
+    seed: int,
+    sampler: str | None = None,
+    steps: int | None = None,
+    length: int | None = None,
+    overlap: int | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+) -> Sampling:
+    """The settings of a run's samples, with its own where there is None.
+
+    A length beyond that of the training is drawn in windows of that, which share `overlap` tokens,
+    half of a window by default. Settings that change nothing are None.
+
+    Raises UserError for an overlap that does not fit.
+    """
+    defaults, window = run.config.sampling, run.config.model.length
+    length = window if length is None else length
+    if overlap is not None and length <= window:
+        raise UserError(
+            f"overlap is for samples longer than the {window:,} tokens that the run was trained "
+            f"on; these have {length:,}"
+        )
+    if overlap is not None and not 0 <= overlap < window:
+        raise UserError(
+            f"overlap is {overlap}: it must be from 0 to {window - 1}, less than a window has"
+        )
+    is_long = length > window
+    return Sampling(
+        sampler=sampler or defaults.sampler,
+        steps=defaults.steps if steps is None else steps,
+        seed=seed,
+        length=length,
+        window=window if is_long else None,
+        overlap=(window // 2 if overlap is None else overlap) if is_long else None,
+        temperature=None if temperature == 1 else temperature,
+        top_k=None if top_k is None or top_k >= run.graph.num_codes else top_k,
+        top_p=None if top_p == 1 else top_p,
+    )
