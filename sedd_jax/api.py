@@ -149,18 +149,19 @@ class Model:
             if length not in (None, given.length):
                 raise UserError(f"length is {length}, the known tokens have {given.length}")
             length = given.length
-        for name, value, low, high in (
-            ("seed", seed, 0, 2**32 - 1),
-            ("steps", steps, 1, math.inf),
-            ("length", length, 1, math.inf),
-            ("overlap", overlap, 0, math.inf),
-            ("top_k", top_k, 1, math.inf),
+        _require_integer("seed", seed, 0, 2**32 - 1)
+        for name, value, low in (
+            ("steps", steps, 1),
+            ("length", length, 1),
+            ("overlap", overlap, 0),
+            ("top_k", top_k, 1),
         ):
             if value is not None:
-                _require_integer(name, value, low, high)
-        for name, value, high in (("temperature", temperature, math.inf), ("top_p", top_p, 1.0)):
-            if not 0 < value <= high or value == math.inf:
-                raise ValueError(f"{name} is {value}: a number above 0 is needed, {high} at most")
+                _require_integer(name, value, low)
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature is {temperature}: a finite number above 0 is needed")
+        if not 0 < top_p <= 1:
+            raise ValueError(f"top_p is {top_p}: a number above 0, 1 at most, is needed")
         sampling = settle(
             self.definition,
             seed=seed,
