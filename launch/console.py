@@ -5,6 +5,7 @@ seconds to load; its line in the list is the first of its module's docstring.
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -64,6 +65,10 @@ _MODULES = {name: module for group in COMMANDS.values() for name, module in grou
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command that the first word names; exits as `python -m` of its module does."""
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks how a word goes on
+        from launch.completion import complete
+
+        complete(_MODULES)
     words = list(sys.argv[1:] if argv is None else argv)
     run_command(lambda: _run(words))
 
