@@ -6,9 +6,20 @@ fail() {
   exit 1
 }
 
+# from_home PATH: with the user's home for ~, which no shell puts there behind --name=.
+# shellcheck disable=SC2088
+from_home() {
+  case $1 in
+    '~') printf '%s\n' "$HOME" ;;
+    '~/'*) printf '%s\n' "$HOME/${1#'~/'}" ;;
+    *) printf '%s\n' "$1" ;;
+  esac
+}
+
 # absolute PATH: from the root on, links kept; it need not exist.
 absolute() {
-  local path=$1
+  local path
+  path=$(from_home "$1")
   case $path in /*) ;; *) path=$PWD/$path ;; esac
   if [ -d "$path" ]; then path=$(CDPATH='' cd -- "$path" && pwd); fi
   printf '%s\n' "$path"

@@ -34,6 +34,7 @@ source "$here/slurm_lib.sh"
 flag+=([num_shards]='' [parallel]='' [audio]='' [output]='' [codec]='')
 flag[job_name]=encode
 parse_flags "gpu" "$@"
+expand_homes audio output python
 
 need num_shards "into how many parts the work is cut"
 need_count num_shards

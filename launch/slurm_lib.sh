@@ -11,6 +11,12 @@ declare -a options=() # sbatch's
 flag+=([job_name]='' [partition]='' [account]='' [time]='' [mem]='' [cpus_per_task]=''
   [max_restarts]=100 [python]="$project/.venv/bin/python")
 
+# expand_homes NAME…: ~ in these flags is the user's home, which the nodes are taken to share.
+expand_homes() {
+  local name
+  for name in "$@"; do flag[$name]=$(from_home "${flag[$name]}"); done
+}
+
 # need_path NAME WHAT: absolute, and with nothing in it that SLURM would replace in a file name.
 need_path() {
   need_absolute "$1" "$2"

@@ -37,6 +37,7 @@ source "$here/slurm_lib.sh"
 flag+=([nodes]=1 [gpus_per_node]=8 [processes_per_node]='' [config]='' [tokens]='' [workdir]=''
   [save_s]=120)
 parse_flags "" "$@"
+expand_homes tokens workdir python
 
 need_count nodes
 need_count save_s

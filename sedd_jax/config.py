@@ -220,6 +220,17 @@ def describe(config: ConfigDict) -> str:
     return "\n".join(lines)
 
 
+def introduce(source: str, overrides: Mapping[str, Any]) -> str:
+    """Lines for people on the config of a run that starts.
+
+    source: its name as the user gave it, "" for the run's own; overrides: key → value, changed.
+    """
+    name = f"config {source}" if source else "config as it was saved"
+    lines = [f"    config.{key}={as_text(value)}" for key, value in overrides.items()]
+    head = f"{name}, whole in the run's config.json"
+    return "\n".join([f"{head}, with" if lines else head, *lines, ""])
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the config.json that a run saves."""
     names = {bool: "boolean", int: "integer", float: "number", str: "string", tuple: "array"}

@@ -115,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if key not in KEYS:
             raise config_arguments.unknown_key(key, list(KEYS))
     job = membership.asked_for(arguments)
+    told = config_lib.introduce(chosen.source, chosen.overrides)
 
     from sedd_jax.compilation_cache import use_compilation_cache
     from sedd_jax.jobs.train import train, train_remotely
@@ -125,9 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             if is_url(arguments.workdir):
                 return train_remotely(
-                    chosen.config, arguments.workdir, arguments.init_from, allowed
+                    chosen.config, arguments.workdir, arguments.init_from, allowed, told
                 )
-            return train(chosen.config, Path(arguments.workdir), arguments.init_from, allowed)
+            workdir = Path(arguments.workdir)
+            return train(chosen.config, workdir, arguments.init_from, allowed, told)
         except config_lib.OtherRun as error:
             if not error.keys:
                 raise

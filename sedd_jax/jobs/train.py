@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from sedd_jax import config as config_lib
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.save_retries import Saver, SaveStatus
 from sedd_jax.errors import UserError
@@ -78,6 +77,7 @@ def train_remotely(
     url: str,
     init_from: str | None = None,
     allow_change: Collection[str] = (),
+    told: str = "",
 ) -> int:
     """The same as `train`, with a run in an object store (sedd_jax/remote_run.py)."""
     if jax.process_count() > 1:
@@ -86,7 +86,7 @@ def train_remotely(
         )
     run = fetched(url, ALL)
     run.check_writable()
-    code = train(config, run.folder, init_from, allow_change, on_saved=run.push)
+    code = train(config, run.folder, init_from, allow_change, told, on_saved=run.push)
     run.push()
     say(f"stored in {url}")
     return code
@@ -97,14 +97,16 @@ def train(
     workdir: Path,
     init_from: str | None = None,
     allow_change: Collection[str] = (),
+    told: str = "",
     *,
     on_saved: Callable[[], None] | None = None,
 ) -> int:
     """Trains to config.training.num_steps; returns the exit code.
 
     init_from: name of the model to start from (sedd_jax/training/origin.py); allow_change: keys of
-    the config that may have changed since the run began; on_saved: called in the background after
-    each checkpoint; one that fails is a save that failed. Raises UserError.
+    the config that may have changed since the run began; told: lines for people on the config;
+    on_saved: called in the background after each checkpoint; one that fails is a save that failed.
+    Raises UserError.
     """
     began = Moment.now()
     if (workdir / exported.WEIGHTS).exists():  # which would be sampled from instead of what is new
@@ -113,13 +115,14 @@ def train(
     validation = make_validation(job.run, job.dataset, VALIDATION_SPLIT)
     workdir.mkdir(parents=True, exist_ok=True)
     with sole_trainer(workdir) if is_first() else contextlib.nullcontext():
-        return train_job(job, validation, began, on_saved)
+        return train_job(job, validation, began, told, on_saved)
 
 
 def train_job(
     job: Job,
     validation: Validation | None,
     began: Moment,
+    told: str = "",
     on_saved: Callable[[], None] | None = None,
 ) -> int:
     """The rest of `train`, for a job that is known to be possible; it began at `began`."""
@@ -141,11 +144,14 @@ def train_job(
         job, state = job.start(checkpoints)
         step, num_steps = int(state.step), config.training.num_steps
         if step >= num_steps:
-            say(f"{workdir} is trained to step {step:,} already")
+            say(
+                f"{workdir} is trained to step {step:,} already; a larger "
+                "--config.training.num_steps trains on"
+            )
             return 0
         if is_first():
             job.describe_in_workdir()
-        say(config_lib.to_json(config) + describe(job, state))
+        say(told + describe(job, state))
 
         def is_due(every: int) -> bool:
             return bool(every) and (step % every == 0 or step == num_steps)

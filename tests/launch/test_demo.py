@@ -147,6 +147,14 @@ def test_no_sound_is_one_line_before_anything_else(demo, tmp_path):
     assert not (tmp_path / "my demo").exists()
 
 
+def test_a_tilde_is_the_users_home(demo, tmp_path):
+    done = demo("--dry_run", "--reduced", "--output=~/my demo", HOME=f"{tmp_path / 'my home'}")
+    assert done.returncode == 0 and f"{tmp_path / 'my home' / 'my demo'}/".replace(" ", "\\ ") in (
+        done.stdout
+    )
+    assert "~" not in done.stdout
+
+
 @pytest.mark.parametrize("flag", ["--hours=0", "--hours=0.0", "--output=", "--output=gs://b/x"])
 def test_no_music_and_no_folder_are_refused_even_dry(demo, flag):
     done = demo("--dry_run", flag)

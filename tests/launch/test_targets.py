@@ -154,6 +154,16 @@ def test_slurm_train_with_a_process_a_node_shows_it_all_gpus():
     assert srun[:2] == ["env", "JAX_LOCAL_DEVICE_IDS=0,1,2,3"]
 
 
+def test_slurm_takes_a_tilde_for_the_users_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/shared/my home")
+    make_directory, _, srun = commands("slurm_train", workdir="~/run", tokens="~")
+    assert make_directory[-1] == "/shared/my home/run/logs"
+    assert {"--tokens=/shared/my home", "--workdir=/shared/my home/run"} < {*srun}
+    *_, encode = commands("slurm_encode", audio="~/a", output="~/t", python="~/py")
+    assert {"--audio=/shared/my home/a", "--output=/shared/my home/t"} < {*encode}
+    assert "/shared/my home/py" in encode
+
+
 def test_slurm_encode_is_an_array_over_shards():
     _, sbatch, encode = commands("slurm_encode", "--gpu")
     assert {"--array=0-63%8", "--gpus=1"} < {*sbatch}

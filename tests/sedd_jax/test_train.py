@@ -101,7 +101,9 @@ def trained(tokens, tmp_path_factory):
 def test_a_run_learns_and_says_what_it_did(trained):
     workdir, result = trained
     assert result.returncode == 0, result.stderr
-    assert '"learning_rate": 0.01' in result.stdout  # the config
+    first, *changed = result.stdout.split(" parameters in ")[0].splitlines()
+    assert first.endswith("config.json, with") and "    config.training.num_steps=300" in changed
+    assert len(changed) < 30  # and not the whole config
     assert "30.9 windows of 16 tokens" in result.stdout
     for text in ("300/300", "bits/token", "tokens/s"):
         assert text in result.stderr
@@ -165,7 +167,8 @@ def test_a_finished_run_is_not_trained_again(trained, tokens, capsys):
     before = metrics(workdir)
     config = toy_config(data__path=str(tokens), **LENGTH_OF_RUN)
     assert train(config, workdir) == 0
-    assert "is trained to step 300 already" in capsys.readouterr().out
+    said = "is trained to step 300 already; a larger --config.training.num_steps trains on"
+    assert said in capsys.readouterr().out
     assert metrics(workdir) == before
 
 
