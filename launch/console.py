@@ -22,6 +22,7 @@ COMMANDS = {
         "train": "sedd_jax.train",
         "evaluate": "sedd_jax.evaluate",
         "sample": "sedd_jax.sample",
+        "edit": "launch.edit",
         "export": "sedd_jax.weights.export",
         "import-weights": "sedd_jax.import_weights",
     },

@@ -2,6 +2,7 @@
 
     model = Model.load("demo")  # or the directory of a run
     tokens = model.sample(4, seed=0, steps=64)  # (4, L) uint16
+    model.continue_(tokens[0], seconds=20)  # (1, L + those of 20 s)
     model.bits_per_token(tokens)  # the bound, with its interval
     model.log_score(tokens, sigma=0.5)  # (4, L, V) float32
 
@@ -26,6 +27,7 @@ from sedd_jax.likelihood.held_out import SplitWindows
 from sedd_jax.likelihood.infilling import infill_nats
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.sampling.editable import Editable
 from sedd_jax.sampling.generate import generate
 from sedd_jax.sampling.known import make_known
 from sedd_jax.sampling.settings import settle
@@ -35,8 +37,8 @@ from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.intervals import Estimate, per_token
 
 
-class Model:
-    """A score model with its weights. `load` makes one.
+class Model(Editable):
+    """A score model with its weights, which also edits songs: `Editable`. `load` makes one.
 
     definition: network, graph and noise; params: the EMA weights, on the devices of
     `definition.mesh`; step: updates that they were trained for.

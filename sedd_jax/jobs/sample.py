@@ -3,12 +3,15 @@
 import dataclasses
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from sedd_jax.conditions import Vocabulary, category
+from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import array_from_first, is_first
@@ -18,6 +21,7 @@ from sedd_jax.sampling.guide import Guide
 from sedd_jax.sampling.settings import Sampling, settle
 from sedd_jax.sampling.store import NoStore, SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Steering
+from sedd_jax.state import Params
 from sedd_jax.stop import StopRequest
 from sedd_jax.weights import exported
 
@@ -78,7 +82,33 @@ def sample(
         top_k=top_k,
         top_p=top_p,
     )
-    tags_N = steering.tags_of(run.vocabulary, num_samples, seed)
+    return sample_run(
+        run, params, step, sampling, output, num_samples, batch_size=batch_size, steering=steering
+    )
+
+
+def sample_run(
+    run: ModelDef,
+    params: Params,
+    step: int,
+    sampling: Sampling,
+    output: str | Path,
+    num_samples: int,
+    *,
+    batch_size: int | None = None,
+    steering: Steering = UNSTEERED,
+    known: Known | None = None,
+    name: str = "sample",
+    about: Mapping[str, Any] = MappingProxyType({}),
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> SampleStore | None:
+    """Makes a token dataset of a loaded model's samples; see `sample`.
+
+    known: tokens that they have from the start, N rows. name: of the records, before the index of
+    each. about: what the samples depend on besides, as JSON values; notes: what the dataset is to
+    say about them.
+    """
+    tags_N = steering.tags_of(run.vocabulary, num_samples, sampling.seed)
     guide, vectors_N = None, None
     if tags_N is not None:
         vectors_N = steering.vectors_of(run.vocabulary, num_samples)
@@ -92,17 +122,20 @@ def sample(
             "checkpoint_step": step,
             "checkpoint_fingerprint": weights,
             "condition": condition,
+            **about,
         }
 
     store: SampleStore | NoStore = NoStore()
     if is_first():
         store = SampleStore(
-            output, settings_of(num_samples), run.codec, tags_N, vectors_N, settings_of
+            output, settings_of(num_samples), run.codec, tags_N, vectors_N, settings_of, name
         )
     batch_size = batch_size or run.config.sampling.batch_size
     with StopRequest() as stop:
         try:
-            make_samples(run, params, sampling, guide, store, num_samples, batch_size, stop)
+            make_samples(
+                run, params, sampling, guide, known, store, num_samples, batch_size, stop, notes
+            )
         except KeyboardInterrupt:
             missing = len(store.missing())
             say(f"stopped with {missing} samples missing; the same command goes on")
@@ -118,10 +151,12 @@ def make_samples(
     params,
     sampling: Sampling,
     guide: Guide | None,
+    known: Known | None,
     store: SampleStore | NoStore,
     num_samples: int,
     batch_size: int,
     stop: StopRequest,
+    notes: Mapping[str, str],
 ) -> None:
     """Makes and stores the samples that process 0's store still misses, with a progress bar.
 
@@ -151,8 +186,9 @@ def make_samples(
             pace.add(num_sample_steps)
 
         for indices_b, tokens_bxL in generate(
-            run, params, sampling, missing_N, batch_size=batch_size, guide=guide, on_steps=on_steps
-        ):
+            run, params, sampling, missing_N,
+            batch_size=batch_size, guide=guide, known=known, on_steps=on_steps,
+        ):  # fmt: skip
             store.save(indices_b, tokens_bxL)
     seconds = pace.seconds_per_step
-    store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations)
+    store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations, **notes)

@@ -41,7 +41,9 @@ class SampleStore:
     wanted: num_samples, length and all that they depend on; jobs of equal settings make equal
     samples. codec: of the tokens, as dataset.json has it. tags_N, vectors_N: what each sample was
     asked to be, for its record. settings_of: the settings of the first n samples alone; by default
-    those of all. Raises UserError when the directory holds anything else, or cannot be written.
+    those of all. name: of the samples, before the index of each.
+
+    Raises UserError when the directory holds anything else, or cannot be written.
 
     Attributes: place; path, where the files are on this machine.
     """
@@ -54,11 +56,12 @@ class SampleStore:
         tags_N: Sequence[Sequence[str]] | None = None,
         vectors_N: Sequence[Vectors] | None = None,
         settings_of: Callable[[int], Mapping[str, Any]] | None = None,
+        name: str = "sample",
     ):
         self._folder = folder_at(place)
         self.place, self.path = self._folder.place, self._folder.path
         self.settings, self.codec = dict(settings), dict(codec)
-        self.tags_N, self.vectors_N = tags_N, vectors_N
+        self.tags_N, self.vectors_N, self.name = tags_N, vectors_N, name
         self._settings_of = settings_of or (lambda n: self.settings | {"num_samples": n})
         self.num_samples = settings["num_samples"]
         self.is_whole = False
@@ -135,10 +138,10 @@ class SampleStore:
                     np.save(file, tokens_bxL[run_b].astype(np.uint16))
         self._folder.push(DATASET_FILE)
 
-    def finish(self, **measured: float | None) -> None:
+    def finish(self, **measured: float | str | None) -> None:
         """Turns the parts, which must hold every sample, into the token dataset.
 
-        measured: figures of the job, kept in the dataset's origin beside the settings.
+        measured: figures and notes of the job, kept in the dataset's origin beside the settings.
         Raises UserError for a damaged part.
         """
         tokens_NxL = np.zeros((self.num_samples, self.settings["length"]), np.uint16)
@@ -159,7 +162,7 @@ class SampleStore:
                 tags = tuple(self.tags_N[index]) if self.tags_N else ()
                 vectors = self.vectors_N[index] if self.vectors_N else {}
                 record = Record(
-                    f"sample-{index:05d}", tokens_L, seconds, tags=tags, source=source,
+                    f"{self.name}-{index:05d}", tokens_L, seconds, tags=tags, source=source,
                     vectors=vectors,
                 )  # fmt: skip
                 writer.write(SPLIT, record)
@@ -205,7 +208,7 @@ class NoStore:
     def save(self, indices_b: np.ndarray, tokens_bxL: np.ndarray) -> None:
         """Does nothing: process 0 keeps these samples."""
 
-    def finish(self, **measured: float | None) -> None:
+    def finish(self, **measured: float | str | None) -> None:
         """Does nothing: process 0 writes the data set."""
 
     def withdraw(self) -> None:

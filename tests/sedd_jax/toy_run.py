@@ -15,12 +15,12 @@ from tests.sedd_jax.toy import CODEC, toy_config
 
 
 def make_run(
-    num_devices: int = 1, vocabulary: Vocabulary = UNCONDITIONAL, **overrides
+    num_devices: int = 1, vocabulary: Vocabulary = UNCONDITIONAL, codec=CODEC, **overrides
 ) -> tuple[ModelDef, Params]:
     """A run with parameters at random everywhere: fresh ones, zero in the head, ignore tokens."""
     config = toy_config(**overrides)
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:num_devices])
-    run = build(config, CODEC, mesh, vocabulary)
+    run = build(config, codec, mesh, vocabulary)
     return run, random_params(run)
 
 
@@ -42,5 +42,6 @@ def write_run(workdir: Path, dataset: Path, *, factor: float = 1.0, **overrides)
     with Checkpoints(checkpoint_dir(workdir)) as checkpoints:
         state = init_state(params, config.optim)
         vocabulary = toy_run.vocabulary.to_json()
-        checkpoints.save(state, Meta(0, config.to_dict(), CODEC, "toy", vocabulary=vocabulary))
+        meta = Meta(0, config.to_dict(), toy_run.codec, "toy", vocabulary=vocabulary)
+        checkpoints.save(state, meta)
         checkpoints.wait()

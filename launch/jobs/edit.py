@@ -1,0 +1,182 @@
+"""The work of `launch.edit`: a song becomes tokens, some are drawn anew, and all audio again."""
+
+import dataclasses
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sedd_jax.compilation_cache import use_compilation_cache
+from sedd_jax.jobs.sample import sample_run
+from sedd_jax.sampling import editing
+from sedd_jax.sampling.editing import Edit
+from sedd_jax.sampling.settings import settle
+from sedd_jax.sampling.tags import Steering
+from sedd_jax.weights import exported
+from tokenizer_bridge.token_dataset.command import naming
+from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.records import Record, TokenDataset
+
+SONG, TOKENS = "song", "tokens"  # folders of the output: the song's tokens, those of the edits
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """One of the modes, with its value: seconds, stretches (start, stop) in seconds, of which None
+    is the song's own, a share, or a number of tokens."""
+
+    mode: str
+    value: Any
+
+    @property
+    def is_scattered(self) -> bool:
+        """True where what is kept leaves no stretch of the song untouched."""
+        return self.mode in ("vary", "keep_every")
+
+    def edit(self, tokens_T: np.ndarray, token_rate: float, num_samples: int, seed: int) -> Edit:
+        """The edit of a song. Raises UserError, which names the mode."""
+        with naming(f"--{self.mode}"):
+            if self.mode == "continue_s":
+                return editing.continued(tokens_T, editing.num_tokens(self.value, token_rate))
+            if self.mode == "replace":
+                end_s = len(tokens_T) / token_rate
+                stretches = [(a or 0.0, end_s if b is None else b) for a, b in self.value]
+                found = editing.token_stretches(stretches, token_rate, len(tokens_T))
+                return editing.replaced(tokens_T, found)
+            if self.mode == "vary":
+                return editing.varied(tokens_T, self.value, num_samples, seed)
+            return editing.thinned(tokens_T, self.value)
+
+
+def edit(
+    wish: Wish,
+    *,
+    workdir: str,
+    audio: str | None,
+    tokens: str | None,
+    track: str | None,
+    output: Path,
+    variations: int,
+    keep_audio: bool,
+    codec_dir: str | None,
+    step: int | str | None,
+    seed: int,
+    batch_size: int | None,
+    steering: Steering,
+    command: str,
+    **options: Any,
+) -> int:
+    """Makes the variations; an exit code. The arguments are the command's.
+
+    options: as `settle` takes them.
+
+    Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
+    """
+    use_compilation_cache()
+    run, params, step = exported.load(workdir, step)
+    require_own(output)
+    if audio is not None:
+        if code := encode(audio, run.codec["name"], codec_dir, output / SONG):
+            return code
+    dataset = TokenDataset(tokens or output / SONG)
+    dataset.require_codec(run.codec)
+    record = find_track(dataset, track)
+    planned = wish.edit(record.tokens, editing.token_rate(run.codec), variations, seed)
+    total = len(planned.tokens_T)
+    # Kept tokens here and there leave no stretch of the recording.
+    stretches = [(0, total)] if wish.is_scattered else planned.stretches
+    about = {
+        "song": about_song(record, dataset),
+        "edit": {
+            "mode": wish.mode,
+            "value": as_json_value(wish.value),
+            "stretches": [list(stretch) for stretch in stretches],
+        },
+    }
+    store = sample_run(
+        run,
+        params,
+        step,
+        settle(run, seed=seed, length=total, **options),
+        output / TOKENS,
+        variations,
+        batch_size=batch_size,
+        steering=steering,
+        known=planned.known(variations, run.codec["codebook_size"]),
+        name=f"{Path(record.id).stem}-{wish.mode}",
+        about=about,
+        notes={"command": command},
+    )
+    assert store is not None  # this is the only process
+    print(f"{store.num_samples} edits of {record.id} in {store.path}")
+    if audio is None:
+        return 0
+    keeps = keep_audio and not wish.is_scattered
+    return decode(store.path, audio if keeps else None, codec_dir, output)
+
+
+def require_own(output: Path) -> None:
+    """Raises UserError where the output holds something else than what this command makes."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file: choose another --output")
+    if output.exists() and any(output.iterdir()):
+        if not any((output / name).is_dir() for name in (SONG, TOKENS)):
+            raise UserError(f"{output} is not empty: choose another --output")
+
+
+def find_track(dataset: TokenDataset, track: str | None) -> Record:
+    """The only record of a dataset, or the one of an id. Raises UserError."""
+    total = sum(map(dataset.num_records, dataset.splits))
+    if track is None and total > 1:
+        raise UserError(f"{dataset.path} has {total} tracks: name one with --track")
+    for split in dataset.splits:
+        for record in dataset.records(split):
+            if track in (None, record.id):
+                return record
+    raise UserError(f"{dataset.path} has no track {track}")
+
+
+def about_song(record: Record, dataset: TokenDataset) -> dict[str, Any]:
+    """The song's entry in the settings: enough to know its tokens and its recording again."""
+    return {
+        "id": record.id,
+        "num_tokens": len(record.tokens),
+        "tokens_crc32": f"{zlib.crc32(record.tokens.astype('<u2').tobytes()):08x}",
+        "audio": record.source.get("audio", ""),
+        "preparation": dataset.origin.get("preparation", {}),
+    }
+
+
+def as_json_value(value: Any) -> Any:
+    """A mode's value as JSON has it: lists for tuples."""
+    return [list(item) for item in value] if isinstance(value, list) else value
+
+
+def encode(audio: str, codec: str, codec_dir: str | None, output: Path) -> int:
+    """Encodes a song in a process of its own, which has PyTorch; its exit code."""
+    return run_bridge(
+        "encode", f"--audio={audio}", f"--codec={codec}", f"--output={output}", "--splits=none",
+        *codec_arguments(codec_dir),
+    )  # fmt: skip
+
+
+def decode(tokens: Path, song: str | None, codec_dir: str | None, output: Path) -> int:
+    """Decodes edits likewise, into the song where one is given; the exit code."""
+    name = "decode" if song is None else "decode_edits"
+    into = [] if song is None else [f"--audio={song}"]
+    return run_bridge(
+        name, f"--tokens={tokens}", f"--output={output}", *into, *codec_arguments(codec_dir)
+    )
+
+
+def codec_arguments(codec_dir: str | None) -> list[str]:
+    return [f"--codec_dir={codec_dir}"] if codec_dir else []
+
+
+def run_bridge(command: str, *arguments: str) -> int:
+    """Runs a command of the bridge; its exit code."""
+    words = [sys.executable, "-m", f"tokenizer_bridge.{command}", *arguments]
+    return subprocess.run(words, check=False).returncode
