@@ -99,7 +99,7 @@ def test_preparation_is_recorded_and_must_agree(songs, codec_dir, tmp_path, run_
     arguments = flags(songs, tmp_path / "out", codec_dir)
     outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0, outcome.err
-    assert "1 tracks whose channels cancel each other: their loudest one was taken" in outcome.out
+    assert "1 track whose channels cancel each other: the loudest one was taken" in outcome.out
     dataset = TokenDataset(tmp_path / "out")
     assert dataset.origin["preparation"] == {"channels": "mean", "low_cut_hz": 20.0}
     sources = {r.id: r.source for split in dataset.splits for r in dataset.records(split)}
@@ -124,7 +124,7 @@ def test_equal_audio_stays_in_one_split_and_is_counted(codec_dir, tmp_path, run_
             soundfile.write(path, (32767 * music(0.3, i)).astype(np.int16), 24000)
     outcome = run_command(ENCODE, *flags(tmp_path / "in", tmp_path / "out", codec_dir))
     assert outcome.code == 0, outcome.err
-    assert "40 tracks are copies of others, to the sample: each is in the split of" in outcome.out
+    assert "40 tracks are copies of others, to the sample: all are in the split of" in outcome.out
     dataset = TokenDataset(tmp_path / "out")
     splits = {r.id: split for split in dataset.splits for r in dataset.records(split)}
     assert len(splits) == 80 and set(splits.values()) == {"train", "validation", "test"}

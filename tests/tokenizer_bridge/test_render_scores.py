@@ -18,7 +18,7 @@ def arguments(tmp_path):
 def test_a_corpus_is_made_once_and_described(run_command, arguments, tmp_path):
     outcome = run_command(TOY, *arguments)
     assert outcome.code == 0, outcome.err
-    assert f"{tmp_path / 'out'}: 0.01 h of audio, " in outcome.out
+    assert f"{tmp_path / 'out'}: 0.4 min of audio, " in outcome.out
     assert "genre: reel 0.01 h" in outcome.out
     assert "1 scores could not be used, the first is ryansMammoth/bad.abc" in outcome.out
     again = run_command(TOY, *arguments)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenizer_bridge.cleaning.bounds import Activity
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.wording import in_minutes_or_hours
 
 
 def check_target(lufs: float | None) -> None:
@@ -52,9 +53,9 @@ class Cleaning:
         total, lines = len(tracks), []
         if self.activity:
             dropped = [figures["dropped_s"] for _, figures in tracks]
-            hours = (sum(seconds for seconds, _ in tracks) + sum(dropped)) / 3600
+            whole = sum(seconds for seconds, _ in tracks) + sum(dropped)
             lines.append(
-                f"silence dropped: {sum(dropped) / 3600:.2f} of {hours:.2f} h, from "
+                f"silence dropped: {in_minutes_or_hours(sum(dropped), whole)}, from "
                 f"{sum(seconds > 0 for seconds in dropped)} of {total} tracks"
             )
         if self.noise_reduction:

@@ -6,15 +6,16 @@ from tokenizer_bridge.encoding.division import FIRST_TOKEN
 from tokenizer_bridge.encoding.job import FAILURES_FILE, EncodeJob, lacked_ffmpeg, read_failures
 from tokenizer_bridge.sources.splits import SPLITS
 from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.wording import counted, in_minutes_or_hours
 
 
 def describe(job: EncodeJob, dataset: TokenDataset) -> str:
     """One or two lines on a dataset: what is in it, and what could not be used."""
     lengths = {split: dataset.lengths(split) for split in dataset.splits}
     tokens = sum(int(length.sum()) for length in lengths.values())
-    hours = tokens * job.codec["hop_length"] / job.codec["sample_rate"] / 3600
+    length = in_minutes_or_hours(tokens * job.codec["hop_length"] / job.codec["sample_rate"])
     splits = ", ".join(f"{split} {len(length)}" for split, length in lengths.items())
-    text = f"{job.output}: {hours:.2f} h of audio, {tokens:,} tokens; tracks: {splits}"
+    text = f"{job.output}: {length} of audio, {tokens:,} tokens; tracks: {splits}"
     if dataset.vectors:
         kinds = (f"{kind} of {width} numbers" for kind, width in dataset.vectors.items())
         text += f"; vectors: {', '.join(kinds)}"
@@ -36,7 +37,8 @@ def describe(job: EncodeJob, dataset: TokenDataset) -> str:
     ]
     alone = sum("channel" in source for _, _, source in records)
     if alone and job.preparation.channels == "mean":
-        text += f"\n{alone} tracks whose channels cancel each other: their loudest one was taken"
+        tracks = counted(alone, "track", "tracks")
+        text += f"\n{tracks} whose channels cancel each other: the loudest one was taken"
     text += _equal_audio((split, source.get("audio", "")) for split, _, source in records)
     if job.cleaning is not None:
         figures = ((seconds, source["cleaning"]) for _, seconds, source in records)
@@ -62,7 +64,8 @@ def _equal_audio(tracks: Iterable[tuple[str, str]]) -> str:
         return ""
     across = sum(len(set(splits)) > 1 for splits in groups)
     place = f"{across} of these pairs or groups are across splits, which the source itself gives"
+    copies = sum(map(len, groups)) - len(groups)
     return (
-        f"\n{sum(map(len, groups)) - len(groups)} tracks are copies of others, to the sample: "
-        + (place if across else "each is in the split of the other")
+        f"\n{counted(copies, 'track is a copy', 'tracks are copies')} of others, to the sample: "
+        + (place if across else "all are in the split of what they equal")
     )

@@ -25,6 +25,7 @@ from tokenizer_bridge.encoding.vectors import find_vectors
 from tokenizer_bridge.encoding.workers import CodecChoice, run_workers
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.wording import counted, in_minutes_or_hours
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
@@ -94,7 +95,8 @@ def encode_job(
 
     place.begin(job)
     if grows(job):
-        print(f"{place.folder.place}: adds {num_left(job)} files to the data set that is there")
+        new = counted(num_left(job), "file", "files")
+        print(f"{place.folder.place}: adds {new} to the data set that is there")
     # Worker j of k of shard i of n is shard i·k + j of n·k.
     (shard_index, num_shards), k = shard, num_workers
     shards = [(shard_index * k + j, num_shards * k) for j in range(k)]
@@ -147,7 +149,8 @@ def try_out(
     activity = activity or Activity()
     with tqdm(total=len(tracks), unit="file", desc="read", leave=False) as bar:
         found = dry_run(tracks, info.sample_rate, preparation, activity, bar.update)
-    text = f"{found.num_usable} of {len(tracks)} files can be used, {found.seconds / 3600:.2f} h"
+    length = in_minutes_or_hours(found.seconds)
+    text = f"{found.num_usable} of {len(tracks)} files can be used, {length}"
     text += "".join(f"\n  {failure.id}: {failure.reason}" for failure in found.failures)
     text += f"\nwhat stays so far below a track's level for {activity.min_silent_s:g} s and more:"
     for db in found.dropped_s:

@@ -7,6 +7,7 @@ from tqdm import tqdm
 from tokenizer_bridge.sources.scores import SOUND_FONT, corpus, reading
 from tokenizer_bridge.sources.scores.synthesizer import Synthesizer
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.wording import in_minutes_or_hours
 
 
 def render_scores(
@@ -53,7 +54,8 @@ def render_scores(
 def describe(job: corpus.CorpusJob, summary: dict) -> str:
     """A few lines on a corpus: how much, how it is spread, and what could not be used."""
     lines = [
-        f"{job.output}: {summary['rendered_hours']:.2f} h of audio, {summary['pieces']} pieces of "
+        f"{job.output}: {in_minutes_or_hours(3600 * summary['rendered_hours'])} of audio, "
+        f"{summary['pieces']} pieces of "
         f"{summary['tunes']} tunes"
     ]
     for category in ("instrument", "genre", "tempo"):

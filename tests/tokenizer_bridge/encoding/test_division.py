@@ -82,7 +82,7 @@ def test_three_songs_by_the_command(codec_dir, tmp_path, run_command):
     outcome = run_command(ENCODE, *arguments)
     assert outcome.code == 0, outcome.err
     assert "tracks: train 3, validation 3\nvalidation is the end of every track" in outcome.out
-    assert "1 tracks are copies of others" in outcome.out
+    assert "1 track is a copy of others" in outcome.out
     dataset = TokenDataset(tmp_path / "out")
     assert list(dataset.lengths("train")) == [2250] * 3
     assert json.loads((tmp_path / "out/dataset.json").read_text())["origin"]["splits"]
