@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import difflib
 import io
+import logging
 import math
 import os
 import signal
@@ -208,6 +209,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters; that is no error
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _log_in_lines()
     _raise_at_sigterm()
     try:
         sys.exit(main() or 0)
@@ -224,6 +226,22 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         code, line = explained
         print(f"error: {line}", file=sys.stderr)
         sys.exit(code)
+
+
+class _Lines(logging.Formatter):
+    """A line as commands write it, "warning: …"; of other libraries with the logger's name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        source = "" if record.name in ("root", "absl") else f"{record.name}: "
+        return f"{record.levelname.lower()}: {source}{super().format(record)}"
+
+
+def _log_in_lines() -> None:
+    """What is logged goes to stderr, from warnings on."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Lines())
+    logging.basicConfig(handlers=[handler])
 
 
 def _or_refused(parse: Callable[[str], str], text: str) -> str:

@@ -90,6 +90,15 @@ def test_errors_of_our_own_keep_their_traceback():
     assert done.returncode == 1 and "IndexError" in done.stderr
 
 
+def test_warnings_are_lines_like_errors():
+    done = run(
+        "import logging\nabsl, other = map(logging.getLogger, ('absl', 'other'))\n"
+        "def main():\n    absl.warning('no %s', 'tune'); other.error('bad'); absl.info('x')\n"
+        "run_command(main)"
+    )
+    assert (done.returncode, done.stderr) == (0, "warning: no tune\nerror: other: bad\n")
+
+
 def test_the_exit_code_is_main_s():
     assert run("run_command(lambda: 3)").returncode == 3
     assert run("run_command(lambda: None)").returncode == 0
