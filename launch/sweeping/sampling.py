@@ -6,6 +6,7 @@ it by tokenizer_bridge.report, without controls: its page is in the run's folder
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,9 @@ def default_config() -> ConfigDict:
     config.steps = 128
     config.seed = 0
     config.length = config_dict.placeholder(int)
+    config.temperature = 1.0
+    config.top_k = config_dict.placeholder(int)
+    config.top_p = 1.0
     config.batch_size = config_dict.placeholder(int)
     config.reference = config_dict.placeholder(str)  # folder of real music; no audio is made
     config.clip_s = 6.0  # seconds of each sample and of each real file that are compared
@@ -59,9 +63,13 @@ class Sampling:
             raise UserError(
                 f"config.sampler is {config.sampler!r}; it can be {', '.join(SAMPLERS)}"
             )
-        for key in ("num_samples", "steps", "length", "batch_size"):
+        for key in ("num_samples", "steps", "length", "top_k", "batch_size"):
             if config[key] is not None and config[key] < 1:
                 raise UserError(f"config.{key} is {config[key]}; it must be at least 1")
+        if not 0 < config.temperature < math.inf:
+            raise UserError(f"config.temperature is {config.temperature}; it must be above 0")
+        if not 0 < config.top_p <= 1:
+            raise UserError(f"config.top_p is {config.top_p}; it must be above 0, 1 at most")
         if not 0 <= config.seed < 2**32:
             raise UserError(f"config.seed is {config.seed}; it must be from 0 to 2**32 - 1")
         if config.reference is not None:
@@ -119,6 +127,8 @@ class Sampling:
         wanted = {key: value for key, value in run.config.items() if key in origin}
         wanted |= {"run": run.config.run, "step": run.config.step}
         found = origin | {"run": measures["workdir"], "step": origin["checkpoint_step"]}
+        for key in ("temperature", "top_p"):  # where they change nothing, samples do not say so
+            wanted[key], found[key] = run.config[key], origin.get(key) or 1.0
         if run.config.reference is not None:
             compared = report["measurements"][0]
             wanted |= {key: run.config[key] for key in _OF_AUDIO}

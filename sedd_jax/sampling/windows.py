@@ -23,23 +23,28 @@ class Window(NamedTuple):
 def plan(is_known_T: np.ndarray, window: int, overlap: int) -> Iterator[Window]:
     """The windows, in order, that make unknown positions known; none where there are none.
 
-    Each begins `overlap` < window before the first position that is still unknown, and takes all
-    that is unknown in it; but a run of unknown positions that its end cuts waits for the next
-    window, which knows what follows, unless it is the first.
+    Each begins `overlap` < window before the first position that is still unknown, or nearer to it,
+    where as much then stands behind the run of these, at least an eighth of a window. It takes all
+    that is unknown in it; but a later run that its end cuts waits for the next window, which knows
+    what follows.
     """
     is_unknown_T = ~np.asarray(is_known_T)
     total = len(is_unknown_T)
     window = min(window, total)
     while is_unknown_T.any():
         first = int(is_unknown_T.argmax())
-        start = min(max(first - overlap, 0), total - window)
+        after = np.flatnonzero(~is_unknown_T[first:])
+        run = int(after[0]) if len(after) else total
+        room = (window - run) // 2  # at either side of the run
+        before = min(overlap, room) if room >= window // 8 else overlap
+        start = min(max(first - before, 0), total - window)
         end = start + window
         is_taken_W = is_unknown_T[start:end].copy()
         if end < total and is_unknown_T[end]:
             known_W = np.flatnonzero(~is_taken_W)
-            run = int(known_W[-1]) + 1 if len(known_W) else 0
-            if start + run > first:
-                is_taken_W[run:] = False
+            cut = int(known_W[-1]) + 1 if len(known_W) else 0
+            if start + cut > first:
+                is_taken_W[cut:] = False
         is_unknown_T[start:end] &= ~is_taken_W
         yield Window(start, is_taken_W)
 

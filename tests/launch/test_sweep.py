@@ -236,6 +236,10 @@ def test_samplers_on_one_checkpoint(tokens, tmp_path):
     sampling, more = planned(num_samples=5)
     with pytest.raises(UserError, match="holds samples of config.num_samples=4, not 5"):
         sampling.progress(more)
+    sampling, colder = planned(temperature=0.8)
+    assert "--temperature=0.8" in sampling.line(colder)
+    with pytest.raises(UserError, match="holds samples of config.temperature=1.0, not 0.8"):
+        sampling.progress(colder)
 
 
 def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
@@ -287,6 +291,8 @@ def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
         ({"run": ""}, "config.run is empty"),
         ({"run": "/nowhere"}, "/nowhere holds no trained run"),
         ({"seed": -1}, "config.seed is -1; it must be from 0"),
+        ({"temperature": 0.0}, "config.temperature is 0.0; it must be above 0"),
+        ({"top_p": 1.5}, "config.top_p is 1.5; it must be above 0, 1 at most"),
         ({"length": 0}, "config.length is 0; it must be at least 1"),
         ({"sampler": "magic"}, "config.sampler is 'magic'; it can be euler, analytic"),
         ({"reference": "/nowhere"}, "config.reference=/nowhere: no such folder"),

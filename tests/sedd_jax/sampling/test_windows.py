@@ -38,9 +38,14 @@ def test_a_new_piece_goes_on_window_by_window_and_ends_where_it_is_to():
 def test_a_gap_is_drawn_between_what_is_known_at_both_sides():
     gap = np.ones(20, bool)
     gap[9:11] = False
-    assert planned(gap) == [(5, [9, 10])]
+    assert planned(gap) == [(6, [9, 10])]
+    assert planned(gap, overlap=1) == [(8, [9, 10])]
     gap[12:15] = False  # its end is beyond the window of the first
-    assert planned(gap) == [(5, [9, 10]), (8, [12, 13, 14])]
+    assert planned(gap) == [(6, [9, 10]), (10, [12, 13, 14])]
+    gap[9:15] = False
+    assert planned(gap) == [(8, [*range(9, 15)])]  # a run that just fits is drawn at once
+    gap[15] = False
+    assert planned(gap) == [(5, [*range(9, 13)]), (11, [13, 14, 15])]
 
 
 @pytest.mark.parametrize("seed", range(5))
