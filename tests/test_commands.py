@@ -19,7 +19,7 @@ COMMANDS = [
 SLOW = [
     *("jax", "jaxlib", "flax", "optax", "orbax", "grain", "chex", "tensorstore", "array_record"),
     *("torch", "torchaudio", "numpy", "scipy", "matplotlib", "soundfile", "safetensors", "fsspec"),
-    *("huggingface_hub", "onnxruntime", "pyloudnorm", "jinja2", "music21", "etils", "tqdm"),
+    *("huggingface_hub", "onnxruntime", "pyloudnorm", "jinja2", "mutagen", "etils", "tqdm"),
 ]
 # Asks each command for its help and for an argument that there is not, and prints what it says.
 ASK = """

@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import mutagen
-from mutagen.id3 import ID3
-
 from tokenizer_bridge.sources.track import Track
 from tokenizer_bridge.token_dataset.errors import UserError
 
@@ -53,6 +50,9 @@ def tagged(
 
 def _from_metadata(track: Track) -> Track:
     """A file that mutagen cannot read has no metadata; whether it is audio is seen elsewhere."""
+    import mutagen  # for these tags alone
+    from mutagen.id3 import ID3
+
     try:
         file = mutagen.File(track.path, easy=True)
     except (mutagen.MutagenError, OSError, LookupError, ValueError):  # LookupError: damaged Ogg

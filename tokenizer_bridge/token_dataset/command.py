@@ -212,7 +212,15 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     _log_in_lines()
     _raise_at_sigterm()
     try:
-        sys.exit(main() or 0)
+        try:
+            sys.exit(main() or 0)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_stdout_broken():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
@@ -242,6 +250,15 @@ def _log_in_lines() -> None:
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Lines())
     logging.basicConfig(handlers=[handler])
+
+
+def _is_stdout_broken() -> bool:
+    """True where the reader of what is printed has seen enough, as in `… -h | head`."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _or_refused(parse: Callable[[str], str], text: str) -> str:

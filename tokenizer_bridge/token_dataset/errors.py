@@ -4,6 +4,7 @@ import errno
 
 # EFBIG is what a file-size limit (`ulimit -f`) gives where a disk would give ENOSPC.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OURS = ("sedd_jax", "tokenizer_bridge", "launch", "configs")  # of which none can be missing
 NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
@@ -51,11 +52,18 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 def explain(error: BaseException) -> tuple[int, str] | None:
     """Exit code and line of an error that the user can do something about; None for any other.
 
-    A full disk, too little memory and a file or directory that cannot be used count as mistakes of
-    the user's.
+    A full disk, too little memory, a file or directory that cannot be used and a package that is
+    not installed count as mistakes of the user's.
     """
     if isinstance(error, Explained):
         return error.exit_code, str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if package not in _OURS:
+            return 1, (
+                f"the Python package {package} is not installed here, and this needs it: "
+                "sedd-music with both of its sides, and the extra if there is one for it, has it"
+            )
     if is_disk_full(error):
         return 1, f"nothing more can be written: {one_line(error)}"
     if is_out_of_memory(error):

@@ -1,5 +1,6 @@
 """Arguments of commands, and what commands make of errors."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -83,6 +84,27 @@ def test_what_the_user_can_mend_is_one_line(error, line):
     done = run(f"def main():\n    raise {error}\nrun_command(main)")
     assert done.returncode == 1
     assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
+
+
+def test_a_package_that_is_missing_is_one_line():
+    done = run("def main():\n    import sys\n    sys.modules['torch'] = None\n"
+               "    import torch.nn\nrun_command(main)")  # fmt: skip
+    said = "error: the Python package torch is not installed here, and this needs it"
+    assert done.returncode == 1 and done.stderr.startswith(said) and done.stderr.count("\n") == 1
+    assert "Traceback" in run("run_command(lambda: __import__('sedd_jax.x'))").stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    program = "from tokenizer_bridge.token_dataset.command import run_command\n"
+    program += "run_command(lambda: print('line\\n' * 5))"
+    ends = os.pipe()
+    os.close(ends[0])
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, stdout=ends[1], stderr=PIPE, text=True)
+    os.close(ends[1])
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+    other = run("def main():\n    raise BrokenPipeError\nrun_command(main)")
+    assert other.returncode == 1 and "Traceback" in other.stderr
 
 
 def test_errors_of_our_own_keep_their_traceback():
