@@ -27,6 +27,7 @@ import io
 import logging
 import math
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -254,11 +255,9 @@ def _log_in_lines() -> None:
 
 def _is_stdout_broken() -> bool:
     """True where the reader of what is printed has seen enough, as in `… -h | head`."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return True
-    return False
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _or_refused(parse: Callable[[str], str], text: str) -> str:
