@@ -21,6 +21,7 @@ from sedd_jax.monitoring.metrics import read_lines
 from sedd_jax.monitoring.recorder import Watch
 from sedd_jax.sampling.generate import generate
 from sedd_jax.sampling.settings import Sampling
+from sedd_jax.sampling.tags import make_guide
 from sedd_jax.training import decoder as decoder_lib
 from sedd_jax.training.samples import Samples
 from sedd_jax.training.setup import Job
@@ -207,5 +208,8 @@ def test_a_model_of_tags_is_told_those_of_held_out_tracks(tmp_path, program):
         folder = samples.make(params, 5)
     told = [record.tags for record in TokenDataset(folder / "tokens").records("generated")]
     assert told == [("a---x",), ("a---y", "a---x")]
+    guide, sampling = make_guide(vocabulary, told), Sampling("euler", 2, 0, 16)
+    drawn = generate(run, params, sampling, np.arange(2), batch_size=2, guide=guide)
+    np.testing.assert_array_equal(tokens_of(folder), np.concatenate([b for _, b in drawn]))
     texts = {value.tag: value.text for value in read_media(tmp_path / "run/tensorboard")}
     assert texts == {"tokens/0": "a---x", "tokens/1": "a---y, a---x"}
