@@ -4,6 +4,7 @@
 
 Windows of 512 tokens (7 s of music at 75 tokens/s). Everything else is as in the paper's run, but
 for a higher learning rate and a shorter EMA, which suit so few steps.
+Two samples are drawn and decoded every 250 steps: they are in TensorBoard and in RUN/samples.
 What to expect: with 19 tracks by one composer (169 min, 762,000 tokens of the demo codec), the
 bound on 3 held-out tracks was 11.63 bits per token after 250 steps, 11.42 after 500, 11.15 after
 750 and 10.9 ± 0.4 (95%) at the end; a bigram model had 11.2 and unigrams 12.0.

@@ -168,7 +168,7 @@ def train_job(
         trend = Trend(lowest_before(checkpoints, validation))
         with watch, samples, progress_bar(num_steps, "step", done=step) as bar:
             if is_due(config.evaluation.samples_every):
-                samples.catch_up(state.ema_params, step)
+                say_where(samples.catch_up(state.ema_params, step), job)
             while step < num_steps and not stop_signal:
                 if said := watch.trace():
                     say(said)
@@ -188,8 +188,7 @@ def train_job(
                     measured = validate(validation, state, watch, trend)
                     is_best = bool(measured) and checkpoints.best.is_among_best(step, measured)
                 if is_due(config.evaluation.samples_every):
-                    if where := samples.make(state.ema_params, step):
-                        say(f"step {step:,}: samples in {where.relative_to(workdir)}")
+                    say_where(samples.make(state.ema_params, step), job)
                 samples.show()
                 stop_if_diverged(job, state, watch, saver)
                 votes = agreement.largest(Votes(stop.signal_number, saver.status()))
@@ -201,6 +200,8 @@ def train_job(
             with watch.not_training("checkpoint"):
                 saver.finish(state, job.meta(step, measured))
             if step == num_steps:
+                if samples.is_decoding:
+                    say("decoding the last samples…")
                 samples.finish()
                 watch.finish()
     if step < num_steps:
@@ -237,6 +238,12 @@ def validate(
     if warning := trend.add(watch.step, bits):
         say(f"warning: {warning}; --step=best is the checkpoint of the lowest")
     return {"bits_per_token": bits, "of": validation.measured_on} if math.isfinite(bits) else {}
+
+
+def say_where(folder: Path | None, job: Job) -> None:
+    """Says where the samples of a step are, if they are."""
+    if folder:
+        say(f"step {int(folder.name):,}: samples in {folder.relative_to(job.workdir)}")
 
 
 def stop_if_diverged(job: Job, state: TrainState, watch: Watch, saver: Saver) -> None:

@@ -28,7 +28,7 @@ from sedd_jax.parallel.consensus import from_first, is_first
 from sedd_jax.remote_run import SAMPLES
 from sedd_jax.sampling.generate import fingerprint, generate
 from sedd_jax.sampling.guide import Guide
-from sedd_jax.sampling.settings import Sampling
+from sedd_jax.sampling.settings import settle
 from sedd_jax.sampling.store import SPLIT, SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Tags
 from sedd_jax.state import Params
@@ -69,9 +69,7 @@ class Samples:
         self._run, self._watch, self._is_stopping = job.run, watch, is_stopping
         self._num_samples = config.evaluation.num_samples
         self._folder = job.workdir / SAMPLES
-        self._sampling = Sampling(
-            config.sampling.sampler, config.sampling.steps, SEED, config.model.length
-        )
+        self._sampling = settle(job.run, seed=SEED)
         self._told: tuple[Tags, Sequence[Vectors]] | None = None
         self._guide: Guide | None = None
         self._decoder: Decoder | None = None
@@ -119,24 +117,25 @@ class Samples:
                 with self._watch.not_training(_KIND):
                     self._hear(*news)
 
+    @property
+    def is_decoding(self) -> bool:
+        """True at process 0 while there is something to wait for."""
+        return self._decoder is not None and self._decoder.num_left > 0
+
     def finish(self, patience_s: float = PATIENCE_S) -> None:
         """Waits for what is not decoded yet: so many seconds, and not once the run is to stop."""
         if self._decoder is None:
             return
         deadline = time.monotonic() + patience_s
         with self._watch.not_training(_KIND):
-            while self._decoder.num_left and not self._is_stopping():
-                if time.monotonic() > deadline:
-                    self._warn(
-                        f"{self._decoder.num_left} of the sets in {self._folder} are not decoded: "
-                        "there was no more time for it"
-                    )
-                    return
+            while self.is_decoding and time.monotonic() < deadline and not self._is_stopping():
                 with self._going_on("no audio of samples"):
                     if news := self._decoder.poll():
                         self._hear(*news)
                     else:
                         time.sleep(0.05)
+            if self.is_decoding:
+                self._warn(f"no audio of the last {self._decoder.num_left} sets of samples yet")
 
     def _draw(self, params: Params) -> np.ndarray:
         """The samples (N, L) uint16. Raises UserError, at all processes alike."""

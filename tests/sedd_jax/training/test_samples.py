@@ -184,7 +184,7 @@ def test_an_error_of_one_process_alone_ends_several(toy, tmp_path, monkeypatch, 
             samples.make(params, 5)
 
 
-def test_a_stop_waits_for_no_samples(toy, tmp_path, program):
+def test_a_stop_waits_for_no_samples(toy, tmp_path, program, caplog):
     run, params = toy
     program(toy_decoder.ENDLESS)
     with life(run, tmp_path / "run") as samples:
@@ -192,6 +192,7 @@ def test_a_stop_waits_for_no_samples(toy, tmp_path, program):
         samples.show()
         process = samples._decoder._work.process
         samples.finish(patience_s=0.2)
+        assert caplog.messages == ["no audio of the last 1 sets of samples yet"]
     assert process.returncode == -signal.SIGTERM
     with life(run, tmp_path / "run", start_step=5, stopping=True) as samples:
         assert samples.make(params, 10) is None
