@@ -41,6 +41,7 @@ COMMANDS = {
         "report": "tokenizer_bridge.report",
         "measure-samples": "launch.measure_samples",
         "measure-gaps": "launch.measure_gaps",
+        "measure-edits": "launch.measure_edits",
         "measure-notes": "tokenizer_bridge.measure_notes",
         "judge-tags": "tokenizer_bridge.judge_tags",
         "judge-guidance": "launch.judge_tags",
