@@ -25,7 +25,7 @@ from tokenizer_bridge.token_dataset.command import (
 )
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 
-PARTS = ("train", "sample", "tags", "codec", "data", "embeddings")
+PARTS = ("train", "sample", "tags", "codec", "data", "bucket", "embeddings")
 
 
 def make_parser() -> Parser:

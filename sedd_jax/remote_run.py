@@ -3,10 +3,14 @@
 It lives in a folder for temporary files here, fetched when a command starts, and is copied back
 after each checkpoint. What is in the store looks as a run on a disk does. A checkpoint there is
 whole once it has the file that Orbax writes last, and which is copied last and removed first.
+
+Of several processes each fetches the run into a folder of its own. Process 0 alone writes into its
+folder (sedd_jax/checkpoints/gathered.py), and copies that back.
 """
 
 import functools
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -18,6 +22,7 @@ ALL = "all"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"  # drawn while training
 EXPORTED = "model.safetensors"  # in the folder of an exported model
+_ATTEMPTS = 5  # to copy a run that changes meanwhile
 _LAST = "_CHECKPOINT_METADATA"  # Orbax's
 
 
@@ -31,6 +36,18 @@ class RemoteRun:
 
     def __init__(self, url: str, step: int | str | None = None):
         self._mirror = Mirror(url)
+        self.folder, self.naming = self._mirror.path, self._mirror.naming
+        self._lock = threading.Lock()
+        for _ in range(_ATTEMPTS):
+            try:
+                self._fetch(url, step)
+            except FileNotFoundError:  # a training removes old checkpoints
+                shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+            else:
+                return
+        raise UserError(f"{url} changes while it is being copied: try again")
+
+    def _fetch(self, url: str, step: int | str | None) -> None:
         names = self._mirror.names()
         self._stored = {_step_of(name) for name in names if name.endswith(f"/{_LAST}")} - {None}
         is_run = EXPORTED not in names
@@ -41,8 +58,6 @@ class RemoteRun:
         self.steps = (
             newest if step is None else {step} if isinstance(step, int) else {*self._stored}
         )
-        self.folder = self._mirror.path
-        self._lock = threading.Lock()
         self._mirror.fetch(
             name
             for name in names

@@ -29,7 +29,7 @@ that fails is tried again (sedd_jax/checkpoints/save_retries.py).
 WORKDIR gets config.json, codec.json, checkpoints/, metrics.jsonl, tensorboard/ and goodput.jsonl,
 origin.json with --init_from, samples/ with config.evaluation.samples_every
 (sedd_jax/training/samples.py), and profile/ when a trace is asked for: `touch WORKDIR/PROFILE`. It
-may be a URL for one process, such as gs://bucket/run (sedd_jax/remote_run.py).
+may be a URL, such as gs://bucket/run (sedd_jax/remote_run.py).
 Several processes: sedd_jax/parallel/distributed.py. Exit codes, and whether a launcher starts the
 run again:
 

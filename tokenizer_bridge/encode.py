@@ -109,7 +109,7 @@ def make_parser() -> Parser:
         action="store_true",
         help="Read all files and vectors; say what cannot be used and how much is silence.",
     )
-    add_source_arguments(parser)
+    add_source_arguments(parser, stored=True)
     add(
         "--vectors",
         type=parse_vectors,

@@ -6,22 +6,33 @@ from typing import Any
 
 from tokenizer_bridge import sources
 from tokenizer_bridge.sources import Track, mtg_jamendo
-from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, local_paths
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    integer,
+    local_path,
+    local_paths,
+    path_or_url,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text
+from tokenizer_bridge.token_dataset.paths import is_url
 
 _NAMED = 5  # files without a decoder
 
 
-def add_source_arguments(parser: Parser) -> None:
-    """--audio, --source, and how tracks, their splits and tags are taken from them."""
+def add_source_arguments(parser: Parser, *, stored: bool = False) -> None:
+    """--audio, --source, and how tracks, their splits and tags are taken from them.
+
+    stored: whether --audio may be a URL of an object store.
+    """
     group = parser.add_argument_group("music")
     group.add_argument(
         "--audio",
-        type=local_path,
+        type=path_or_url if stored else local_path,
         required=True,
         metavar="MUSIC",
-        help="Folder of audio files, as --source says, or a single file.",
+        help="Folder of audio files, as --source says, or a single file"
+        + (", or a URL of either." if stored else "."),
     )
     group.add_argument(
         "--source", choices=sources.SOURCES, help="How MUSIC is laid out (default: folder)."
@@ -69,9 +80,23 @@ def source_of(arguments: argparse.Namespace) -> str:
 
 def load_tracks(arguments: argparse.Namespace) -> list[Track]:
     """The tracks that are asked for; prints what people should know. Raises UserError."""
+    if not is_url(arguments.audio):
+        return _load_tracks(arguments, arguments.audio)
+    from tokenizer_bridge.sources.stored import StoredMusic
+
+    if arguments.tags == "metadata":
+        raise UserError(
+            "--tags=metadata reads all files before the first is encoded: copy them here, or take "
+            "tags from folders or a CSV"
+        )
+    music = StoredMusic(arguments.audio)
+    with music.naming():
+        return music.tracks(_load_tracks(arguments, str(music.path)))
+
+
+def _load_tracks(arguments: argparse.Namespace, audio: str) -> list[Track]:
     from tokenizer_bridge.audio.opening import GET_FFMPEG, lacking_ffmpeg  # NumPy, for --help none
 
-    audio = arguments.audio
     if arguments.source is None and os.path.isdir(audio):
         # Taken for folders of artists, a layout's folders would let artists leak between splits.
         if (layout := sources.detect(audio)) != "folder":

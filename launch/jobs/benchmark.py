@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDatasetWriter
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -31,7 +29,7 @@ class Settings:
 
 def measure(part: str, settings: Settings) -> dict[str, float]:
     """Figures of a part of PARTS, with the peak memory of this process."""
-    parts = (train, sample, tags, codec, data, embeddings)
+    parts = (train, sample, tags, codec, data, bucket, embeddings)
     figures = {function.__name__: function for function in parts}[part](settings)
     figures["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return figures
@@ -175,34 +173,17 @@ def codec(settings: Settings) -> dict[str, float]:
 
 
 def data(settings: Settings) -> dict[str, float]:
-    """Reading, windowing and batching, from a dataset of 512 four-minute tracks."""
-    from sedd_jax import data as data_lib
+    """Reading, windowing and batching."""
+    from launch import benchmark_data
 
-    config = settings.config
-    rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        described = {
-            "name": "benchmark",
-            "weights_sha256": "0" * 64,
-            "sample_rate": 24_000,
-            "hop_length": 320,
-            "codebook_size": settings.codebook_size,
-        }
-        with TokenDatasetWriter(Path(folder) / "tokens", described) as writer:
-            for i in range(512):
-                tokens = rng.integers(settings.codebook_size, size=18_000).astype(np.uint16)
-                record = Record(id=f"{i}", tokens=tokens, duration_s=240.0)
-                writer.write("train", record)
-        batches = data_lib.training_batches(
-            TokenDataset(Path(folder) / "tokens"),
-            "train",
-            length=config.model.length,
-            batch_size=config.training.batch_size,
-            seed=0,
-        )
-        count = 50
-        seconds = median_seconds(settings, lambda: [next(batches) for _ in range(count)]) / count
-    return {"tokens/s": config.training.batch_size * config.model.length / seconds}
+    return benchmark_data.data(settings.config, settings.codebook_size, settings.repeats)
+
+
+def bucket(settings: Settings) -> dict[str, float]:
+    """Steps of training on data in a bucket whose every request takes 50 ms longer."""
+    from launch import benchmark_data
+
+    return benchmark_data.bucket(settings.config, settings.codebook_size, settings.repeats)
 
 
 def embeddings(settings: Settings) -> dict[str, float]:

@@ -120,6 +120,14 @@ class Checkpoints:
         """Steps of the whole checkpoints, ascending."""
         return sorted(self._manager.all_steps())
 
+    def has(self, step: int) -> bool:
+        """True when there is a whole checkpoint of this step."""
+        return step in self.steps
+
+    def _as_written(self, items: dict[str, Any]) -> dict[str, Any]:
+        """The items as Orbax gets them."""
+        return items
+
     def save(self, state: TrainState, meta: Meta) -> None:
         """Starts writing a checkpoint in the background; all hosts must call it.
 
@@ -127,7 +135,8 @@ class Checkpoints:
         """
         items = _as_items(state)
         meta = dataclasses.replace(meta, checksums=checksums(items))
-        args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        written = self._as_written(items).items()
+        args = {name: ocp.args.StandardSave(tree) for name, tree in written}
         values = dataclasses.asdict(meta)
         args["meta"] = ocp.args.JsonSave(values | {"digest": digest(values)})
         self.check()

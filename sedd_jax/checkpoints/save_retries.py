@@ -81,7 +81,7 @@ class Saver:
         """
         self._settle()
         self._status_is_old = True
-        if meta.step not in self._checkpoints.steps:
+        if not self._checkpoints.has(meta.step):
             try:
                 self._checkpoints.save(state, meta)
             except UserError as error:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
+from sedd_jax.checkpoints.gathered import GatheredCheckpoints
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.checkpoints.save_retries import Saver, SaveStatus
 from sedd_jax.errors import UserError
@@ -79,15 +80,18 @@ def train_remotely(
     allow_change: Collection[str] = (),
     told: str = "",
 ) -> int:
-    """The same as `train`, with a run in an object store (sedd_jax/remote_run.py)."""
-    if jax.process_count() > 1:
-        raise UserError(
-            f"{url}: several processes need a directory that all share: mount the bucket"
-        )
+    """The same as `train`, with a run in an object store (sedd_jax/remote_run.py).
+
+    Each of several processes has a copy of its own, and process 0's goes to the store.
+    """
     run = fetched(url, ALL)
-    run.check_writable()
-    code = train(config, run.folder, init_from, allow_change, told, on_saved=run.push)
-    run.push()
+    wait_for_all()  # before anything there changes
+    if is_first():
+        run.check_writable()
+    store = run.push if is_first() else lambda: None
+    with run.naming():
+        code = train(config, run.folder, init_from, allow_change, told, on_saved=store, place=url)
+        store()
     say(f"stored in {url}")
     return code
 
@@ -100,13 +104,15 @@ def train(
     told: str = "",
     *,
     on_saved: Callable[[], None] | None = None,
+    place: str | None = None,
 ) -> int:
     """Trains to config.training.num_steps; returns the exit code.
 
     init_from: name of the model to start from (sedd_jax/training/origin.py); allow_change: keys of
     the config that may have changed since the run began; told: lines for people on the config;
     on_saved: called in the background after each checkpoint; one that fails is a save that failed.
-    Raises UserError.
+    With it several processes each have a directory of their own, and what process 0 writes is
+    stored. place: what the directory is called for people. Raises UserError.
     """
     began = Moment.now()
     if (workdir / exported.WEIGHTS).exists():  # which would be sampled from instead of what is new
@@ -115,19 +121,21 @@ def train(
     validation = make_validation(job.run, job.dataset, VALIDATION_SPLIT)
     workdir.mkdir(parents=True, exist_ok=True)
     with sole_trainer(workdir) if is_first() else contextlib.nullcontext():
-        return train_job(job, validation, began, told, on_saved)
+        return train_job(job, validation, began, told, on_saved, place or str(workdir))
 
 
 def train_job(
     job: Job,
     validation: Validation | None,
     began: Moment,
-    told: str = "",
-    on_saved: Callable[[], None] | None = None,
+    told: str,
+    on_saved: Callable[[], None] | None,
+    place: str,
 ) -> int:
     """The rest of `train`, for a job that is known to be possible; it began at `began`."""
     config, workdir = job.run.config, job.workdir
-    checkpoints = Checkpoints(
+    shares_no_disk = on_saved is not None and jax.process_count() > 1
+    checkpoints = (GatheredCheckpoints if shares_no_disk else Checkpoints)(
         checkpoint_dir(workdir),
         keep_last=config.checkpoint.keep_last,
         keep_every=config.checkpoint.keep_every,
@@ -145,7 +153,7 @@ def train_job(
         step, num_steps = int(state.step), config.training.num_steps
         if step >= num_steps:
             say(
-                f"{workdir} is trained to step {step:,} already; a larger "
+                f"{place} is trained to step {step:,} already; a larger "
                 "--config.training.num_steps trains on"
             )
             return 0
@@ -207,7 +215,7 @@ def train_job(
     if step < num_steps:
         say(f"stopped at step {step:,}; the same command goes on from there")
         return 128 + stop_signal
-    say(f"trained to step {step:,}: {workdir}")
+    say(f"trained to step {step:,}: {place}")
     return 0
 
 

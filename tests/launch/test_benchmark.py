@@ -22,7 +22,7 @@ def test_every_part_gives_figures(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text())
-    assert list(report) == ["train", "sample", "tags", "codec", "data", "embeddings"]
+    assert list(report) == ["train", "sample", "tags", "codec", "data", "bucket", "embeddings"]
     for part, figures in report.items():
         assert part in done.stdout
         for name, value in figures.items():
@@ -37,7 +37,7 @@ def test_every_part_gives_figures(tmp_path):
 @pytest.mark.parametrize("parts, line", [
     ("", "error: --parts: '' has an empty item"),
     ("train,smaple",
-     "error: --parts: 'smaple' is none of train, sample, tags, codec, data, embeddings"),
+     "error: --parts: 'smaple' is none of train, sample, tags, codec, data, bucket, embeddings"),
 ])  # fmt: skip
 def test_a_part_that_there_is_not_is_refused(parts, line):
     done = subprocess.run([*COMMAND, f"--parts={parts}"], capture_output=True, text=True)

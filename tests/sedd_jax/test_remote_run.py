@@ -6,6 +6,8 @@ import signal
 from collections import Counter
 
 import fsspec
+import jax
+import numpy as np
 import pytest
 
 from sedd_jax import evaluate, remote_run, sample, train
@@ -13,8 +15,8 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import load_run
 from sedd_jax.weights import export, exported
 from tests.programs import wait_until
-from tests.sedd_jax import toy_decoder
-from tests.sedd_jax.toy import FAST_COMPILE, start, train_command, write_dataset
+from tests.sedd_jax import gang, toy_decoder
+from tests.sedd_jax.toy import FAST_COMPILE, metrics, start, train_command, write_dataset
 from tokenizer_bridge.token_dataset.buckets import Bucket
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
@@ -168,3 +170,57 @@ def test_a_killed_run_goes_on_from_the_store(tmp_path):
     assert f"from step {before:,} to 100,000" in ended.stdout
     assert f"stopped at step {stored():,}" in ended.stdout and f"stored in {url}" in ended.stdout
     assert load_run(tmp_path / "bucket/run")[2] == stored()  # it reads as a run on a disk does
+
+
+def test_a_run_that_changes_while_it_is_copied_is_copied_anew(store, monkeypatch):
+    def put(step):
+        for name in ("train/data", "_CHECKPOINT_METADATA"):
+            store.write(f"checkpoints/{step}/{name}", str(step).encode())
+
+    def download(self, name, path, download=Bucket.download):
+        if name == "checkpoints/5/train/data":  # as a training with keep_last=1 does
+            put(10)
+            self.remove(["checkpoints/5/_CHECKPOINT_METADATA", name])
+        download(self, name, path)
+
+    put(5)
+    monkeypatch.setattr(Bucket, "download", download)
+    fetched = remote_run.RemoteRun(URL)
+    assert fetched.steps == {10}
+    assert [path.name for path in (fetched.folder / "checkpoints").iterdir()] == ["10"]
+
+
+def test_two_processes_go_on_from_the_store_as_one_undisturbed(tmp_path):
+    """Each has a folder of its own, as on hosts that share no disk."""
+    tokens, url = write_dataset(tmp_path / "tokens"), f"file://{tmp_path}/bucket/run"
+
+    def command(num_steps, workdir, **overrides):
+        every_step = {"training__log_every": 1, "model__dropout": 0.1, "training__ema_decay": 0.5}
+        told = every_step | {"training__num_steps": num_steps} | overrides
+        return [*train_command(tokens, tmp_path / "run", **told), f"--workdir={workdir}"]
+
+    def stored() -> int:
+        whole = (tmp_path / "bucket/run/checkpoints").glob("*/_CHECKPOINT_METADATA")
+        return max((int(path.parent.name) for path in whole), default=0)
+
+    of_two = {"mesh__fsdp": 2, "checkpoint__every": 10, "checkpoint__keep_last": 1}
+    endless = command(100_000, url, **of_two)
+    programs = gang.start_until(stored, endless, 2, XLA_FLAGS=FAST_COMPILE)
+    for program in programs:
+        program.kill()
+    gang.finish(programs)
+    before = stored()
+    results = gang.run(command(before + 5, url, **of_two), 2, XLA_FLAGS=FAST_COMPILE)
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr
+    assert f"from step {before:,} to {before + 5:,}" in results[0].stdout
+    assert f"stored in {url}" in results[0].stdout and "stored" not in results[1].stdout
+    assert [path.name for path in (tmp_path / "bucket/run").rglob("*metrics*")] == ["metrics.jsonl"]
+
+    train.main(command(before + 5, tmp_path / "here")[3:])
+    losses, expected = [
+        np.array([line["loss"] for line in metrics(workdir)])
+        for workdir in (tmp_path / "bucket/run", tmp_path / "here")
+    ]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    weights, expected = [load_run(place)[1] for place in (url, tmp_path / "here")]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), weights, expected)

@@ -10,6 +10,7 @@ from tokenizer_bridge.cleaning.bounds import Activity
 from tokenizer_bridge.cleaning.levels import Levels, measure_levels
 from tokenizer_bridge.devices import map_in_threads
 from tokenizer_bridge.sources import Failure, Track
+from tokenizer_bridge.sources.stored import at_hand
 
 SILENCE_DB = (-30.0, -35.0, -40.0, -45.0, -50.0, -60.0, -70.0)
 
@@ -42,14 +43,15 @@ def dry_run(
     """
 
     def read(track: Track) -> Levels | Failure:
-        file = PreparedFile(track.path, sample_rate, preparation)
         try:
-            try:
-                return measure_levels(file.blocks(), sample_rate)
-            except ChannelsCancelError:
-                return measure_levels(file.blocks(), sample_rate)
+            with at_hand(track) as path:
+                file = PreparedFile(path, sample_rate, preparation)
+                try:
+                    return measure_levels(file.blocks(), sample_rate)
+                except ChannelsCancelError:
+                    return measure_levels(file.blocks(), sample_rate)
         except AudioError as error:
-            return Failure(track.id, track.path, str(error))
+            return Failure(track.id, track.place, str(error))
 
     seconds, num_usable, failures = 0.0, 0, []
     dropped_s = dict.fromkeys(thresholds, 0.0)

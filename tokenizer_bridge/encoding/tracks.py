@@ -23,6 +23,7 @@ from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.devices import map_in_threads, one_core_an_operation
 from tokenizer_bridge.encoding.prefetch import Prefetcher
 from tokenizer_bridge.sources import Failure, Track
+from tokenizer_bridge.sources.stored import at_hand
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 
 DIGEST_BYTES = 16
@@ -150,16 +151,17 @@ def _read_track(
     cleaning: Cleaning | None,
 ) -> Iterator[_TrackWindow | Failure]:
     """A track's windows; or, at any point before its last window and instead of it, a Failure."""
-    file = PreparedFile(track.path, sample_rate, preparation)
     try:
-        if track.sha256 is not None:
-            require_sha256(track.path, track.sha256)
-        try:
-            yield from _windows(track, file, windowing, sample_rate, hop, cleaning)
-        except ChannelsCancelError:
-            yield from _windows(track, file, windowing, sample_rate, hop, cleaning)
+        with at_hand(track) as path:
+            file = PreparedFile(path, sample_rate, preparation)
+            if track.sha256 is not None:
+                require_sha256(path, track.sha256)
+            try:
+                yield from _windows(track, file, windowing, sample_rate, hop, cleaning)
+            except ChannelsCancelError:
+                yield from _windows(track, file, windowing, sample_rate, hop, cleaning)
     except AudioError as error:
-        yield Failure(track.id, track.path, str(error))
+        yield Failure(track.id, track.place, str(error))
 
 
 def _windows(

@@ -16,7 +16,8 @@ class Track:
     unknown; splits never share one. tags: free text. split: of the source's own choice (train,
     validation or test); a source has it for all tracks or for none. file: the path inside the
     source's folder, where the id is something else. sha256: what the file's must be, if known.
-    duration_s: seconds, where the source says so.
+    duration_s: seconds, where the source says so. stored: the URL of a file in an object store, for
+    which an empty one of its size stands at `path`.
     """
 
     id: str
@@ -27,6 +28,12 @@ class Track:
     file: str | None = None
     sha256: str | None = None
     duration_s: float | None = None
+    stored: str | None = None
+
+    @property
+    def place(self) -> str | Path:
+        """The file's path or URL."""
+        return self.stored or self.path
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Failure:
     """A track, or a part of one, that could not be used; `reason` says why."""
 
     id: str
-    path: Path
+    path: str | Path
     reason: str
 
 

@@ -8,7 +8,9 @@ from its copy.
 import contextlib
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from tokenizer_bridge.token_dataset.description import DATASET_FILE, read_descri
 from tokenizer_bridge.token_dataset.errors import UserError, explain, one_line
 from tokenizer_bridge.token_dataset.files import atomic_file, file_sha256
 from tokenizer_bridge.token_dataset.paths import is_url, local_path
+
+AT_ONCE = 8  # files: a request takes its time, however small the file
+_PROBE = ".writable-"  # a file that says that a bucket can be written to, and goes at once
 
 
 class Bucket:
@@ -38,12 +43,18 @@ class Bucket:
         self._root = root.rstrip("/")
 
     def names(self, below: str = "") -> list[str]:
-        """The files below a folder, all depths, sorted."""
+        """The files below a folder, all depths, sorted; "" for a file that is called as it is."""
+        return list(self.sizes(below))
+
+    def sizes(self, below: str = "") -> dict[str, int]:
+        """Name → bytes of these files, by name."""
         folder = self._place(below)
         with self._errors():
             self._files.invalidate_cache()
-            found = self._files.find(folder) if self._files.exists(folder) else []
-        return sorted(path[len(self._root) :].lstrip("/") for path in map(str, found))
+            there = self._files.exists(folder)
+            found = self._files.find(folder, detail=True) if there else {}
+        sizes = {str(p)[len(self._root) :].lstrip("/"): info["size"] for p, info in found.items()}
+        return {name: sizes[name] for name in sorted(sizes) if not name.startswith(_PROBE)}
 
     def read(self, name: str) -> bytes:
         with self._errors(may_miss=True):
@@ -70,7 +81,7 @@ class Bucket:
 
     def check_writable(self) -> None:
         """Writes a file and removes it. Raises UserError now instead of after hours of work."""
-        name = f".writable-{os.getpid()}"
+        name = f"{_PROBE}{uuid.uuid4().hex}"
         self.write(name, b"")
         self.remove([name])
 
@@ -110,12 +121,11 @@ def local_dataset(path: str | os.PathLike) -> Path:
     folder = cache_folder() / "tokens" / hashlib.sha256(description).hexdigest()[:32]
     if not (folder / DATASET_FILE).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / f".{DATASET_FILE}") as partial:
+        with atomic_file(folder / DATASET_FILE) as partial, ThreadPoolExecutor(AT_ONCE) as pool:
             partial.write_bytes(description)
-        for split in read_description(folder, f".{DATASET_FILE}")["splits"].values():
-            for shard in split["shards"]:
-                _fetch(bucket, shard, folder)
-        os.replace(folder / f".{DATASET_FILE}", folder / DATASET_FILE)
+            splits = read_description(folder, partial.name)["splits"].values()
+            shards = [shard for split in splits for shard in split["shards"]]
+            list(pool.map(lambda shard: _fetch(bucket, shard, folder), shards))
     return folder
 
 

@@ -15,11 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from stat import S_ISREG
 
-from tokenizer_bridge.token_dataset.buckets import Bucket
+from tokenizer_bridge.token_dataset.buckets import AT_ONCE, Bucket
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.paths import is_url, local_path
 
-_AT_ONCE = 8  # files: a request takes its time, however small the file
 _KEPT_LOCKS = contextlib.ExitStack()  # until the process ends
 
 
@@ -59,7 +58,8 @@ class Folder:
         try:
             yield
         except UserError as error:
-            raise UserError(self.named(str(error))) from error
+            error.args = (self.named(str(error)),)  # of whatever kind it is
+            raise
 
 
 class Mirror(Folder):
@@ -71,7 +71,7 @@ class Mirror(Folder):
     def __init__(self, url: str):
         self.place = url
         self.bucket = Bucket(url)
-        self.path = _temporary_folder()
+        self.path = temporary_folder()
         self._stored: dict[
             str, tuple[int, int] | None
         ] = {}  # name → size and time here of what is there
@@ -87,7 +87,7 @@ class Mirror(Folder):
             self.bucket.download(name, self.path / name)
             self._stored[name] = _state(self.path / name)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(fetch, names))
 
     def upload(self, paths: Iterable[Path]) -> None:
@@ -102,7 +102,7 @@ class Mirror(Folder):
             self.bucket.upload(self.path / name, name)
             self._stored[name] = changed[name]
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(upload, changed))
 
     def push(self, marker: str | None = None) -> None:
@@ -176,8 +176,8 @@ def _is_partial(name: str) -> bool:
     return any(part[0] == "." and part.endswith(".partial") for part in name.split("/"))
 
 
-def _temporary_folder() -> Path:
-    """An empty folder that goes when this process ends."""
+def temporary_folder(name: str = "copy") -> Path:
+    """An empty folder of this name that goes when this process ends."""
     prefix = f"sedd_music-{os.getuid()}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with contextlib.suppress(OSError), _locked(left, wait=False):
@@ -185,7 +185,7 @@ def _temporary_folder() -> Path:
     outer = Path(tempfile.mkdtemp(prefix=prefix))
     _KEPT_LOCKS.enter_context(_locked(outer))
     atexit.register(shutil.rmtree, outer, ignore_errors=True)
-    inner = outer / "copy"
+    inner = outer / name
     inner.mkdir(parents=True)  # another process may have taken an unlocked one for a leftover
     return inner
 

@@ -15,6 +15,9 @@ class Disk:
     def __init__(self, *plan: str):
         self.plan, self.steps, self.reopened = list(plan), [], 0
 
+    def has(self, step):
+        return step in self.steps
+
     def save(self, state, meta):
         self.outcome, self.step = self.plan.pop(0), meta.step
         if self.outcome == "no":

@@ -26,6 +26,7 @@ URLS = {
     ("sedd_jax.sample", "tags_from"), ("sedd_jax.sample", "output"), ("sedd_jax.sample", "audio"),
     ("sedd_jax.weights.export", "workdir"), ("sedd_jax.weights.export", "output"),
     ("tokenizer_bridge.inspect", "tokens"), ("tokenizer_bridge.encode", "output"),
+    ("tokenizer_bridge.encode", "audio"), ("launch.app", "workdir"),
     ("tokenizer_bridge.decode", "tokens"), ("tokenizer_bridge.decode", "output"),
 }  # fmt: skip
 # Paths of another machine, on which the bucket is mounted.
@@ -81,7 +82,7 @@ def test_every_command_reads_its_paths_so(module, monkeypatch):
 
 
 def test_a_command_names_the_argument():
-    for module, argument in (("encode", "--audio=gs://b/t"), ("report", "--output=s3://b/w")):
+    for module, argument in (("train_codec", "--audio=gs://b/t"), ("report", "--output=s3://b/w")):
         name, _, url = argument.partition("=")
         with pytest.raises(UserError, match=f"^{name}: {url} is a URL, where a path is needed"):
             import_module(f"tokenizer_bridge.{module}").main([argument])
