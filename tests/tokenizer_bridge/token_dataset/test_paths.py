@@ -27,6 +27,7 @@ URLS = {
     ("sedd_jax.weights.export", "workdir"), ("sedd_jax.weights.export", "output"),
     ("tokenizer_bridge.inspect", "tokens"), ("tokenizer_bridge.encode", "output"),
     ("tokenizer_bridge.encode", "audio"), ("launch.app", "workdir"),
+    ("launch.edit", "workdir"), ("launch.edit", "tokens"),
     ("tokenizer_bridge.decode", "tokens"), ("tokenizer_bridge.decode", "output"),
 }  # fmt: skip
 # Paths of another machine, on which the bucket is mounted.
