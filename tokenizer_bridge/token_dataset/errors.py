@@ -61,8 +61,8 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         package = error.name.partition(".")[0]
         if package not in _OURS:
             return 1, (
-                f"the Python package {package} is not installed here, and this needs it: "
-                "sedd-music with both of its sides, and the extra if there is one for it, has it"
+                f"this needs the Python package {package}, which is not installed: it comes with "
+                "both sides of sedd-music (pip install . in its folder), or with an extra"
             )
     if is_disk_full(error):
         return 1, f"nothing more can be written: {one_line(error)}"

@@ -89,7 +89,7 @@ def test_what_the_user_can_mend_is_one_line(error, line):
 def test_a_package_that_is_missing_is_one_line():
     done = run("def main():\n    import sys\n    sys.modules['torch'] = None\n"
                "    import torch.nn\nrun_command(main)")  # fmt: skip
-    said = "error: the Python package torch is not installed here, and this needs it"
+    said = "error: this needs the Python package torch, which is not installed"
     assert done.returncode == 1 and done.stderr.startswith(said) and done.stderr.count("\n") == 1
     assert "Traceback" in run("run_command(lambda: __import__('sedd_jax.x'))").stderr
 
