@@ -48,7 +48,6 @@ def test_train_resume_evaluate_sample_and_export(store, tmp_path, capsys, monkey
     command += ["--config.evaluation.samples_every=10", "--config.sampling.steps=2"]
     tokens = "--tokens=memory://bucket/tokens"
     train.main([*command, tokens, "--config.training.num_steps=10"])
-    first = store.read("samples/0/tokens/dataset.json")
     assert steps(store) == [5, 10]
     remote_run.fetched.cache_clear()  # as a process of its own
     train.main([f"--workdir={URL}", "--config.training.num_steps=20"])
@@ -65,7 +64,6 @@ def test_train_resume_evaluate_sample_and_export(store, tmp_path, capsys, monkey
     assert Counter((step, kind) for _, step, kind, _ in samples) == {
         (step, kind): count for step in ("0", "10", "20") for kind, count in kinds.items()
     }
-    assert store.read("samples/0/tokens/dataset.json") == first  # not made again
 
     remote_run.fetched.cache_clear()
     evaluate.main([f"--workdir={URL}", "--num_t=1"])

@@ -1,11 +1,13 @@
 """Tokens to audio files: cross-fades, batches, names, and everything that is refused."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
 import soundfile
 
+from tokenizer_bridge import decode, decoding
 from tokenizer_bridge.audio.windows import Windowing, join_audio
 from tokenizer_bridge.decoding import decode_batch, decode_pieces
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -94,6 +96,23 @@ def test_pieces_come_out_as_if_alone(codec):
 def test_two_codes_can_be_decoded(codec):
     ((_, audio),) = decode_pieces(codec, [("x", random_codes(2))], Windowing(600, 60), 4)
     assert audio.shape == (2 * HOP,) and np.isfinite(audio).all()
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_command_takes_as_many_cores_as_it_is_told(
+    tokens, tmp_path, codec_dir, monkeypatch, num_threads
+):
+    threads = set()
+
+    def note_thread(codec, codes_BxL, starts_B):
+        threads.add(threading.get_ident())
+        return decode_batch(codec, codes_BxL, starts_B)
+
+    monkeypatch.setattr(decoding, "decode_batch", note_thread)
+    more = ("--batch_size=1", f"--num_threads={num_threads}")
+    decode.main(flags(tokens, tmp_path / "wavs", codec_dir, *more))
+    assert (threads == {threading.get_ident()}) == (num_threads == 1)
+    assert len(threads) <= num_threads
 
 
 def test_file_names_are_safe_and_unique():
