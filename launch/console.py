@@ -42,6 +42,7 @@ COMMANDS = {
         "measure-samples": "launch.measure_samples",
         "measure-gaps": "launch.measure_gaps",
         "measure-edits": "launch.measure_edits",
+        "measure-seams": "launch.measure_seams",
         "measure-notes": "tokenizer_bridge.measure_notes",
         "judge-tags": "tokenizer_bridge.judge_tags",
         "judge-guidance": "launch.judge_tags",

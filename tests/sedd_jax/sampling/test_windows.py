@@ -1,18 +1,14 @@
 """Pieces longer than a window: what is drawn where, and what that does to their law."""
 
-import dataclasses
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sedd_jax.errors import UserError
-from sedd_jax.model import ModelDef
 from sedd_jax.sampling.generate import generate
 from sedd_jax.sampling.known import make_known
 from sedd_jax.sampling.settings import settle
 from sedd_jax.sampling.windows import num_windows, plan
+from tests.sedd_jax.chain import FIRST_4, Chain, MOVE_4x4
 from tests.sedd_jax.toy import NUM_CODES
 from tests.sedd_jax.toy_run import make_run
 
@@ -117,41 +113,10 @@ def test_an_overlap_that_does_not_fit_is_refused(single):
         settle(single[0], seed=0, length=16, overlap=4)
 
 
-# No move is impossible: two neighbours may turn in one step, and know nothing of each other.
-MOVE_4x4 = np.array(
-    [[0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.2, 0.1, 0.1, 0.6], [0.5, 0.1, 0.3, 0.1]]
-)
-FIRST_4 = np.linalg.matrix_power(MOVE_4x4, 100)[0]
-
-
-class Chain(ModelDef):
-    """A model whose scores are those of a stationary Markov chain of four codes."""
-
-    def log_score(self, params, x_BxL, sigma_B, **_):
-        is_mask_BxL = x_BxL == 4
-        seen_LxBx4 = jnp.where(is_mask_BxL[..., None], 1.0, jnp.eye(5)[x_BxL][..., :4]).swapaxes(
-            0, 1
-        )
-
-        def forward(before_Bx4, seen_Bx4):  # p(x_i, what is seen before i), and of the next
-            return (before_Bx4 * seen_Bx4) @ MOVE_4x4, before_Bx4
-
-        def backward(after_Bx4, seen_Bx4):  # p(what is seen after i | x_i)
-            return (after_Bx4 * seen_Bx4) @ MOVE_4x4.T, after_Bx4
-
-        first_Bx4 = jnp.broadcast_to(FIRST_4.astype(np.float32), seen_LxBx4.shape[1:])
-        before_LxBx4 = jax.lax.scan(forward, first_Bx4, seen_LxBx4)[1]
-        after_LxBx4 = jax.lax.scan(backward, jnp.ones_like(first_Bx4), seen_LxBx4, reverse=True)[1]
-        p_BxLx4 = (before_LxBx4 * after_LxBx4).swapaxes(0, 1)
-        p_BxLx4 /= p_BxLx4.sum(-1, keepdims=True)
-        p_BxLx5 = jnp.pad(p_BxLx4 / jnp.expm1(sigma_B)[:, None, None], [(0, 0), (0, 0), (0, 1)])
-        return jnp.where(jnp.arange(5)[None, None] == x_BxL[..., None], 0.0, jnp.log(p_BxLx5))
-
-
 @pytest.mark.parametrize(("overlap", "is_seamless"), [(8, True), (0, False)])
 def test_no_seam_is_seen_in_pairs_of_a_chain(overlap, is_seamless):
     run, params = make_run(graph__num_codes=4)
-    chain = Chain(**{f.name: getattr(run, f.name) for f in dataclasses.fields(run)})
+    chain = Chain.of(run)
     num, sampling = 1500, settle(chain, seed=0, steps=256, length=64, overlap=overlap)
     [(_, x_NxT)] = generate(chain, params, sampling, np.arange(num), batch_size=num)
     seams = np.arange(16, 64, 16 - overlap)
