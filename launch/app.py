@@ -10,12 +10,7 @@ EXTRAS=app bash launch/env.sh.
 """
 
 import importlib.util
-import os
-import sys
-import tempfile
-import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokenizer_bridge.token_dataset.command import (
     Parser,
@@ -51,6 +46,12 @@ def make_parser() -> Parser:
         help="Folder with the codec, if it is no known one.",
     )
     add("--host", default=LOCAL, help="Address to listen at; 0.0.0.0 lets other machines in.")
+    add(
+        "--max_upload_mb",
+        type=integer(1, 2000),
+        default=50,
+        help="The largest file that can be uploaded, in MB.",
+    )
     add("--port", type=integer(1, 65535), help="Port; the first free one from 7860 by default.")
     return parser
 
@@ -62,55 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "the page needs Gradio, which is not installed here: pip install 'sedd-music[app]', or "
             "in a clone EXTRAS=app bash launch/env.sh"
         )
-    with tempfile.TemporaryDirectory(prefix="sedd-music-", ignore_cleanup_errors=True) as folder:
-        serve(
-            arguments.workdir,
-            Path(folder),
-            step=arguments.step,
-            codec_dir=arguments.codec_dir,
-            host=arguments.host,
-            port=arguments.port,
-        )
 
+    from launch.jobs.app import serve
 
-def serve(
-    workdir: str,
-    folder: Path,
-    *,
-    step: int | None = None,
-    codec_dir: str | None = None,
-    host: str = LOCAL,
-    port: int | None = None,
-) -> None:
-    """Serves the page until it is interrupted. folder: an empty one, where all files are put."""
-    os.environ |= {
-        "GRADIO_TEMP_DIR": str(folder / "uploads"),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MPLCONFIGDIR": str(folder / "matplotlib"),
-    }
-    from launch.playing.page import Page, css, theme
-    from launch.playing.studio import load
-
-    print(f"loading {workdir}", file=sys.stderr)
-    studio = load(workdir, folder, step=step, codec_dir=codec_dir)
-    page = Page(studio)
-    try:
-        _, address, _ = page.blocks.launch(
-            server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
-            allowed_paths=[str(studio.folder)], ssr_mode=False, mcp_server=False, pwa=False,
-            footer_links=[], run_history=False, theme=theme(), css=css(),
-        )  # fmt: skip
-    except OSError as error:
-        raise UserError(f"cannot listen at {host}, port {port or 'from 7860'}: {error}") from error
-    print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
-    if host != LOCAL:
-        print(f"warning: whoever reaches {host} can use it", file=sys.stderr)
-    threading.Thread(target=studio.warm, daemon=True).start()
-    try:
-        threading.Event().wait()
-    finally:
-        page.blocks.close(verbose=False)
+    serve(**vars(arguments))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ SLOW = [
     *("jax", "jaxlib", "flax", "optax", "orbax", "grain", "chex", "tensorstore", "array_record"),
     *("torch", "torchaudio", "numpy", "scipy", "matplotlib", "soundfile", "safetensors", "fsspec"),
     *("huggingface_hub", "onnxruntime", "pyloudnorm", "jinja2", "mutagen", "etils", "tqdm"),
+    "gradio",
 ]
 # Asks each command for its help and for an argument that there is not, and prints what it says.
 ASK = """

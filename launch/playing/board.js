@@ -16,12 +16,13 @@ function showStretch(card) {
   mark.style.left = `${(100 * start) / secondsOf(card)}%`;
   mark.style.width = `${(100 * (end - start)) / secondsOf(card)}%`;
   card.classList.toggle("has-stretch", Boolean(stretch));
+  card.querySelector('[data-mode="replace"]').disabled = !stretch;
 }
 
 function setStretch(card, start, end) {
   const [from, to] = fields(card);
-  from.value = start === null ? "" : start.toFixed(1);
-  to.value = end === null ? "" : end.toFixed(1);
+  from.value = start === null ? "" : start.toFixed(2);
+  to.value = end === null ? "" : end.toFixed(2);
   showStretch(card);
 }
 
@@ -52,11 +53,24 @@ function play(card) {
   audio.play();
 }
 
+// What was typed or set by scripts outlasts the pieces that it was for.
+watch("value", () => {
+  for (const card of element.querySelectorAll(".piece")) {
+    setStretch(card, null, null);
+    showTime(card);
+  }
+});
+
 element.addEventListener("click", ({ target }) => {
   const card = cardOf(target);
   if (!card) return;
   if (target.closest(".play")) play(card);
   if (target.closest(".clear")) setStretch(card, null, null);
+  const button = target.closest("[data-mode]");
+  if (button) {
+    const { batch, piece } = card.dataset;
+    trigger("ask", { batch: +batch, piece: +piece, mode: button.dataset.mode, stretch: stretchOf(card) });
+  }
 });
 
 element.addEventListener("input", ({ target }) => {

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from launch.listening.captions import tag_label
-from launch.playing.studio import Batch, Studio
+from launch.playing.pieces import Batch
+from launch.playing.recipes import Changed, Upload
+from launch.playing.studio import Studio
 from tokenizer_bridge.pages.template import render
 
 _TEMPLATES = Path(__file__).parent
@@ -23,9 +25,16 @@ def history(batches: Sequence[Batch], shown: int | None, studio: Studio) -> str:
 
 def facts(batch: Batch, studio: Studio) -> list[str]:
     """The settings of a batch in a few words each."""
-    wish = batch.wish
+    lasting = f"{batch.pieces[0].seconds:.1f} s"
+    if isinstance(batch.recipe, Upload):
+        return [lasting]
+    wish = batch.recipe.wish
     said = [tag_label(tag) for tag in wish.tags]
     said += [f"guidance {wish.guidance:g}"] if wish.guidance != 1.0 else []
-    said += [f"{studio.seconds(wish.length):.3g} s", f"{wish.steps} steps"]
+    if isinstance(batch.recipe, Changed) and batch.recipe.change.mode == "vary":
+        said.append(f"{batch.recipe.change.value:.0%} kept")
+    said += [lasting, f"{wish.steps} steps"]
+    said += [f"temperature {wish.temperature:g}"] if wish.temperature != 1 else []
+    said += [f"top-p {wish.top_p:g}"] if wish.top_p != 1 else []
     said += [f"{wish.sampler} sampler"] if wish.sampler != studio.default_wish.sampler else []
     return [*said, f"seed {wish.seed}"]

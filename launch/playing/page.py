@@ -10,32 +10,21 @@ from markupsafe import escape
 
 from launch.playing.board import board, history
 from launch.playing.job import Cancelled, Job
-from launch.playing.studio import MOST_BATCHES, Batch, Reporter, Studio
-from launch.playing.wishes import MOST_SEED, Wish, by_category, tag_of
+from launch.playing.pieces import Batch
+from launch.playing.studio import MOST_BATCHES, Reporter, Studio
+from launch.playing.wishes import MOST_SEED, Change, Wish, by_category, tag_of
 from sedd_jax.diffusion.sampler import SAMPLERS
 from tokenizer_bridge.token_dataset.errors import UserError, explain
 
 ANY = "any"
 STEPS = (16, 32, 64, 128)
+DEFAULT_KEEP = 0.4
 DEFAULT_GUIDANCE = 2.0  # the demo's tags were heard best with it
 _FILES = Path(__file__).parent
 _WELCOME = (
     '<div class="welcome">Nothing has been made yet. Choose what it should be like, or nothing, '
     "and let four pieces be made.</div>"
 )
-
-
-def theme() -> gr.themes.Base:
-    """Colours and the fonts of the reader's own machine: nothing is fetched."""
-    fonts = ["system-ui", "sans-serif"]
-    return gr.themes.Base(
-        primary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=["ui-monospace"]
-    )
-
-
-def css() -> str:
-    """The page's own style sheet."""
-    return (_FILES / "page.css").read_text(encoding="utf-8")
 
 
 class Page:
@@ -46,6 +35,12 @@ class Page:
         self._jobs: dict[str, Job] = {}  # session → what is being made for it
         self._categories = by_category(studio.model.tags)
         self.blocks = self._build()
+
+    def close(self) -> None:
+        """Ends the serving, and what is being made."""
+        for job in list(self._jobs.values()):
+            job.cancel()
+        self.blocks.close(verbose=False)
 
     def _build(self) -> gr.Blocks:
         studio = self.studio
@@ -83,21 +78,31 @@ class Page:
                     rolls = gr.Checkbox(
                         True, label="Roll a new seed each time", container=False, elem_id="rolls"
                     )
-                    with gr.Accordion("More", open=False):
-                        steps = gr.Radio(STEPS, value=default.steps, label="Steps")
+                    with gr.Accordion("More", open=False, elem_id="more"):
+                        steps = gr.Radio(STEPS, value=default.steps, label="Steps", elem_id="steps")
                         sampler = gr.Radio(SAMPLERS, value=default.sampler, label="Sampler")
+                        temperature = gr.Slider(
+                            0.1, 2, 1, step=0.05, label="Temperature", buttons=[]
+                        )
+                        top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", buttons=[])
+                        keep = gr.Slider(
+                            0, 0.95, DEFAULT_KEEP, step=0.05, buttons=[],
+                            label="Kept by “More like this”",
+                        )  # fmt: skip
                     make = gr.Button("Make four pieces", variant="primary", elem_id="make")
                     stop = gr.Button("Stop", visible=False, elem_id="stop")
+                    upload = gr.UploadButton("Or begin with your own audio", elem_id="upload")
                     status = self._html(say(""), "status")
                 with gr.Column(scale=3, min_width=320):
                     shown = self._html(_WELCOME, "board", _read("board.js"))
                     listed = self._html("", "history", _read("history.js"))
+            wishes = [rolls, seed, length, steps, sampler, guidance, temperature, top_p, *tags]
             outputs = [status, shown, listed, made, seed, make, stop]
-            gr.on(
-                make.click, self.make, [made, rolls, seed, length, steps, sampler, guidance, *tags],
-                outputs, concurrency_limit=None, show_progress="hidden", api_visibility="private",
-            )  # fmt: skip
             private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+            works: dict[str, Any] = {"outputs": outputs, "concurrency_limit": None, **private}
+            make.click(self.make, [made, *wishes], **works)
+            shown.ask(self.change, [made, keep, *wishes], **works)
+            upload.upload(self.upload, [made, upload], **works)
             stop.click(self.stop, queue=False, **private)
             dice.click(roll, outputs=seed, queue=False, **private)
             listed.pick(self.pick, made, [shown, listed], queue=False, **private)
@@ -109,39 +114,79 @@ class Page:
         return gr.HTML(value, elem_id=name, js_on_load=script, apply_default_css=False)
 
     def make(
-        self,
-        request: gr.Request,
-        made: list[int],
-        rolls: bool,
-        seed: int,
-        length: int,
-        steps: int,
-        sampler: str,
-        guidance: float,
-        *names: str,
+        self, request: gr.Request, made: list[int], rolls: bool, seed: int | None, *wishes: Any
     ) -> Iterator[Sequence[Any]]:
         """New pieces, with reports on the way."""
         seed = roll() if rolls else seed
+
+        def work(report: Reporter) -> Batch:
+            return self.studio.make(self._wish(seed, *wishes), report)
+
+        yield from self._follow(request.session_hash, made, work, seed)
+
+    def change(
+        self, request: gr.Request, event: gr.EventData, made: list[int], keep: float, rolls: bool,
+        seed: int | None, length: int, *wishes: Any,
+    ) -> Iterator[Sequence[Any]]:  # fmt: skip
+        """Pieces made of one of this reader's."""
+        seed = roll() if rolls else seed
+        asked = event._data
+
+        def work(report: Reporter) -> Batch:
+            batch = self.studio.batch(asked["batch"]) if asked["batch"] in made else None
+            if batch is None:
+                raise UserError("that piece is no longer here")
+            if asked["mode"] == "replace":
+                change = Change("replace", tuple(map(float, asked["stretch"])))
+            elif asked["mode"] == "vary":
+                change = Change("vary", float(keep))
+            else:
+                change = Change("continue_s", self.studio.seconds(length))
+            wish = self._wish(seed, length, *wishes)
+            return self.studio.change(batch, asked["piece"], change, wish, report)
+
+        yield from self._follow(request.session_hash, made, work, seed)
+
+    def upload(self, request: gr.Request, made: list[int], path: str) -> Iterator[Sequence[Any]]:
+        """A recording of this reader's."""
+
+        def work(report: Reporter) -> Batch:
+            return self.studio.upload(Path(path), Path(path).name, report)
+
+        yield from self._follow(request.session_hash, made, work, gr.skip())
+
+    def _wish(
+        self, seed: int | None, length: int, steps: int, sampler: str, guidance: float,
+        temperature: float, top_p: float, *names: str,
+    ) -> Wish:  # fmt: skip
+        if seed is None:
+            raise UserError("a seed is needed: a whole number")
         tags = tuple(
             tag_of(category, name, self.studio.model.tags)
             for category, name in zip(self._categories, names, strict=True)
             if name != ANY
         )
-
-        def work(report: Reporter) -> Batch:
-            if seed is None:
-                raise UserError("a seed is needed: a whole number")
-            wish = Wish(
-                length=length, steps=steps, sampler=sampler, seed=seed, tags=tags, guidance=guidance
-            )
-            return self.studio.make(wish, report)
-
-        yield from self._follow(request.session_hash, made, work, seed)
+        return Wish(
+            length=length,
+            steps=steps,
+            sampler=sampler,
+            seed=seed,
+            tags=tags,
+            guidance=guidance,
+            temperature=temperature,
+            top_p=top_p,
+        )
 
     def _follow(
         self, session: str, made: list[int], work: Callable[[Reporter], Batch], seed: Any
     ) -> Iterator[Sequence[Any]]:
-        """What the page shows while work is done, and what has come of it."""
+        """What the page shows while work is done, and what has come of it.
+
+        One thing at a time: what is asked for meanwhile is left alone.
+        """
+        if session in self._jobs:
+            yield (gr.skip(),) * 7
+            return
         job = self._jobs[session] = Job(work)
         working = (gr.update(visible=False), gr.update(visible=True))
         ready = (gr.update(visible=True), gr.update(visible=False))
@@ -183,6 +228,24 @@ class Page:
             board(batch, self.studio, file_url),
             history(earlier, batch.number, self.studio),
         )
+
+
+def launch(page: Page, host: str, port: int | None, max_upload_mb: int) -> str:
+    """Starts to serve a page, and returns its address. Raises OSError where it cannot listen.
+
+    Colours and fonts are the reader's own machine's, and nothing is fetched from elsewhere.
+    """
+    fonts = ["system-ui", "sans-serif"]
+    theme = gr.themes.Base(
+        primary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=["ui-monospace"]
+    )
+    _, address, _ = page.blocks.launch(
+        server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
+        allowed_paths=[str(page.studio.folder)], max_file_size=f"{max_upload_mb}mb",
+        ssr_mode=False, mcp_server=False, pwa=False, footer_links=[], run_history=False,
+        theme=theme, css=_read("page.css"),
+    )  # fmt: skip
+    return address
 
 
 def file_url(path: Path) -> str:

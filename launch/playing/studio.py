@@ -9,54 +9,33 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
-from launch.listening.code_ranks import code_ranks
 from launch.playing.job import Report
 from launch.playing.line import Line
-from launch.playing.pictures import spectrogram, waveform
-from launch.playing.wishes import NUM_PIECES, Source, Wish, script
+from launch.playing.pieces import Batch, Piece, Shelf
+from launch.playing.recipes import Changed, New, Recipe, Source, Upload
+from launch.playing.wishes import NUM_PIECES, Change, Wish
 from sedd_jax import Model
+from sedd_jax.errors import UserError
+from sedd_jax.sampling import editing
+from sedd_jax.sampling.settings import settle
 from sedd_jax.weights import exported
 from tokenizer_bridge import Codec
-from tokenizer_bridge.audio.write import write_audio
-from tokenizer_bridge.pages.pictures import token_picture
+from tokenizer_bridge.audio.read import AudioError, length_s, read_audio
+from tokenizer_bridge.audio.write import subtype_for
+from tokenizer_bridge.edits import edited_audio
 
 Reporter = Callable[[Report], None]
+Progress = Callable[[int], None]  # as `Model.sample` has it
 
 MOST_BATCHES = 40  # that are kept for one who plays; the oldest go first
+MOST_UPLOAD_S = 180.0
+LONG_S = (60, 120)
 DEFAULT_STEPS = 32
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A piece that can be played.
-
-    tokens: (L,) uint16; sound, command: WAV file, and the shell commands that make it again;
-    pictures: waveform, spectrogram and tokens, each as wide as the piece is long.
-    """
-
-    number: int  # in its batch, from 1
-    tokens: np.ndarray
-    seconds: float
-    sound: Path
-    command: Path
-    pictures: tuple[Markup, ...]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The pieces of one wish. number: in the studio, from 1; made_in_s: seconds that it took."""
-
-    number: int
-    title: str
-    wish: Wish
-    pieces: tuple[Piece, ...]
-    made_in_s: float
 
 
 class Studio:
@@ -67,23 +46,27 @@ class Studio:
 
     def __init__(self, model: Model, codec: Codec, source: Source, folder: Path):
         self.model, self.codec, self.source, self.folder = model, codec, source, folder
-        self._line = Line()
+        self._line, self._shelf = Line(), Shelf(codec, source, folder)
         self._numbers = itertools.count(1)
-        self._rank_K = code_ranks(codec)
         self._batches: dict[int, Batch] = {}
         self._lock = threading.Lock()
         self._compiled: set[tuple] = set()
 
     @property
     def lengths(self) -> list[int]:
-        """Lengths to choose from, in tokens, ascending; a program is compiled for each."""
-        return sorted({-(-self.model.length // part) for part in (4, 2, 1)})
+        """Lengths to choose from, in tokens, ascending.
+
+        A program is compiled for each; what is longer than the model's context has one for all.
+        """
+        short = {-(-self.model.length // part) for part in (4, 2, 1)}
+        long = {round(seconds * self.codec.token_rate) for seconds in LONG_S}
+        return sorted(short | {length for length in long if length > self.model.length})
 
     @property
     def default_wish(self) -> Wish:
         """What is made if nothing else is asked for."""
         return Wish(
-            length=self.lengths[len(self.lengths) // 2],
+            length=self.lengths[1],
             steps=DEFAULT_STEPS,
             sampler=self.model.definition.config.sampling.sampler,
             seed=0,
@@ -106,18 +89,52 @@ class Studio:
 
         Raises UserError for a wish that the model cannot meet.
         """
-        self.model.definition.vocabulary.require(wish.tags)
-        with self._line.turn(lambda before: report(Report(_waiting(before)))):
-            start = time.perf_counter()
-            report(Report(self._first_words(wish), 0.0))
-            tokens_NxL = self._sample(wish, Steps(wish.steps, report))
-            report(Report("Turning tokens into sound", 1.0))
-            number = next(self._numbers)
-            pieces = self._keep(number, wish, tokens_NxL)
-            batch = Batch(number, "New pieces", wish, pieces, time.perf_counter() - start)
-        with self._lock:
-            self._batches[number] = batch
-        return batch
+        return self._make("New pieces", New(wish), wish, report)
+
+    def change(
+        self, batch: Batch, number: int, change: Change, wish: Wish, report: Reporter
+    ) -> Batch:
+        """Pieces made of one of a batch, of that number there. wish: how; its length is not used.
+
+        Raises UserError for a change that makes no sense there, and as `make`.
+        """
+        piece = batch.pieces[number - 1]
+        tokens_T = piece.tokens
+        if piece.recording is not None:  # as the command does, since what was new is sound by now
+            tokens_T = self.codec.encode(piece.recording)
+        edit = self._edit(change, tokens_T, wish.seed)
+        recipe = Changed(batch.recipe, number - 1, change, wish, piece.recording is not None)
+        is_spliced = piece.recording is not None and change.mode != "vary"
+        song = piece.recording if is_spliced else None
+        return self._make(_title(change, piece), recipe, wish, report, edit=edit, song=song)
+
+    def upload(self, path: Path, name: str, report: Reporter) -> Batch:
+        """A recording as a batch of one piece. name: of the file, as the reader has it.
+
+        Raises UserError for a file that is no audio, or too long.
+        """
+        report(Report(f"Reading {name}"))
+        start = time.perf_counter()
+        number = next(self._numbers)
+        kept = self._shelf.folder_of(number) / f"upload{path.suffix}"
+        try:
+            if (seconds := length_s(path)) > MOST_UPLOAD_S:
+                raise UserError(
+                    f"{name} lasts {seconds:.0f} s: up to {MOST_UPLOAD_S:.0f} s can be taken"
+                )
+            audio_CxT, rate = read_audio(path)
+            tokens_L = self.codec.encode(path)
+        except AudioError as error:
+            raise UserError(f"{name}: {error}") from error
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), name)) from error
+        kept.parent.mkdir()
+        shutil.copyfile(path, kept)
+        recipe = Upload(name)
+        piece = self._shelf.put(
+            number, 0, recipe, tokens_L, audio_CxT, rate, "PCM_16", recording=kept
+        )
+        return self._keep(Batch(number, name, recipe, (piece,), time.perf_counter() - start))
 
     def batch(self, number: int) -> Batch | None:
         """The batch of a number; None where it has been forgotten."""
@@ -128,57 +145,110 @@ class Studio:
         for number in numbers:
             with self._lock:
                 self._batches.pop(number, None)
-            shutil.rmtree(self._folder_of(number), ignore_errors=True)
+            shutil.rmtree(self._shelf.folder_of(number), ignore_errors=True)
 
-    def _sample(self, wish: Wish, progress: Callable[[int], None]) -> np.ndarray:
-        tokens_NxL = self.model.sample(
-            NUM_PIECES,
-            tags=wish.tags,
-            guidance=wish.guidance,
-            seed=wish.seed,
-            steps=wish.steps,
-            sampler=wish.sampler,
-            length=wish.length,
-            batch_size=NUM_PIECES,
-            progress=progress,
+    def _make(
+        self,
+        title: str,
+        recipe: New | Changed,
+        wish: Wish,
+        report: Reporter,
+        *,
+        edit: editing.Edit | None = None,
+        song: Path | None = None,
+    ) -> Batch:
+        """Pieces that are drawn in turn. song: the recording in which what is new is heard."""
+        self.model.definition.vocabulary.require(wish.tags)
+        length = wish.length if edit is None else len(edit.tokens_T)
+        sampling = settle(self.model.definition, steps=wish.steps, length=length, seed=wish.seed)
+        program = (
+            sampling.at_once, sampling.window is None and edit is None, wish.steps, wish.sampler,
+            bool(wish.tags), wish.guidance == 1, wish.temperature == 1, wish.top_p == 1,
+        )  # fmt: skip
+        with self._line.turn(lambda before: report(Report(_waiting(before)))):
+            start = time.perf_counter()
+            report(Report("Sampling" if program in self._compiled else _COMPILING, 0.0))
+            tokens_NxT = self._sample(wish, Steps(sampling.evaluations, report), edit)
+            self._compiled.add(program)
+            report(Report("Turning tokens into sound", 1.0))
+            number = next(self._numbers)
+            if song is None:
+                pieces = self._decoded(number, recipe, tokens_NxT, edit)
+            else:
+                pieces = self._spliced(number, recipe, tokens_NxT, edit.stretches, song)
+            return self._keep(Batch(number, title, recipe, pieces, time.perf_counter() - start))
+
+    def _sample(
+        self, wish: Wish, progress: Progress, edit: editing.Edit | None = None
+    ) -> np.ndarray:
+        """Tokens (NUM_PIECES, T) of a wish; the length is an edit's, where there is one."""
+        given: dict[str, Any] = {"length": wish.length}
+        if edit is not None:
+            shape = (NUM_PIECES, len(edit.tokens_T))
+            is_kept_NxT = np.broadcast_to(edit.is_kept_NxT, shape)
+            given = {"known": edit.tokens_T, "is_known": is_kept_NxT}
+        return self.model.sample(
+            NUM_PIECES, tags=wish.tags, guidance=wish.guidance, seed=wish.seed, steps=wish.steps,
+            sampler=wish.sampler, temperature=wish.temperature, top_p=wish.top_p,
+            batch_size=NUM_PIECES, progress=progress, **given,
+        )  # fmt: skip
+
+    def _edit(self, change: Change, tokens_T: np.ndarray, seed: int) -> editing.Edit:
+        rate = self.codec.token_rate
+        if change.mode == "vary":
+            return editing.varied(tokens_T, change.value, NUM_PIECES, seed)
+        if change.mode == "continue_s":
+            return editing.continued(tokens_T, editing.num_tokens(change.value, rate))
+        stretches = editing.token_stretches([change.value], rate, len(tokens_T))
+        return editing.replaced(tokens_T, stretches)
+
+    def _decoded(
+        self, number: int, recipe: Recipe, tokens_NxT: np.ndarray, edit: editing.Edit | None
+    ) -> tuple[Piece, ...]:
+        """Pieces whose sound is all of the codec."""
+        is_scattered = isinstance(recipe, Changed) and recipe.change.mode == "vary"
+        new = () if edit is None or is_scattered else self._in_seconds(edit.stretches)
+        rate, audio_NxS = self.codec.sample_rate, self.codec.decode(tokens_NxT)
+        return tuple(
+            self._shelf.put(number, i, recipe, tokens_T, audio_S[None], rate, new=new)
+            for i, (tokens_T, audio_S) in enumerate(zip(tokens_NxT, audio_NxS, strict=True))
         )
-        self._compiled.add(_program(wish))
-        return tokens_NxL
 
-    def _first_words(self, wish: Wish) -> str:
-        if _program(wish) in self._compiled:
-            return "Sampling"
-        return "Compiling: the first pieces of a length, or of a number of steps, take longer"
-
-    def _keep(self, number: int, wish: Wish, tokens_NxL: np.ndarray) -> tuple[Piece, ...]:
-        """Pieces of the tokens, with their files."""
-        folder = self._folder_of(number)
-        folder.mkdir()
-        rate, pieces = self.codec.sample_rate, []
-        for i, audio_T in enumerate(self.codec.decode(tokens_NxL)):
-            name, label = f"piece-{number}-{i + 1}", f"piece {i + 1}"
-            sound, command = folder / f"{name}.wav", folder / f"{name}.sh"
-            write_audio(sound, audio_T, rate)
-            command.write_text(script(self.source, wish, i), encoding="utf-8")
-            ranks_L = self._rank_K[tokens_NxL[i]]
-            pictures = (
-                waveform(audio_T, f"Waveform of {label}"),
-                spectrogram(audio_T, rate, f"Spectrogram of {label}"),
-                token_picture(ranks_L, len(self._rank_K), f"Tokens of {label}"),
-            )
-            seconds = len(audio_T) / rate
-            pieces.append(Piece(i + 1, tokens_NxL[i], seconds, sound, command, pictures))
+    def _spliced(
+        self,
+        number: int,
+        recipe: Recipe,
+        tokens_NxT: np.ndarray,
+        stretches: list[tuple[int, int]],
+        song: Path,
+    ) -> tuple[Piece, ...]:
+        """Pieces that are a recording but for what is new."""
+        audio_CxS, rate = read_audio(song)
+        network, info = self.codec.network, self.codec.info
+        pieces = []
+        for i, tokens_T in enumerate(tokens_NxT):
+            edited_CxS = edited_audio(network, info, audio_CxS, rate, tokens_T, stretches)
+            piece = self._shelf.put(
+                number, i, recipe, tokens_T, edited_CxS, rate, subtype_for(song),
+                new=self._in_seconds(stretches), is_recording=True,
+            )  # fmt: skip
+            pieces.append(piece)
         return tuple(pieces)
 
-    def _folder_of(self, number: int) -> Path:
-        return self.folder / f"batch-{number}"
+    def _in_seconds(self, stretches: list[tuple[int, int]]) -> tuple[tuple[float, float], ...]:
+        return tuple((self.seconds(start), self.seconds(stop)) for start, stop in stretches)
+
+    def _keep(self, batch: Batch) -> Batch:
+        with self._lock:
+            self._batches[batch.number] = batch
+        return batch
 
 
 class Steps:
     """The steps of sampling as reports: how far it is, and about how long it still takes."""
 
-    def __init__(self, steps: int, report: Reporter):
-        self._evaluations, self._report = steps + 1, report
+    def __init__(self, evaluations: int, report: Reporter):
+        self._evaluations, self._report = evaluations, report
         self._done, self._first = 0.0, 0.0
         self._start = time.perf_counter()
 
@@ -194,13 +264,7 @@ class Steps:
         self._report(Report(text, self._done / self._evaluations))
 
 
-def _program(wish: Wish) -> tuple:
-    """What a compiled program is made for."""
-    return wish.length, wish.steps, wish.sampler, bool(wish.tags), wish.guidance == 1.0
-
-
-def _waiting(before: int) -> str:
-    return f"Waiting: {before} {'is' if before == 1 else 'are'} before you"
+_COMPILING = "Compiling: the first pieces of a length, or of a number of steps, take longer"
 
 
 def load(
@@ -218,3 +282,20 @@ def load(
         return Studio(model, codec, Source(workdir, None, codec_dir), sounds)
     where = workdir if "://" in workdir else str(Path(workdir).resolve())
     return Studio(model, codec, Source(where, model.step, codec_dir), sounds)
+
+
+def _title(change: Change, piece: Piece) -> str:
+    if change.mode == "vary":
+        return f"More like {_the(piece)}"
+    if change.mode == "continue_s":
+        return f"Going on with {_the(piece)}"
+    start, stop = change.value
+    return f"{start:.1f} to {stop:.1f} s of {_the(piece)} anew"
+
+
+def _the(piece: Piece) -> str:
+    return piece.label if piece.command is None else piece.label.lower()
+
+
+def _waiting(before: int) -> str:
+    return f"Waiting: {before} {'is' if before == 1 else 'are'} before you"

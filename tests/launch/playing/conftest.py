@@ -13,15 +13,13 @@ TAGS = {"genre---jig": 3, "genre---reel": 2, "instrument---flute": 4}
 
 @pytest.fixture(scope="session")
 def toy_workdir(codec_dir, tmp_path_factory):
-    """A run with the toy codec and TAGS; its pieces have 64 tokens, which last 21 ms."""
+    """A run with the toy codec and TAGS; its context of 1,024 tokens lasts 0.34 s."""
     folder = tmp_path_factory.mktemp("playing")
     _, info = load_codec("toy", codec_dir=codec_dir)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy_run, "CODEC", vars(info))
-        toy_run.write_run(
-            folder / "run", write_dataset(folder / "tokens", codec=vars(info)),
-            vocabulary=Vocabulary(TAGS, max_tags=2), model__length=64,
-        )  # fmt: skip
+    toy_run.write_run(
+        folder / "run", write_dataset(folder / "tokens", codec=vars(info)), codec=vars(info),
+        vocabulary=Vocabulary(TAGS, max_tags=2), model__length=1024,
+    )  # fmt: skip
     return folder / "run"
 
 

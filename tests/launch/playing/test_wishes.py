@@ -1,11 +1,8 @@
-"""Wishes, and the commands that make their pieces again."""
-
-import shlex
+"""Wishes that make sense, and tags by category."""
 
 import pytest
 
-from launch.playing.wishes import Source, Wish, by_category, script, tag_of
-from sedd_jax import sample
+from launch.playing.wishes import Wish, by_category, tag_of
 from sedd_jax.errors import UserError
 
 WISH = {"length": 512, "steps": 32, "sampler": "euler", "seed": 7}
@@ -15,6 +12,8 @@ WISH = {"length": 512, "steps": 32, "sampler": "euler", "seed": 7}
     ({"steps": 0}, "0 steps"),
     ({"seed": 2**32}, "seed 4294967296"),
     ({"tags": ("a",), "guidance": 21.0}, "guidance 21"),
+    ({"temperature": 0.0}, "temperature 0 "),
+    ({"top_p": 1.5}, "top-p 1.5"),
     ({"sampler": "ode"}, "no sampler 'ode'"),
 ])  # fmt: skip
 def test_what_is_out_of_range_is_refused(change, text):
@@ -24,22 +23,6 @@ def test_what_is_out_of_range_is_refused(change, text):
 
 def test_without_tags_there_is_nothing_to_count():
     assert Wish(**WISH, guidance=3.0) == Wish(**WISH)
-
-
-def test_the_command_is_one_that_the_sampler_takes():
-    wish = Wish(**WISH, tags=("genre---jig", "theme---it's"), guidance=2.5)
-    text = script(Source("/runs/my run", 40, "/codecs/mine"), wish, 2)
-    assert "WAVS/sample-00002.wav" in text
-    words = shlex.split(text.replace("\\\n", ""), comments=True)
-    assert words[:3] == ["python", "-m", "sedd_jax.sample"]
-    assert max(map(len, text.splitlines())) < 100
-    arguments = sample.make_parser().parse_args(words[3:])
-    assert (arguments.workdir, arguments.step, arguments.codec_dir) == (
-        "/runs/my run", 40, "/codecs/mine",
-    )  # fmt: skip
-    assert (arguments.tags, arguments.guidance) == (["genre---jig", "theme---it's"], 2.5)
-    assert (arguments.length, arguments.steps, arguments.seed) == (512, 32, 7)
-    assert "--guidance" not in script(Source("demo"), Wish(**WISH), 0)
 
 
 def test_tags_by_category():
