@@ -40,6 +40,7 @@ from tokenizer_bridge.token_dataset.command import (
     path_or_url,
     run_command,
 )
+from tokenizer_bridge.token_dataset.wording import counted
 
 
 def make_parser() -> Parser:
@@ -217,7 +218,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if store is None:
             return 0
-        print(f"{store.num_samples} samples of {store.settings['length']} tokens in {store.place}")
+        samples = counted(store.num_samples, "sample", "samples")
+        print(f"{samples} of {store.settings['length']} tokens in {store.place}")
         if not arguments.audio:
             return 0
         return decode(store.path, arguments.audio, arguments.codec_dir)

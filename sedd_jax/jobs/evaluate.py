@@ -23,6 +23,7 @@ from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name, pe
 from tokenizer_bridge.token_dataset.paths import is_url
 from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
+from tokenizer_bridge.token_dataset.wording import counted
 
 _ROWS = {
     "model": "score model (bound)",
@@ -244,9 +245,11 @@ def table(report: dict) -> str:
     """The report for people."""
     num_unknown = report["num_unknown_tokens"]
     which = "" if num_unknown else "all "
+    tracks = counted(report["num_tracks"], "track", "tracks")
+    windows = counted(report["num_windows"], "window", "windows")
     lines = [
         f"checkpoint {report['step']} on {report['split']}: {which}{report['num_tokens']:,} tokens "
-        f"of {report['num_tracks']:,} tracks, in {report['num_windows']:,} windows of "
+        f"of {tracks}, in {windows} of "
         f"{report['length']:,}",
     ]
     if num_unknown:

@@ -147,7 +147,7 @@ def test_the_command(tokens, codec_dir, tmp_path, run_command):
     (output / "seed0_0.wav").unlink()
     written = (output / "seed0_1.wav").stat().st_mtime_ns
     outcome = run_command(DECODE, *arguments)
-    assert outcome.code == 0 and "1 files written" in outcome.out
+    assert outcome.code == 0 and "1 file written" in outcome.out
     assert "2 files existed and were kept" in outcome.out
     assert (output / "seed0_1.wav").stat().st_mtime_ns == written
 
@@ -184,7 +184,7 @@ def test_files_go_to_an_object_store_one_by_one(tokens, codec_dir, tmp_path, run
         assert (bucket / path.name).read_bytes() == path.read_bytes()
     (bucket / "seed0_1.wav").unlink()  # as when it was killed
     outcome = run_command(DECODE, *arguments, environment=cache)
-    assert "1 files written" in outcome.out and "2 files existed and were kept" in outcome.out
+    assert "1 file written" in outcome.out and "2 files existed and were kept" in outcome.out
     soundfile.write(bucket / "seed0_1.wav", np.zeros(100), 24000)
     outcome = run_command(DECODE, *arguments, environment=cache)
     assert_one_line_error(outcome, f"file://{bucket}/seed0_1.wav exists and was not decoded from")

@@ -17,6 +17,7 @@ from tokenizer_bridge.token_dataset.files import safe_file_stems
 from tokenizer_bridge.token_dataset.mirrors import folder_at
 from tokenizer_bridge.token_dataset.paths import is_url
 from tokenizer_bridge.token_dataset.records import TokenDataset, check_tokens
+from tokenizer_bridge.token_dataset.wording import counted
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 
@@ -98,7 +99,8 @@ def decode(
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f}x real time")
             bar.update()
 
-    print(f"{folder.place}: {len(wanted)} files written, {seconds / 60:.1f} min of audio")
+    written = counted(len(wanted), "file", "files")
+    print(f"{folder.place}: {written} written, {seconds / 60:.1f} min of audio")
     if kept := len(paths) - len(wanted):
         print(f"{kept} files existed and were kept (--overwrite replaces them)")
     if num_clipped:

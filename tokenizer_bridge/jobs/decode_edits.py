@@ -17,6 +17,7 @@ from tokenizer_bridge.encoding.tracks import DIGEST_BYTES
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import safe_file_stems
 from tokenizer_bridge.token_dataset.records import TokenDataset
+from tokenizer_bridge.token_dataset.wording import counted
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
 
@@ -66,7 +67,7 @@ def decode_edits(
         edited_CxT = edited_audio(network, info, original_CxT, sample_rate, tokens_L, stretches)
         num_clipped += subtype != "FLOAT" and bool(np.abs(edited_CxT).max() > 1)
         write_recording(path, edited_CxT, sample_rate, subtype, comment=stamp)
-    print(f"{folder}: {len(todo)} files written")
+    print(f"{folder}: {counted(len(todo), 'file', 'files')} written")
     if kept := len(records) - len(todo):
         print(f"{kept} files existed and were kept (--overwrite replaces them)")
     if num_clipped:
