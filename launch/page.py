@@ -12,21 +12,27 @@ real clip is shown beside its recording. The second shows pieces alone.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    integer,
+    local_path,
+    number,
+    path_or_url,
+    run_command,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--workdir", type=local_path, metavar="RUN", help="Directory of the trained run.")
-    add("--tokens", type=local_path, metavar="NEW", help="Token dataset of the new pieces.")
+    add("--workdir", type=path_or_url, metavar="RUN", help="Directory of the trained run.")
+    add("--tokens", type=path_or_url, metavar="NEW", help="Token dataset of the new pieces.")
     add("--audio", type=local_path, metavar="WAVS", help="Folder of their decoded audio.")
     add(
         "--other_tokens",
-        type=local_path,
+        type=path_or_url,
         action="append",
         default=[],
         metavar="TOKENS",
@@ -35,13 +41,13 @@ def make_parser() -> Parser:
     add("--music", type=local_path, help="Folder of the music that was encoded.")
     add(
         "--music_tokens",
-        type=local_path,
+        type=path_or_url,
         metavar="TOKENS",
         help="Token dataset of that music; the run's own by default.",
     )
     add(
         "--output",
-        type=local_path,
+        type=path_or_url,
         metavar="PAGE.html",
         help="The page; RUN/index.html by default.",
     )
@@ -70,21 +76,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             "--workdir is required, or --tokens and --output for a page of pieces alone"
         )
 
-    from launch.jobs.page import page_of_pieces, page_of_run, write_page
+    from launch.jobs.page import page_of_pieces, page_of_run, run_at, write_page
 
     if arguments.workdir:
-        workdir = Path(arguments.workdir)
+        output = arguments.output or f"{arguments.workdir}/index.html"
         values = page_of_run(
-            workdir,
+            run_at(arguments.workdir),
             **pieces,
             music=arguments.music,
             music_tokens=arguments.music_tokens,
             num_real=arguments.num_real,
             real_s=arguments.real_s,
         )
-        output = Path(arguments.output or workdir / "index.html")
     else:
-        values, output = page_of_pieces(**pieces), Path(arguments.output)
+        values, output = page_of_pieces(**pieces), arguments.output
     write_page(output, values)
 
 

@@ -12,14 +12,14 @@ Records are read one by one. Memory is a few hundred MB, whatever the size of th
 
 from collections.abc import Sequence
 
-from tokenizer_bridge.token_dataset.command import Parser, local_path, path_or_url, run_command
+from tokenizer_bridge.token_dataset.command import Parser, path_or_url, run_command
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--tokens", type=path_or_url, required=True, help="Token dataset.")
     parser.add_argument(
-        "--output", type=local_path, metavar="DIR", help="For inspect.html and inspect.json."
+        "--output", type=path_or_url, metavar="DIR", help="For inspect.html and inspect.json."
     )
     return parser
 

@@ -15,6 +15,7 @@ from tokenizer_bridge.pages.template import render
 from tokenizer_bridge.token_dataset.description import codec_difference
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file
+from tokenizer_bridge.token_dataset.mirrors import file_at, folder_at
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 TEMPLATE = Path(__file__).parents[1] / "listening" / "page.html.j2"
@@ -135,12 +136,24 @@ def other_sets(codec: Codec, other_tokens: Sequence[str]) -> list[PieceSet]:
     return sets
 
 
-def write_page(output: Path, values: Mapping[str, Any]) -> None:
-    """Writes the page of the template's values; prints where it is and what it finds."""
+def run_at(place: str) -> Path:
+    """The directory of a run; of one at a URL, a copy of what a page shows."""
+    folder = folder_at(place)
+    unseen = ("checkpoints", "samples", "tensorboard", "profile")
+    folder.fetch(name for name in folder.names() if name.partition("/")[0] not in unseen)
+    return folder.path
+
+
+def write_page(output: str, values: Mapping[str, Any]) -> None:
+    """Writes the page of the template's values; prints where it is and what it finds.
+
+    output: a path or a URL.
+    """
     html = render(TEMPLATE, **values)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(output) as partial:
-        partial.write_text(html, encoding="utf-8")
-    print(f"page written to {output} ({output.stat().st_size / 2**20:.1f} MiB)")
+    with file_at(output) as path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as partial:
+            partial.write_text(html, encoding="utf-8")
+    print(f"page written to {output} ({len(html.encode()) / 2**20:.1f} MiB)")
     if values["verdict"]:
         print(values["verdict"])

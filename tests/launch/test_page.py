@@ -137,6 +137,20 @@ def test_without_validation_music_the_trained_on_is_shown(page, finished_run, co
     assert "1.234" not in html and "Better" not in html
 
 
+def test_all_of_it_may_be_in_an_object_store(finished_run, codec_dir, run_command):
+    here, there = finished_run, f"file://{finished_run}"
+    shutil.move(here / "new", here / "run/new")
+    shutil.move(here / "wavs", here / "run/wavs")
+    outcome = run_command(
+        "launch.page", f"--workdir={there}/run", f"--music_tokens={there}/tokens", "--real_s=1",
+        f"--codec_dir={codec_dir}", environment={"XDG_CACHE_HOME": str(here / "cache")},
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    html = (here / "run/index.html").read_text()
+    assert f"page written to {there}/run/index.html" in outcome.out
+    assert len(re.findall(r"<audio", html)) == 3 and "sample_1" in html
+
+
 def test_pieces_alone_need_no_run(finished_run, codec_dir, run_command):
     output = finished_run / "pieces.html"
     flags = (f"--tokens={finished_run / 'new'}", f"--codec_dir={codec_dir}")

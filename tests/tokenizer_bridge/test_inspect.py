@@ -40,6 +40,16 @@ def test_text_page_and_json(tmp_path, run_command):
     assert "<script" not in page and "url(http" not in page
 
 
+def test_a_page_goes_to_an_object_store(tmp_path, run_command):
+    write_dataset(tmp_path / "tokens")
+    outcome = run_command(
+        INSPECT, f"--tokens={tmp_path / 'tokens'}", f"--output=file://{tmp_path}/bucket/out"
+    )
+    assert f"page written to file://{tmp_path}/bucket/out/inspect.html" in outcome.out, outcome.err
+    names = sorted(path.name for path in (tmp_path / "bucket/out").iterdir())
+    assert names == ["inspect.html", "inspect.json"]
+
+
 def test_without_output_nothing_is_written(tmp_path, run_command):
     write_dataset(tmp_path / "tokens")
     before = sorted(tmp_path.rglob("*"))

@@ -162,6 +162,23 @@ def new_folder(place: str | os.PathLike, marker: str) -> Iterator[Path]:
     folder.push(marker)
 
 
+@contextlib.contextmanager
+def file_at(place: str | os.PathLike) -> Iterator[Path]:
+    """Where to write a file, which is copied on leaving where its place is a URL.
+
+    Raises UserError, at once for a store that takes no files.
+    """
+    if not is_url(place):
+        yield Path(local_path(os.fspath(place)))
+        return
+    url, _, name = os.fspath(place).rpartition("/")
+    mirror = Mirror(url)
+    mirror.check_writable()
+    with mirror.naming():
+        yield mirror.path / name
+    mirror.hand_over(mirror.path / name)
+
+
 def _state(path: Path) -> tuple[int, int] | None:
     """Size and time of a file; None for what is none, or has gone."""
     try:

@@ -9,7 +9,7 @@ import pytest
 from tokenizer_bridge.token_dataset import mirrors
 from tokenizer_bridge.token_dataset.buckets import Bucket
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.mirrors import Mirror, folder_at, new_folder
+from tokenizer_bridge.token_dataset.mirrors import Mirror, file_at, folder_at, new_folder
 
 URL = "memory://bucket/new"
 
@@ -70,6 +70,14 @@ def test_a_new_folder_is_copied_when_it_is_whole(done):
     with pytest.raises(UserError, match=f"^{URL} exists and is not an empty folder"):
         with new_folder(URL, "last"):
             pass
+
+
+def test_a_file_is_copied_when_it_is_written(done, tmp_path):
+    with file_at(f"{URL}/page.html") as path:
+        path.write_text("page")
+    assert done[-1] == "+page.html" and Bucket(URL).read("page.html") == b"page"
+    with file_at(tmp_path / "x") as path:
+        assert path == tmp_path / "x"
 
 
 def test_a_folder_of_this_machine_is_itself(tmp_path):
