@@ -161,11 +161,11 @@ def test_python_is_python(page):
         compile(code, page, "exec")
 
 
-def test_the_example_runs(tmp_path, monkeypatch):
+def test_the_example_runs(tmp_path):
     (code,) = _FENCE.findall(read("README.md"))
     codec = Codec.load("demo")
-    monkeypatch.setattr(toy_run, "CODEC", vars(codec.info))
-    toy_run.write_run(tmp_path / "run", write_dataset(tmp_path / "tokens"))
+    tokens = write_dataset(tmp_path / "tokens")
+    toy_run.write_run(tmp_path / "run", tokens, codec=vars(codec.info))
     audio_T, rate = soundfile.read(CLIP, frames=24_000)
     soundfile.write(tmp_path / "song.wav", audio_T, rate)
     for name, ours in {"RUN": "run", "new.wav": "new.wav", "song.mp3": "song.wav"}.items():
