@@ -25,8 +25,8 @@ SAMPLES = "samples"  # the run's token dataset
 MEASURES_FILE = "measures.json"
 WAVS, REPORT = "wavs", "report"  # where there is a reference
 REPORT_FILE = f"{REPORT}/report.json"
-# What the report would refuse after sampling: tokenizer_bridge.fad.measure's MIN_FILES and a window
-# of musicnn, which are not imported because PyTorch would be.
+# What the report would refuse after sampling: MIN_FILES of tokenizer_bridge.fad.measured_set and a
+# window of musicnn, which are not imported because PyTorch would be.
 MIN_SAMPLES, MIN_CLIP_S = 16, 3.0
 _OF_AUDIO = ("reference", "clip_s")  # keys that are none of sedd_jax.sample's
 

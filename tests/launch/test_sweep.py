@@ -29,7 +29,7 @@ from tests.sedd_jax.toy import (
     write_dataset,
 )
 from tests.sedd_jax.toy_run import make_run, write_run
-from tokenizer_bridge.fad.measure import MIN_FILES
+from tokenizer_bridge.fad.measured_set import MIN_FILES
 from tokenizer_bridge.fad.musicnn import Musicnn
 from tokenizer_bridge.token_dataset.files import write_json_atomically
 from tokenizer_bridge.token_dataset.records import TokenDataset

@@ -5,42 +5,24 @@ which a number that is never negative cannot do at 0.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
 from tokenizer_bridge.fad.extrapolation import CONFIDENCE, Estimate, fad_infinity
 from tokenizer_bridge.fad.frechet import fit_gaussian, frechet_distance
-from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance, within_bound
+from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance
+from tokenizer_bridge.fad.measured_set import MIN_ARTISTS, MeasuredSet, SetSize, check
 from tokenizer_bridge.fad.paper_compat import flattened_distance
-from tokenizer_bridge.fad.units import (
-    Unit,
-    alone,
-    by_artist,
-    effective_files,
-    equal_units,
-    files_of,
-)
+from tokenizer_bridge.fad.units import files_of
 from tokenizer_bridge.token_dataset.errors import UserError
 
-# An interval is the spread of random halves of a set. With 16 files in a set it still covered
-# the truth in 98 of 100 trials (8 dimensions); below, a half has too few files to say much.
-MIN_FILES = 16
 # Below it intervals are wide: with covariances as musicnn's of real music, those of FAD∞ are ± 0.10
 # of the whole variance with 37 files, ± 0.04 with 75, ± 0.014 with 150.
 FEW_FILES = 100
-
-# Artists, files of unknown ones among them, as so many of equal size are (units.equal_units): from
-# here on they are drawn. With as few and half of the variance shared within an artist, intervals
-# covered the truth in 95 of 100 trials or more; by file in 45 to 78 (8 dimensions, variances as
-# 1/i, truths 0 and 2.25 of the variance).
-MIN_ARTISTS = 4
 
 # FAD∞ by effective files for each dimension, in the smaller set (windows of a file are too much
 # alike to count). A line in 1/k is the law for many files only. What it left of FAD's bias, in
@@ -73,26 +55,6 @@ class ControlSets:
     by_name: Mapping[str, EmbeddingSet] = field(default_factory=dict)
     halves: str = "artists"  # or "known artists", "files": as controls.Halves.by
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SetSize:
-    """The size of a set that is compared, and `name`, which messages call it by."""
-
-    name: str
-    n_files: int
-    n_clips: int
-    n_vectors: int
-    n_artists: int  # known ones; 0 for generated music
-    n_effective: int  # independent files that would tell as much, at most n_files
-    drawn: Literal["artists", "files"]  # by subsets and intervals; artists with all their files
-
-    def __str__(self) -> str:
-        """The number of files, and what they are worth where that is less."""
-        text = f"{self.n_files} files"
-        if self.n_effective == self.n_files:
-            return text
-        return f"{text} ({self.n_artists} known artists) that count as {self.n_effective}"
 
 
 @dataclass(frozen=True)
@@ -165,7 +127,7 @@ def measure(
     """
     x = MeasuredSet.of("generated", generated, settings.seed)
     y = MeasuredSet.of(reference_name, reference, settings.seed)
-    _check(x, y)
+    check(x, y)
     warnings = _warnings_of_few(x, y)
     comparison = _compare(x, y, _kernel_reference(y, settings.seed), settings.seed)
     compared = {}
@@ -181,87 +143,6 @@ def measure(
         halves=controls.halves if controls is not None else None,
         warnings=warnings,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredSet:
-    """A set, its files' (W, D) float64 vectors by id, and the units that are drawn of them.
-
-    kernel_units: those that KAD is estimated on.
-    """
-
-    vectors: EmbeddingSet
-    size: SetSize
-    files: Mapping[str, np.ndarray]
-    units: Sequence[Unit]
-    kernel_units: Sequence[Unit]
-    has_few_artists: bool  # too few to be drawn: files are
-
-    @staticmethod
-    def of(name: str, vectors: EmbeddingSet, seed: int) -> "MeasuredSet":
-        """A set under a name; the seed draws `kernel_units` where there are too many."""
-        clips: dict[str, list[np.ndarray]] = {}
-        for clip_id, vectors_WxD in zip(vectors.clips, vectors.per_clip(), strict=True):
-            clips.setdefault(clip_id, []).append(vectors_WxD)
-        files = {id: np.concatenate(file, dtype=np.float64) for id, file in clips.items()}
-        artist_of = dict(zip(vectors.clips, vectors.artists, strict=True))
-        units = by_artist(list(files.values()), [artist_of[id] for id in files])
-        has_few_artists = len(units) < len(files) and equal_units(units) < MIN_ARTISTS
-        if has_few_artists:
-            units = alone(list(files.values()))
-        size = SetSize(
-            name=name,
-            n_files=len(files),
-            n_clips=len(vectors.clips),
-            n_vectors=len(vectors.vectors_NxD),
-            n_artists=len(set(artist_of.values()) - {None}),
-            n_effective=effective_files(units),
-            drawn="artists" if len(units) < len(files) else "files",
-        )
-        return MeasuredSet(vectors, size, files, units, within_bound(units, seed), has_few_artists)
-
-    @property
-    def name(self) -> str:
-        """The name that messages give it."""
-        return self.size.name
-
-    @property
-    def info(self) -> EmbeddingInfo:
-        """The embedding."""
-        return self.vectors.info
-
-    @functools.cached_property
-    def all_NxD(self) -> np.ndarray:
-        """All vectors, float64."""
-        return np.asarray(self.vectors.vectors_NxD, np.float64)
-
-
-def _check(x: MeasuredSet, y: MeasuredSet) -> None:
-    """Raise UserError, one line, for what makes two sets incomparable."""
-    for one in (x, y):
-        if len(one.files) < MIN_FILES:
-            raise UserError(
-                f"{one.name}: {len(one.files)} files; distances need at least {MIN_FILES}"
-            )
-        finite_N = np.isfinite(one.all_NxD).all(1)
-        if not finite_N.all():
-            clip = one.vectors.clips[one.vectors.clip_of_N[np.argmin(finite_N)]]
-            raise UserError(f"{one.name}: {clip}: its {one.info.name} vectors are not finite")
-    if x.info != y.info:
-        raise UserError(
-            f"{x.name} and {y.name} were embedded differently ({_identity(x.info)}; "
-            f"{_identity(y.info)}): embed both with the same network and weights"
-        )
-    windows = {len(clip_WxD) for one in (x, y) for clip_WxD in one.vectors.per_clip()}
-    if len(windows) > 1:
-        raise UserError(
-            f"{x.name} and {y.name}: clips have from {min(windows)} to {max(windows)} vectors: "
-            "all clips must have the same length"
-        )
-
-
-def _identity(info: EmbeddingInfo) -> str:
-    return f"{info.name}, {info.dim} dimensions, weights {info.weights_sha256[:12]}"
 
 
 def _files_per_dim(x: MeasuredSet, y: MeasuredSet) -> float:
@@ -347,7 +228,7 @@ def compare_controls(
     half = MeasuredSet.of(f"half of {reference_name}", controls.other_half, seed)
     sets = {name: MeasuredSet.of(name, vectors, seed) for name, vectors in controls.by_name.items()}
     for one in sets.values():
-        _check(one, half)
+        check(one, half)
     if sets:
         first = next(iter(controls.by_name.values()))  # they are all of the same files
         made = MeasuredSet.of(f"controls of {reference_name}", first, seed)

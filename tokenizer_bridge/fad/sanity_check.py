@@ -23,7 +23,8 @@ from tokenizer_bridge.fad.embed import (
     stepping,
 )
 from tokenizer_bridge.fad.embeddings import Embedding, load_embedding
-from tokenizer_bridge.fad.measure import MIN_FILES, ControlSets, Settings, compare_controls
+from tokenizer_bridge.fad.measure import ControlSets, Settings, compare_controls
+from tokenizer_bridge.fad.measured_set import MIN_FILES
 from tokenizer_bridge.fad.ordering import MEASURES, orderings
 from tokenizer_bridge.fad.weights import cache_folder
 from tokenizer_bridge.token_dataset.errors import UserError

@@ -11,7 +11,7 @@ from tokenizer_bridge.fad.clips import Clip, TooShort, plan_clips
 from tokenizer_bridge.fad.controls import Halves, split_halves
 from tokenizer_bridge.fad.embed import Embedded, EmbedOptions, embed
 from tokenizer_bridge.fad.embeddings import Embedding
-from tokenizer_bridge.fad.measure import MIN_FILES
+from tokenizer_bridge.fad.measured_set import MIN_FILES
 from tokenizer_bridge.reporting.arguments import Reference
 from tokenizer_bridge.reporting.names import GENERATED
 from tokenizer_bridge.sources import Failure, Track

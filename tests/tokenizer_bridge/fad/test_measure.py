@@ -11,7 +11,8 @@ from tokenizer_bridge.fad import kernel
 from tokenizer_bridge.fad.embed import EmbeddingSet
 from tokenizer_bridge.fad.embeddings import EmbeddingInfo
 from tokenizer_bridge.fad.frechet import fad
-from tokenizer_bridge.fad.measure import FEW_FILES, MIN_FILES, ControlSets, Settings, measure
+from tokenizer_bridge.fad.measure import FEW_FILES, ControlSets, Settings, measure
+from tokenizer_bridge.fad.measured_set import MIN_FILES
 from tokenizer_bridge.fad.paper_compat import flattened_distance
 from tokenizer_bridge.token_dataset.errors import UserError
 

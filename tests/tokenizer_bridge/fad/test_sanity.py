@@ -11,7 +11,8 @@ from tokenizer_bridge.audio.write import write_audio
 from tokenizer_bridge.fad import sanity, sanity_check
 from tokenizer_bridge.fad.embeddings import Embedding, EmbeddingInfo
 from tokenizer_bridge.fad.extrapolation import Estimate
-from tokenizer_bridge.fad.measure import Comparison, SetSize
+from tokenizer_bridge.fad.measure import Comparison
+from tokenizer_bridge.fad.measured_set import SetSize
 from tokenizer_bridge.fad.ordering import orderings
 from tokenizer_bridge.token_dataset.errors import UserError
 
