@@ -262,4 +262,4 @@ stage page index.html "a page of all this"
 say "seconds of each stage, stopped ones included ($out/times.txt)"
 awk '{ seconds[$3] += $5 } END { for (name in seconds) print seconds[name], name }' "$out/times.txt" |
   sort -rn
-echo "listen: file://$out/index.html"
+echo "listen: $(file_url "$out/index.html")"

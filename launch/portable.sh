@@ -25,6 +25,21 @@ absolute() {
   printf '%s\n' "$path"
 }
 
+# file_url PATH: its address, to click on and to open; what a URL cannot hold is written as %XX.
+file_url() {
+  local LC_ALL=C path i byte url=file://
+  path=$(absolute "$1")
+  for ((i = 0; i < ${#path}; i++)); do
+    byte=${path:i:1}
+    case $byte in
+      [A-Za-z0-9/._~-]) ;;
+      *) byte=$(printf '%%%02X' $(($(printf '%d' "'$byte") & 255))) ;; # some shells count bytes below 0
+    esac
+    url=$url$byte
+  done
+  printf '%s\n' "$url"
+}
+
 # The SHA-256 of stdin, and a dash.
 sha256() {
   if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi

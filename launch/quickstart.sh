@@ -112,7 +112,7 @@ if [ -z "$music" ]; then
   if [ $chain = no ] || [ ! -e "$page" ]; then
     "$PY" -m launch.page --tokens="$run/demo" --audio="$run/demo_wavs" --output="$page"
   fi
-  echo "listen: file://$(cd "$run/model" && pwd)/index.html"
+  echo "listen: $(file_url "$run/model/index.html")"
   [ $chain = yes ] || exit 0
 fi
 tags=()
@@ -156,4 +156,4 @@ stage page "the page, with all this"
 "$PY" -m launch.page --workdir="$run/model" --tokens="$new" --audio="$wavs" --music="$music" \
   ${others[@]+"${others[@]}"}
 "$PY" -m launch.files_used --tokens="$run/tokens"
-echo "open file://$(cd "$run/model" && pwd)/index.html"
+echo "open $(file_url "$run/model/index.html")"

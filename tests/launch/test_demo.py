@@ -113,7 +113,7 @@ def test_a_stage_that_failed_is_gone_on_with(demo, tmp_path):
     assert called(second)[0] == "sedd_jax.train" and "launch.page" in called(second)
     ended = [stage for stage, what in times(tmp_path / "my demo") if what == "done"]
     assert ended == STAGES
-    assert f"listen: file://{tmp_path / 'my demo'}/index.html\n" in second.stdout
+    assert f"listen: file://{tmp_path}/my%20demo/index.html\n" in second.stdout
     assert called(demo()) == []
 
 

@@ -12,6 +12,7 @@ from tokenizer_bridge.sources.splits import split_of
 
 PROJECT = Path(__file__).parents[2]
 RUN = "Best [1990]"  # to a shell that looks for files, a pattern
+PAGE = "Best%20%5B1990%5D/model/index.html"  # as a URL
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_it_ends_with_the_files_and_the_address(quickstart, tmp_path):
     (tmp_path / "music").mkdir()
     *_, files, address = quickstart("music").stdout.splitlines()
     assert files == f"-m|launch.files_used|--tokens={tmp_path / RUN}/tokens|"
-    assert address == f"open file://{tmp_path / RUN}/model/index.html"
+    assert address == f"open file://{tmp_path}/{PAGE}"
 
 
 def test_music_that_has_grown_is_trained_on(quickstart, tmp_path):
@@ -99,7 +100,7 @@ def test_a_folder_that_is_missing_is_one_line(quickstart):
 def test_the_shipped_model_comes_first_and_can_be_all(quickstart, tmp_path):
     said = quickstart("--demo_only").stdout
     assert said.index("|--workdir=demo|") < said.index("launch.page|--tokens=")
-    assert f"listen: file://{tmp_path / RUN}/model/index.html\n" in said
+    assert f"listen: file://{tmp_path}/{PAGE}\n" in said
     assert "tokenizer_bridge.encode" not in said
     said = quickstart().stdout
     assert said.index("|--workdir=demo|") < said.index("tokenizer_bridge.encode")
