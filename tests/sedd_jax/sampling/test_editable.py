@@ -32,6 +32,7 @@ def test_seconds_are_those_of_the_codec():
     np.testing.assert_array_equal(rows[0, ::4], SONG[::4])
     rows = Painter().vary(SONG, 0.5, 2, seed=1)
     assert ((rows == SONG).mean(axis=1) > 0.2).all() and (rows[0] != rows[1]).any()
+    assert set(rows[rows != np.tile(SONG, (2, 1))]) == {21}
 
 
 def test_sampling_arguments_are_passed_on():

@@ -42,6 +42,15 @@ def test_a_fade_keeps_the_power(alike):
     np.testing.assert_allclose(parts, 0.01, rtol=0.06)
 
 
+def test_fades_begin_and_end_where_what_is_beside_them_does():
+    original = np.full((1, 3000), 0.1, np.float32)
+    patch = Patch(np.full(1500, -0.1, np.float32), 500, 1000, 1500)
+    spliced = splice(original, [patch], FADE)[0]
+    assert (spliced[1000:1500] < 0).all() and (spliced[:900] > 0).all()
+    # Opposite signals fade through nothing, without a step.
+    assert np.abs(np.diff(spliced)).max() < 0.02
+
+
 def test_a_continuation_makes_the_recording_longer():
     original = stereo(1000)
     spliced = splice(original, [Patch(noise(1300, 3), 400, 1020, 1700)], FADE)
