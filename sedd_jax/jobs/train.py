@@ -48,8 +48,9 @@ def describe(job: Job, state: TrainState) -> str:
     start = f"\n{describe_origin(job.origin, run.vocabulary)}" if job.origin else ""
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
     if job.history and job.history[-1]["step"] == int(state.step):
-        changed = job.history[-1]["changed"].items()
-        start += "".join(f"\nchanged config.{key}={new}, was {old}" for key, (old, new) in changed)
+        for key, (old, new) in job.history[-1]["changed"].items():
+            start += f"\nchanged config.{key}={new}, "
+            start += "where there are other tracks now" if old == new else f"was {old}"
     seconds = int(windows.tokens_T.sum()) * job.dataset.codec["hop_length"]
     seconds /= job.dataset.codec["sample_rate"]
     if seconds < LITTLE_MUSIC_S:

@@ -1,6 +1,7 @@
 """A run that changes course when it is resumed: what has to be allowed, and what is kept of it."""
 
 import json
+import shutil
 
 import pytest
 
@@ -65,6 +66,13 @@ def test_what_is_allowed_changes_and_is_kept(tmp_path, capsys):
     assert train_lib.main([f"--workdir={workdir}", "--config.training.num_steps=5"]) == 0
     assert "changed" not in capsys.readouterr().out
     assert json.loads((workdir / "config.json").read_text())["history"] == history
+
+    shutil.rmtree(other)
+    write_dataset(other, {"train": [70, 80, 40]}, tags={"train": [("g---a",)] * 3})  # it has grown
+    assert resume(workdir, "--config.training.num_steps=6", "--allow_change=data.path") == 0
+    assert f"changed config.data.path={other}, where there are other tracks now" in (
+        capsys.readouterr().out
+    )
 
 
 def test_what_the_weights_are_of_never_changes():
