@@ -9,7 +9,8 @@
 # against unigrams and a bigram, and what it would take to get further.
 #
 #   --demo_only          only the first eight pieces
-#   --steps=400          training steps, instead of some minutes of them; more than before trains on
+#   --steps=400          training steps, instead of some minutes of them, and as many again whenever
+#                        MUSIC has grown; more than before trains on
 #   --codec=demo-scores  for a folder of tunes like those, on a piano, harp, guitar …: trains on from
 #                        the model that comes with the project. Without it a small model is trained
 #                        from nothing with the codec demo, which suits music of all kinds.
@@ -128,7 +129,7 @@ before=$(tokens_as_they_are)
 stage encode "encode $music"
 "$PY" -m tokenizer_bridge.encode --source=folder --audio="$music" --codec="$codec" \
   --output="$run/tokens" --num_workers="$(count_cpus)" ${tags[@]+"${tags[@]}"}
-# How often there was other music, the first included: as often the usual steps are made.
+# How often there was other music, the first included: as often the steps are made.
 rounds=$(cat "$run/rounds" 2> /dev/null || echo 1)
 if [ -n "$before" ] && [ "$before" != "$(tokens_as_they_are)" ]; then
   rounds=$((rounds + 1))
@@ -136,7 +137,7 @@ if [ -n "$before" ] && [ "$before" != "$(tokens_as_they_are)" ]; then
 fi
 if [ "$rounds" -gt 1 ]; then
   training+=(--allow_change=data.path)
-  : "${steps:=$((rounds * usual_steps))}"
+  steps=$((rounds * ${steps:-$usual_steps}))
 fi
 new=$run/new${steps:+_$steps} wavs=$run/wavs${steps:+_$steps}
 stage train "train"

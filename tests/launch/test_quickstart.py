@@ -89,7 +89,14 @@ def test_music_that_has_grown_is_trained_on(quickstart, tmp_path):
         assert changes in said and "|--config.training.num_steps=400|" in said
         assert f"/{RUN}/new_400|--audio={tmp_path / RUN}/wavs_400|" in said
     assert "|--config.training.num_steps=600|" in quickstart("music", tokens="three").stdout
-    assert "|--config.training.num_steps=90|" in quickstart("--steps=90", "music").stdout
+    assert "|--config.training.num_steps=270|" in quickstart("--steps=90", "music").stdout
+
+
+def test_steps_that_were_asked_for_are_made_on_music_that_has_grown(quickstart, tmp_path):
+    (tmp_path / "music").mkdir()
+    assert "num_steps=90|" in quickstart("--steps=90", "music", tokens="one").stdout
+    said = quickstart("--steps=90", "music", tokens="two").stdout
+    assert "|--allow_change=data.path|" in said and "|--config.training.num_steps=180|" in said
 
 
 def test_a_folder_that_is_missing_is_one_line(quickstart):
