@@ -29,7 +29,7 @@ function setStretch(card, start, end) {
 function showTime(card) {
   const { currentTime } = audioOf(card);
   card.querySelector(".now").textContent = currentTime.toFixed(1);
-  card.querySelector(".head").style.left = `${(100 * currentTime) / secondsOf(card)}%`;
+  card.querySelector(".head").style.left = currentTime ? `${(100 * currentTime) / secondsOf(card)}%` : "";
 }
 
 function follow(card) {

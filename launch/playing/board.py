@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from launch.listening.captions import tag_label
+from launch.playing.changes import Vary
 from launch.playing.pieces import Batch
 from launch.playing.recipes import Changed, Upload
 from launch.playing.studio import Studio
@@ -31,8 +32,8 @@ def facts(batch: Batch, studio: Studio) -> list[str]:
     wish = batch.recipe.wish
     said = [tag_label(tag) for tag in wish.tags]
     said += [f"guidance {wish.guidance:g}"] if wish.guidance != 1.0 else []
-    if isinstance(batch.recipe, Changed) and batch.recipe.change.mode == "vary":
-        said.append(f"{batch.recipe.change.value:.0%} kept")
+    if isinstance(batch.recipe, Changed) and isinstance(batch.recipe.change, Vary):
+        said.append(f"{batch.recipe.change.keep:.0%} kept")
     said += [lasting, f"{wish.steps} steps"]
     said += [f"temperature {wish.temperature:g}"] if wish.temperature != 1 else []
     said += [f"top-p {wish.top_p:g}"] if wish.top_p != 1 else []

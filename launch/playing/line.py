@@ -10,7 +10,7 @@ _LOOK_S = 0.2  # how often one who waits is asked whether to go on waiting
 class Line:
     """First come, first served, from any thread."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: list[object] = []
 

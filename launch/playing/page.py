@@ -9,10 +9,11 @@ import gradio as gr
 from markupsafe import escape
 
 from launch.playing.board import board, history
+from launch.playing.changes import Change, GoOn, Replace, Vary
 from launch.playing.job import Cancelled, Job
 from launch.playing.pieces import Batch
 from launch.playing.studio import MOST_BATCHES, Reporter, Studio
-from launch.playing.wishes import MOST_SEED, Change, Wish, by_category, tag_of
+from launch.playing.wishes import MOST_SEED, Wish, by_category, tag_of
 from sedd_jax.diffusion.sampler import SAMPLERS
 from tokenizer_bridge.token_dataset.errors import UserError, explain
 
@@ -69,6 +70,9 @@ class Page:
                         [(f"{studio.seconds(n):.3g} s", n) for n in studio.lengths],
                         value=default.length, label="Length",
                     )  # fmt: skip
+                    make = gr.Button("Make four pieces", variant="primary", elem_id="make")
+                    stop = gr.Button("Stop", visible=False, elem_id="stop")
+                    status = self._html(say(""), "status")
                     with gr.Row(elem_id="seeds"):
                         seed = gr.Number(
                             default.seed, label="Seed", precision=0, minimum=0, maximum=MOST_SEED,
@@ -89,10 +93,7 @@ class Page:
                             0, 0.95, DEFAULT_KEEP, step=0.05, buttons=[],
                             label="Kept by “More like this”",
                         )  # fmt: skip
-                    make = gr.Button("Make four pieces", variant="primary", elem_id="make")
-                    stop = gr.Button("Stop", visible=False, elem_id="stop")
                     upload = gr.UploadButton("Or begin with your own audio", elem_id="upload")
-                    status = self._html(say(""), "status")
                 with gr.Column(scale=3, min_width=320):
                     shown = self._html(_WELCOME, "board", _read("board.js"))
                     listed = self._html("", "history", _read("history.js"))
@@ -136,12 +137,11 @@ class Page:
             batch = self.studio.batch(asked["batch"]) if asked["batch"] in made else None
             if batch is None:
                 raise UserError("that piece is no longer here")
-            if asked["mode"] == "replace":
-                change = Change("replace", tuple(map(float, asked["stretch"])))
-            elif asked["mode"] == "vary":
-                change = Change("vary", float(keep))
-            else:
-                change = Change("continue_s", self.studio.seconds(length))
+            change: Change = GoOn(self.studio.seconds(length))
+            if asked["mode"] == Vary.mode:
+                change = Vary(float(keep))
+            elif asked["mode"] == Replace.mode:
+                change = Replace(*map(float, asked["stretch"]))
             wish = self._wish(seed, length, *wishes)
             return self.studio.change(batch, asked["piece"], change, wish, report)
 

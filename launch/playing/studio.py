@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from launch.playing.changes import Change
 from launch.playing.job import Report
 from launch.playing.line import Line
 from launch.playing.pieces import Batch, Piece, Shelf
 from launch.playing.recipes import Changed, New, Recipe, Source, Upload
-from launch.playing.wishes import NUM_PIECES, Change, Wish
+from launch.playing.wishes import NUM_PIECES, Wish
 from sedd_jax import Model
 from sedd_jax.errors import UserError
 from sedd_jax.sampling import editing
-from sedd_jax.sampling.settings import settle
+from sedd_jax.sampling.settings import Sampling, settle
 from sedd_jax.weights import exported
 from tokenizer_bridge import Codec
 from tokenizer_bridge.audio.read import AudioError, length_s, read_audio
@@ -83,6 +84,7 @@ class Studio:
         for wish in dict.fromkeys((plain, guided)):
             with self._line.turn(lambda before: None):
                 self.codec.decode(self._sample(wish, lambda num_sample_steps: None))
+                self._compiled.add(_program(wish, self._sampling(wish)))
 
     def make(self, wish: Wish, report: Reporter) -> Batch:
         """New pieces. What `report` raises ends the making.
@@ -102,11 +104,11 @@ class Studio:
         tokens_T = piece.tokens
         if piece.recording is not None:  # as the command does, since what was new is sound by now
             tokens_T = self.codec.encode(piece.recording)
-        edit = self._edit(change, tokens_T, wish.seed)
+        edit = change.edit(tokens_T, self.codec.token_rate, wish.seed)
         recipe = Changed(batch.recipe, number - 1, change, wish, piece.recording is not None)
-        is_spliced = piece.recording is not None and change.mode != "vary"
-        song = piece.recording if is_spliced else None
-        return self._make(_title(change, piece), recipe, wish, report, edit=edit, song=song)
+        song = None if change.is_scattered else piece.recording
+        title = change.title(piece.label if piece.command is None else piece.label.lower())
+        return self._make(title, recipe, wish, report, edit=edit, song=song)
 
     def upload(self, path: Path, name: str, report: Reporter) -> Batch:
         """A recording as a batch of one piece. name: of the file, as the reader has it.
@@ -159,12 +161,8 @@ class Studio:
     ) -> Batch:
         """Pieces that are drawn in turn. song: the recording in which what is new is heard."""
         self.model.definition.vocabulary.require(wish.tags)
-        length = wish.length if edit is None else len(edit.tokens_T)
-        sampling = settle(self.model.definition, steps=wish.steps, length=length, seed=wish.seed)
-        program = (
-            sampling.at_once, sampling.window is None and edit is None, wish.steps, wish.sampler,
-            bool(wish.tags), wish.guidance == 1, wish.temperature == 1, wish.top_p == 1,
-        )  # fmt: skip
+        sampling = self._sampling(wish, edit)
+        program = _program(wish, sampling, edit)
         with self._line.turn(lambda before: report(Report(_waiting(before)))):
             start = time.perf_counter()
             report(Report("Sampling" if program in self._compiled else _COMPILING, 0.0))
@@ -172,11 +170,15 @@ class Studio:
             self._compiled.add(program)
             report(Report("Turning tokens into sound", 1.0))
             number = next(self._numbers)
-            if song is None:
+            if song is None or edit is None:
                 pieces = self._decoded(number, recipe, tokens_NxT, edit)
             else:
                 pieces = self._spliced(number, recipe, tokens_NxT, edit.stretches, song)
             return self._keep(Batch(number, title, recipe, pieces, time.perf_counter() - start))
+
+    def _sampling(self, wish: Wish, edit: editing.Edit | None = None) -> Sampling:
+        length = wish.length if edit is None else len(edit.tokens_T)
+        return settle(self.model.definition, steps=wish.steps, length=length, seed=wish.seed)
 
     def _sample(
         self, wish: Wish, progress: Progress, edit: editing.Edit | None = None
@@ -193,20 +195,11 @@ class Studio:
             batch_size=NUM_PIECES, progress=progress, **given,
         )  # fmt: skip
 
-    def _edit(self, change: Change, tokens_T: np.ndarray, seed: int) -> editing.Edit:
-        rate = self.codec.token_rate
-        if change.mode == "vary":
-            return editing.varied(tokens_T, change.value, NUM_PIECES, seed)
-        if change.mode == "continue_s":
-            return editing.continued(tokens_T, editing.num_tokens(change.value, rate))
-        stretches = editing.token_stretches([change.value], rate, len(tokens_T))
-        return editing.replaced(tokens_T, stretches)
-
     def _decoded(
         self, number: int, recipe: Recipe, tokens_NxT: np.ndarray, edit: editing.Edit | None
     ) -> tuple[Piece, ...]:
         """Pieces whose sound is all of the codec."""
-        is_scattered = isinstance(recipe, Changed) and recipe.change.mode == "vary"
+        is_scattered = isinstance(recipe, Changed) and recipe.change.is_scattered
         new = () if edit is None or is_scattered else self._in_seconds(edit.stretches)
         rate, audio_NxS = self.codec.sample_rate, self.codec.decode(tokens_NxT)
         return tuple(
@@ -284,17 +277,13 @@ def load(
     return Studio(model, codec, Source(where, model.step, codec_dir), sounds)
 
 
-def _title(change: Change, piece: Piece) -> str:
-    if change.mode == "vary":
-        return f"More like {_the(piece)}"
-    if change.mode == "continue_s":
-        return f"Going on with {_the(piece)}"
-    start, stop = change.value
-    return f"{start:.1f} to {stop:.1f} s of {_the(piece)} anew"
-
-
-def _the(piece: Piece) -> str:
-    return piece.label if piece.command is None else piece.label.lower()
+def _program(wish: Wish, sampling: Sampling, edit: editing.Edit | None = None) -> tuple:
+    """The facts that a compiled program is for."""
+    has_known = sampling.window is not None or edit is not None
+    return (
+        sampling.at_once, has_known, wish.steps, wish.sampler, bool(wish.tags),
+        wish.guidance == 1, wish.temperature == 1, wish.top_p == 1,
+    )  # fmt: skip
 
 
 def _waiting(before: int) -> str:

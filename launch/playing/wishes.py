@@ -1,4 +1,4 @@
-"""What is asked for: settings of new pieces, changes of one, tags by category."""
+"""What is asked for: settings of pieces, and tags by category."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,24 +48,6 @@ class Wish:
             )
         if self.sampler not in SAMPLERS:
             raise UserError(f"there is no sampler {self.sampler!r}")
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of a piece, in a word and a number, or two, as the command `launch.edit` has them.
-
-    vary: the share of tokens to keep, at random; continue_s: seconds to go on for; replace: (start,
-    stop) of the stretch that is to be made anew, in seconds.
-    """
-
-    mode: str
-    value: float | tuple[float, float]
-
-    @property
-    def argument(self) -> str:
-        """The argument of the command."""
-        value = self.value if isinstance(self.value, tuple) else (self.value,)
-        return f"--{self.mode}={':'.join(map(repr, value))}"
 
 
 def by_category(tags: Mapping[str, int]) -> dict[str, list[str]]:

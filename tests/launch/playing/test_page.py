@@ -141,6 +141,24 @@ def test_what_is_stopped_leaves_the_board_as_it_was(page):
     assert page.evaluate("document.querySelectorAll('#history li').length") == 1
 
 
+def test_two_at_once_are_served_in_turn(page, address, tmp_path):
+    page.click("#more > button")
+    page.click("#steps label:last-child")
+    second = Chromium(tmp_path)
+    try:
+        second.open(address)
+        second.wait(READY)
+        page.click("#make")
+        page.wait("document.querySelector('.bar')")
+        second.click("#make")
+        second.wait("document.querySelector('.status').innerText === 'Waiting: 1 is before you'")
+        page.wait(f"{FOUR} && {READY}")
+        second.wait(f"{FOUR} && {READY}")
+        assert text(page, ".facts") != text(second, ".facts")
+    finally:
+        second.close()
+
+
 def test_one_s_own_audio_and_what_is_none(page, tmp_path):
     (tmp_path / "diary.mp3").write_text("Dear diary, " * 100)
     page.choose_file("input[type=file]", tmp_path / "diary.mp3")

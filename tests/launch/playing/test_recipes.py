@@ -3,8 +3,9 @@
 import shlex
 from importlib import import_module
 
+from launch.playing.changes import GoOn, Replace, Vary
 from launch.playing.recipes import Changed, New, Source, Upload, script
-from launch.playing.wishes import Change, Wish
+from launch.playing.wishes import Wish
 
 WISH = Wish(length=512, steps=32, sampler="euler", seed=7)
 TAGGED = Wish(
@@ -37,8 +38,8 @@ def test_new_pieces():
 
 
 def test_changes_of_new_pieces():
-    once = Changed(New(WISH), 3, Change("continue_s", 12.8), WISH, of_recording=False)
-    twice = Changed(once, 1, Change("replace", (1.25, 3.5)), TAGGED, of_recording=False)
+    once = Changed(New(WISH), 3, GoOn(12.8), WISH, of_recording=False)
+    twice = Changed(once, 1, Replace(1.25, 3.5), TAGGED, of_recording=False)
     text = script(SOURCE, twice, 0)
     names = [name for name, _ in parsed(text)]
     assert names == ["sedd_jax.sample", *["launch.edit"] * 2, "tokenizer_bridge.decode"]
@@ -53,15 +54,15 @@ def test_changes_of_new_pieces():
 
 
 def test_changes_of_recordings():
-    once = Changed(Upload("my song.mp3"), 0, Change("replace", (1.0, 2.0)), WISH, of_recording=True)
+    once = Changed(Upload("my song.mp3"), 0, Replace(1.0, 2.0), WISH, of_recording=True)
     ((name, first),) = parsed(text := script(SOURCE, once, 2))
     assert name == "launch.edit" and first.audio == "my song.mp3" and first.tokens is None
     assert first.codec_dir == "/codecs/mine"
     assert f"this one is {first.output}/my_song-replace-00002.wav" in text
-    twice = Changed(once, 2, Change("vary", 0.4), WISH, of_recording=True)
+    twice = Changed(once, 2, Vary(0.4), WISH, of_recording=True)
     (_, _), (_, second) = parsed(script(SOURCE, twice, 0))
     assert second.audio == f"{first.output}/my_song-replace-00002.wav" and second.vary == 0.4
-    thrice = Changed(twice, 1, Change("vary", 0.4), WISH, of_recording=False)
+    thrice = Changed(twice, 1, Vary(0.4), WISH, of_recording=False)
     (_, _), (_, _), (_, third), (_, decode) = parsed(script(SOURCE, thrice, 0))
     assert third.tokens == f"{second.output}/tokens" and third.codec_dir is None
     assert third.track == "my_song-replace-00002-vary-00001"

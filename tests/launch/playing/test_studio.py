@@ -1,5 +1,6 @@
 """The studio makes what the command and the model make, for several people, and can be stopped."""
 
+import dataclasses
 import re
 import shlex
 import threading
@@ -13,8 +14,10 @@ import soundfile
 from launch.jobs import edit as editing_job
 from launch.playing import studio as studio_module
 from launch.playing.board import board, history
+from launch.playing.changes import GoOn, Replace, Vary
 from launch.playing.job import Cancelled, Job, Report
-from launch.playing.wishes import Change, Wish
+from launch.playing.studio import Studio
+from launch.playing.wishes import Wish
 from sedd_jax.errors import UserError
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
@@ -76,9 +79,9 @@ def test_its_commands_make_the_same_pieces_again(studio, tmp_path, monkeypatch, 
 def test_changes_of_changes_are_made_again_by_commands(studio, tmp_path, monkeypatch):
     first = studio.make(Wish(**WISH), no_report)
     seconds = first.pieces[0].seconds
-    longer = studio.change(first, 2, Change("continue_s", seconds), JIG, no_report)
+    longer = studio.change(first, 2, GoOn(seconds), JIG, no_report)
     start = 0.25 * seconds
-    mended = studio.change(longer, 4, Change("replace", (start, seconds)), JIG, no_report)
+    mended = studio.change(longer, 4, Replace(start, seconds), JIG, no_report)
     parent, piece = longer.pieces[3], mended.pieces[1]
     made = run_script(text := piece.command.read_text(), tmp_path, monkeypatch)
     np.testing.assert_array_equal([*made.values()][1], piece.tokens)
@@ -93,7 +96,7 @@ def test_changes_of_changes_are_made_again_by_commands(studio, tmp_path, monkeyp
     again_NxT = studio.model.replace(parent.tokens, [(start, seconds)], 4, **options)
     np.testing.assert_array_equal(again_NxT, [piece.tokens for piece in mended.pieces])
     assert (parent.tokens[:32] == first.pieces[1].tokens).all() and len(parent.tokens) == 64
-    more = studio.change(first, 1, Change("vary", 0.5), JIG, no_report)
+    more = studio.change(first, 1, Vary(0.5), JIG, no_report)
     share = np.mean([piece.tokens == first.pieces[0].tokens for piece in more.pieces])
     assert 0.4 < share < 0.8 and more.pieces[0].new == ()
 
@@ -112,8 +115,8 @@ def test_a_recording_is_gone_on_with_and_stays_what_it_was(studio, song, tmp_pat
     (piece,) = upload.pieces
     assert piece.label == "my song.flac" and piece.seconds == 0.25 and piece.command is None
     assert [file.name for file in studio.folder.rglob("upload*")] == ["upload.flac"]
-    longer = studio.change(upload, 1, Change("continue_s", 0.1), JIG, no_report)
-    again = studio.change(longer, 3, Change("continue_s", 0.1), JIG, no_report)
+    longer = studio.change(upload, 1, GoOn(0.1), JIG, no_report)
+    again = studio.change(longer, 3, GoOn(0.1), JIG, no_report)
     audio_TxC, rate = soundfile.read(again.pieces[0].sound)
     assert rate == 44_100 and audio_TxC.shape == (pytest.approx(0.45 * rate, abs=rate / 3000), 2)
     made = run_script(text := again.pieces[0].command.read_text(), tmp_path, monkeypatch)
@@ -145,7 +148,7 @@ def test_what_is_too_long_is_refused(studio, song, monkeypatch):
 def test_a_stretch_that_is_none_is_refused(studio, stretch, text):
     first = studio.make(Wish(**WISH), no_report)
     with pytest.raises(UserError, match=text):
-        studio.change(first, 1, Change("replace", stretch), JIG, no_report)
+        studio.change(first, 1, Replace(*stretch), JIG, no_report)
 
 
 def test_a_piece_has_its_sound_and_pictures_in_the_folder(studio):
@@ -171,6 +174,17 @@ def test_it_reports_how_far_it_is(studio):
     assert [r.text for r in reports if "step" in r.text][-1] == "Sampling: step 5 of 5, 0 s left"
     studio.make(JIG, reports.append)
     assert [report.text for report in reports].count("Sampling") == 1
+
+
+def test_what_is_made_by_default_has_been_compiled(studio, monkeypatch):
+    monkeypatch.setattr(studio_module, "DEFAULT_STEPS", 4)
+    monkeypatch.setattr(Studio, "lengths", [16, 32])  # which other tests compile as well
+    studio.warm()
+    guided = dataclasses.replace(studio.default_wish, tags=JIG.tags, guidance=3.0)
+    for wish in (studio.default_wish, guided):
+        reports: list[Report] = []
+        studio.make(wish, reports.append)
+        assert reports[0].text == "Sampling"
 
 
 def test_a_second_one_waits_and_a_cancelled_one_leaves_nothing(studio):
