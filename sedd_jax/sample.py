@@ -10,6 +10,10 @@ stopped goes on where it was when the same command is given again, and a larger 
 those that are missing. --audio also decodes the samples
 to WAV files, in a process of its own: python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS.
 
+Longer pieces than the training saw are drawn in windows, each given the end of the one before:
+
+    python -m sedd_jax.sample … --seconds=120
+
 A model that was trained with tags or vectors (config.conditioning) can be steered:
 
     python -m sedd_jax.sample --workdir=RUN --list_tags

@@ -47,7 +47,9 @@ class Pace:
         self._seconds_per_step: list[float] = []
 
     def add(self, num_sample_steps: int) -> None:
-        """Called after each dispatch, with the steps × samples that it did."""
+        """Called after each dispatch, with the steps × samples that it did; 0 waits for more."""
+        if not num_sample_steps:
+            return
         now = time.perf_counter()
         self._seconds_per_step.append((now - self._last) / num_sample_steps)
         self._last = now

@@ -119,7 +119,7 @@ def test_pace_leaves_the_dispatches_that_compile_out(monkeypatch):
     clock = iter([0.0, 9.0, 9.4, 9.9, 17.0])  # s: compiling first and last
     monkeypatch.setattr(generate_lib.time, "perf_counter", lambda: next(clock))
     pace = Pace()
-    for num_sample_steps in (8, 8, 10, 2):
+    for num_sample_steps in (8, 8, 0, 10, 2):
         pace.add(num_sample_steps)
     assert pace.seconds_per_step == pytest.approx(0.05)
 
