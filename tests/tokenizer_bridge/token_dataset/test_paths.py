@@ -30,7 +30,7 @@ URLS = {
     ("launch.page", "music_tokens"), ("launch.page", "output"),
     ("tokenizer_bridge.encode", "output"),
     ("tokenizer_bridge.encode", "audio"), ("launch.app", "workdir"),
-    ("launch.edit", "workdir"), ("launch.edit", "tokens"),
+    ("launch.measure_seams", "workdir"), ("launch.edit", "workdir"), ("launch.edit", "tokens"),
     ("tokenizer_bridge.decode", "tokens"), ("tokenizer_bridge.decode", "output"),
 }  # fmt: skip
 # Paths of another machine, on which the bucket is mounted.
