@@ -10,6 +10,7 @@ folder (sedd_jax/checkpoints/gathered.py), and copies that back.
 
 import functools
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -22,6 +23,7 @@ ALL = "all"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"  # drawn while training
 EXPORTED = "model.safetensors"  # in the folder of an exported model
+_OF_TRAINING = re.compile(rf"{SAMPLES}/|{CHECKPOINTS}/\d+/train/")
 _ATTEMPTS = 5  # to copy a run that changes meanwhile
 _LAST = "_CHECKPOINT_METADATA"  # Orbax's
 
@@ -30,7 +32,8 @@ class RemoteRun:
     """The copy of a run here. folder: where it is; steps: of the checkpoints that were fetched.
 
     url: of the run's directory; step: of the checkpoint to fetch, the newest by default; a word
-    instead, as ALL, fetches all. ALL is of training, which alone is given the samples as well.
+    instead, as ALL, fetches all. ALL is of training, which alone is given the samples, and of each
+    checkpoint more than its weights for use: three quarters of its bytes are the optimizer's.
     Raises UserError when the store refuses, or has none of that step.
     """
 
@@ -62,7 +65,7 @@ class RemoteRun:
             name
             for name in names
             if (not name.startswith(f"{CHECKPOINTS}/") or _step_of(name) in self.steps)
-            and (step == ALL or not name.startswith(f"{SAMPLES}/"))
+            and (step == ALL or not _OF_TRAINING.match(name))
         )
 
     def check_writable(self) -> None:

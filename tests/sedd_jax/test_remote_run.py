@@ -172,11 +172,11 @@ def test_a_killed_run_goes_on_from_the_store(tmp_path):
 
 def test_a_run_that_changes_while_it_is_copied_is_copied_anew(store, monkeypatch):
     def put(step):
-        for name in ("train/data", "_CHECKPOINT_METADATA"):
+        for name in ("train/data", "ema_params/data", "_CHECKPOINT_METADATA"):
             store.write(f"checkpoints/{step}/{name}", str(step).encode())
 
     def download(self, name, path, download=Bucket.download):
-        if name == "checkpoints/5/train/data":  # as a training with keep_last=1 does
+        if name == "checkpoints/5/ema_params/data":  # as a training with keep_last=1 does
             put(10)
             self.remove(["checkpoints/5/_CHECKPOINT_METADATA", name])
         download(self, name, path)
@@ -186,6 +186,8 @@ def test_a_run_that_changes_while_it_is_copied_is_copied_anew(store, monkeypatch
     fetched = remote_run.RemoteRun(URL)
     assert fetched.steps == {10}
     assert [path.name for path in (fetched.folder / "checkpoints").iterdir()] == ["10"]
+    assert not list(fetched.folder.rglob("train"))  # of which training alone has use
+    assert list(remote_run.RemoteRun(URL, remote_run.ALL).folder.rglob("train"))
 
 
 def test_two_processes_go_on_from_the_store_as_one_undisturbed(tmp_path):
