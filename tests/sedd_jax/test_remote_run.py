@@ -205,12 +205,13 @@ def test_two_processes_go_on_from_the_store_as_one_undisturbed(tmp_path):
 
     of_two = {"mesh__fsdp": 2, "checkpoint__every": 10, "checkpoint__keep_last": 1}
     endless = command(100_000, url, **of_two)
-    programs = gang.start_until(stored, endless, 2, XLA_FLAGS=FAST_COMPILE)
+    programs = gang.start_until(stored, endless, 2, devices=1, XLA_FLAGS=FAST_COMPILE)
     for program in programs:
         program.kill()
     gang.finish(programs)
     before = stored()
-    results = gang.run(command(before + 5, url, **of_two), 2, XLA_FLAGS=FAST_COMPILE)
+    again = command(before + 5, url, **of_two)
+    results = gang.run(again, 2, devices=1, XLA_FLAGS=FAST_COMPILE)
     assert [result.returncode for result in results] == [0, 0], results[0].stderr
     assert f"from step {before:,} to {before + 5:,}" in results[0].stdout
     assert f"stored in {url}" in results[0].stdout and "stored" not in results[1].stdout

@@ -70,7 +70,7 @@ def test_what_is_stored_is_what_a_disk_would_hold(make, songs, tmp_path, store, 
     make(songs, tmp_path / "here")
     make(songs, URL)
     assert stored(store) == contents(tmp_path / "here")
-    assert f"{URL}: 0.00 h" in capsys.readouterr().out
+    assert f"{URL}: 0.2 min of audio" in capsys.readouterr().out
     make(songs, URL)
     assert f"whole already, nothing to do: {URL}" in capsys.readouterr().out
     with pytest.raises(UserError, match=f"^{URL} was made with another window_s"):
