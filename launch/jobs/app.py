@@ -28,6 +28,8 @@ def serve(
             "GRADIO_ANALYTICS_ENABLED": "False",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "MPLCONFIGDIR": str(folder / "matplotlib"),
+            # Gradio asks itself whether it is there: no proxy could tell.
+            "no_proxy": ",".join([*LOCAL, os.environ.get("no_proxy", "")]),
         }
         # Here, because they read the environment.
         from launch.playing.page import Page, launch
@@ -40,7 +42,9 @@ def serve(
             address = launch(page, host, port, max_upload_mb)
         except OSError as error:
             asked = f"port {port}" if port else "any port from 7860 on"
-            raise UserError(f"--host={host}: cannot listen at {asked}: {error}") from error
+            raise UserError(
+                f"cannot listen at {host}, {asked}: it is taken, or no address of this machine"
+            ) from error
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         if host not in LOCAL:
             print(f"warning: whoever reaches {host} can use it", file=sys.stderr)

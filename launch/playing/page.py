@@ -243,6 +243,7 @@ def launch(page: Page, host: str, port: int | None, max_upload_mb: int) -> str:
         server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
         allowed_paths=[str(page.studio.folder)], max_file_size=f"{max_upload_mb}mb",
         ssr_mode=False, mcp_server=False, pwa=False, footer_links=[], run_history=False,
+        enable_monitoring=False,
         theme=theme, css=_read("page.css"),
     )  # fmt: skip
     return address
