@@ -37,12 +37,12 @@ class SlowStore(MemoryFileSystem):
         return MemoryFileSystem._strip_protocol(path.removeprefix("slow:/"))
 
     def info(self, path, **kwargs):
-        """As a request for a file's size."""
+        """Answers after a request's time: a file's size."""
         self._wait()
         return super().info(path, **kwargs)
 
     def ls(self, path, detail=True, **kwargs):
-        """As a request for a list of files."""
+        """Answers after a request's time: a list of files."""
         self._wait()
         return super().ls(path, detail, **kwargs)
 

@@ -19,6 +19,7 @@ from tokenizer_bridge.token_dataset.command import (
     Parser,
     comma_list,
     integer,
+    list_of,
     local_path,
     run_command,
 )
@@ -51,28 +52,26 @@ def make_parser() -> Parser:
         help="Policies to search.",
     )
     parser.add_argument(
-        "--accumulation", type=_integers, default="1,2,4,8", help="Microbatches to search."
+        "--accumulation",
+        type=list_of(integer(1)),
+        default="1,2,4,8",
+        help="Microbatches to search.",
     )
     parser.add_argument(
         "--fsdp",
-        type=_integers,
+        type=list_of(integer(1)),
         default=(),
         metavar="SIZES",
         help="Sizes to search, inside a slice; all by default.",
     )
     parser.add_argument(
         "--tensor",
-        type=_integers,
+        type=list_of(integer(1)),
         default="1,2,4,8",
         metavar="SIZES",
         help="Sizes to search, inside a slice.",
     )
     return parser
-
-
-def _integers(text: str) -> list[int]:
-    """The type of an argument that is a list of integers with commas between."""
-    return [integer(1)(item) for item in comma_list(text)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

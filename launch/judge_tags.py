@@ -25,6 +25,7 @@ from tokenizer_bridge.token_dataset.command import (
     Parser,
     comma_list,
     integer,
+    list_of,
     local_path,
     number,
     run_command,
@@ -90,7 +91,7 @@ def make_parser() -> Parser:
 
 def _strengths(text: str) -> list[float]:
     """The type of an argument that lists strengths, ascending."""
-    return sorted({number(0.0)(item) for item in comma_list(text)})
+    return sorted(set(list_of(number(0.0))(text)))
 
 
 def _schedules(text: str) -> list[str]:

@@ -327,7 +327,7 @@ class Model(Editable):
 
 
 def _require_known(is_known: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Which tokens are known, (N, L) bool, some of each row not. Raises UserError."""
+    """The mask of known tokens, (N, L) bool, some of each row unknown. Raises UserError."""
     is_known_NxL = np.atleast_2d(np.asarray(is_known))
     if is_known_NxL.dtype != bool or is_known_NxL.shape != shape:
         raise UserError(

@@ -1,1 +1,1 @@
-"""How well gaps in music are filled in: cases, repairs, and their distances to what was there."""
+"""Gaps in music filled in: cases, repairs, and their distances to what was there."""

@@ -63,7 +63,11 @@ def make_repairs(
 
 
 def join(original_NxT: np.ndarray, other_NxT: np.ndarray, case: Case, fade: int) -> np.ndarray:
-    """The original outside the gap and the other inside, faded into each other just outside."""
+    """The original outside the gap and the other inside, faded into each other just outside.
+
+    Unlike tokenizer_bridge/audio/splice.py it leaves the other's level alone, so that one that is
+    wrong counts.
+    """
     time_T = np.arange(original_NxT.shape[1])
     rising_T = (time_T - case.begin + fade + 0.5) / fade
     falling_T = (case.end + fade - time_T - 0.5) / fade

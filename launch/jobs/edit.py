@@ -25,8 +25,11 @@ SONG, TOKENS = "song", "tokens"  # folders of the output: the song's tokens, tho
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """One of the modes, with its value: seconds, stretches (start, stop) in seconds, of which None
-    is the song's own, a share, or a number of tokens."""
+    """One of the modes of the command, with its value.
+
+    value: seconds; stretches (start, stop) in seconds, None for the song's own start or end; a
+    share; or a number of tokens.
+    """
 
     mode: str
     value: Any

@@ -1,5 +1,4 @@
-"""What seams of long pieces cost under the model's bound, and how the end of a piece differs from
-its beginning.
+"""The cost of seams of long pieces under the model's bound, and the drift of pieces to their end.
 
 Letters: N pieces, P stretches, T tokens of a piece, W of a window.
 """
@@ -138,7 +137,7 @@ def seam_bits(
 
 
 def drift(codec: Codec, first_NxT: np.ndarray, last_NxT: np.ndarray) -> dict[str, Any]:
-    """How the ends of pieces differ from their beginnings, decoded alone."""
+    """The differences of the ends of pieces from their beginnings, each decoded alone."""
     rate = codec.sample_rate
     first_NxS, last_NxS = (codec.decode(tokens_NxT) for tokens_NxT in (first_NxT, last_NxT))
 
@@ -166,7 +165,7 @@ def drift(codec: Codec, first_NxT: np.ndarray, last_NxT: np.ndarray) -> dict[str
 
 
 def pitch_class_bits(audio_S: np.ndarray, sample_rate: int) -> float:
-    """Entropy of the power over the twelve pitch classes, 65 to 2,100 Hz: 3.58 bits for noise."""
+    """Entropy of the power over the twelve pitch classes, 65 to 2,100 Hz: log2(12) bits at most."""
     frame = 2 ** round(math.log2(sample_rate / 3))  # a third of a second tells semitones apart
     frames_FxS = np.lib.stride_tricks.sliding_window_view(audio_S, frame)[:: frame // 2]
     power_K = np.square(np.abs(np.fft.rfft(frames_FxS * np.hanning(frame)))).sum(0)

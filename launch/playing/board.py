@@ -1,4 +1,4 @@
-"""What the page shows of pieces: the board with those of one wish, and the list of earlier ones."""
+"""Pieces on the page: the board with those of one wish, and the list of earlier ones."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Report:
-    """What is being done; share: of it, that is done, in [0, 1], None where that is not known."""
+    """A report on work. share: what is done of it, in [0, 1], None where that is not known."""
 
     text: str
     share: float | None = None
@@ -50,7 +50,7 @@ class Job(Generic[T]):
         self._is_cancelled.set()
 
     def result(self) -> T:
-        """What the work gave; waits for it. Raises what the work has raised."""
+        """The result of the work; waits for it. Raises what the work has raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error

@@ -33,7 +33,7 @@ class Line:
                 self._changed.notify_all()
 
     def _before(self, place: object) -> int:
-        """How many come before, once somebody has moved or some time has passed."""
+        """The number that come before, once somebody has moved or some time has passed."""
         with self._changed:
             if before := self._waiting.index(place):
                 self._changed.wait(_LOOK_S)

@@ -14,7 +14,7 @@ from launch.playing.job import Cancelled, Job
 from launch.playing.pieces import Batch
 from launch.playing.studio import MOST_BATCHES, Reporter, Studio
 from launch.playing.wishes import MOST_SEED, Wish, by_category, tag_of
-from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.diffusion.choices import SAMPLERS
 from tokenizer_bridge.token_dataset.errors import UserError, explain
 
 ANY = "any"
@@ -180,7 +180,7 @@ class Page:
     def _follow(
         self, session: str, made: list[int], work: Callable[[Reporter], Batch], seed: Any
     ) -> Iterator[Sequence[Any]]:
-        """What the page shows while work is done, and what has come of it.
+        """Yields what the page shows while work is done, and what has come of it.
 
         One thing at a time: what is asked for meanwhile is left alone.
         """

@@ -1,4 +1,4 @@
-"""How pieces were made, step by step, and the commands that make the same pieces again."""
+"""The making of pieces, step by step, and the commands that make the same pieces again."""
 
 import shlex
 from collections.abc import Sequence

@@ -65,7 +65,7 @@ class Studio:
 
     @property
     def default_wish(self) -> Wish:
-        """What is made if nothing else is asked for."""
+        """The wish that is met if nothing else is asked for."""
         return Wish(
             length=self.lengths[1],
             steps=DEFAULT_STEPS,

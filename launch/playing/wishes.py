@@ -1,10 +1,10 @@
-"""What is asked for: settings of pieces, and tags by category."""
+"""Wishes: settings of pieces, and tags by category."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sedd_jax.conditions import SEPARATOR, category
-from sedd_jax.diffusion.sampler import SAMPLERS
+from sedd_jax.diffusion.choices import SAMPLERS
 from sedd_jax.errors import UserError
 
 NUM_PIECES = 4  # of one wish
@@ -16,7 +16,7 @@ MOST_TEMPERATURE = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What NUM_PIECES new pieces are to be like. length: tokens of a piece.
+    """The settings of NUM_PIECES new pieces. length: tokens of a piece.
 
     guidance: how much the tags count; without tags it is 1, since there is nothing to count.
     temperature, top_p: how narrow the choice of a token is (sedd_jax/diffusion/draws.py).

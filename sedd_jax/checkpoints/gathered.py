@@ -54,7 +54,7 @@ class GatheredCheckpoints(Checkpoints):
 
 
 class _Elsewhere:
-    """What a process beside process 0 has in place of Orbax's manager: it writes nothing."""
+    """The stand-in for Orbax's manager in a process beside process 0: it writes nothing."""
 
     def __init__(self, directory: Path):
         self._directory = directory

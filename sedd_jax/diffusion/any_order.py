@@ -11,7 +11,7 @@ with some positions known, the others cost
 where k is uniform from 1 to n, the number of tokens charged, and S a uniform set of k of them.
 Exact scores give -log p(charged | known) itself.
 
-Letters: B batch, L length, K codes.
+Letters: B batch, L length, K codes, E network evaluations.
 """
 
 import jax
@@ -65,5 +65,5 @@ def any_order_nats(
         nats_B = -jnp.where(is_hidden_BxL, log_p_BxL, 0.0).sum(-1)
         return None, nats_B * num_B / jnp.maximum(k_B, 1)
 
-    _, nats_SxB = jax.lax.scan(measure, None, jnp.arange(num_levels))
-    return nats_SxB.mean(0)
+    _, nats_ExB = jax.lax.scan(measure, None, jnp.arange(num_levels))
+    return nats_ExB.mean(0)

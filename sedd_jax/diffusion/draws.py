@@ -19,7 +19,7 @@ from sedd_jax.diffusion.jump import JumpLaw, ReverseStep
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """How narrow draws are, of all rows ([]) or of each (B,). None costs nothing and changes none.
+    """The narrowness of draws, of all rows ([]) or of each (B,); None costs and changes nothing.
 
     temperature: above 0; the target's probabilities are raised to the power 1 / temperature, and
       normalised. top_k: at least 1; then the k most probable targets stay. top_p: above 0; then

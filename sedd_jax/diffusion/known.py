@@ -7,10 +7,11 @@ time (RADD: Ou et al. 2024, arXiv 2406.03736, Theorem 1): it can be asked for at
 the share that is there, and brought to the level of the step, whose rates it makes.
 
 Uniform: a step from time t finds known positions at a draw of p_{t|0}(. | known). Such replacement
-conditions on the noisy tokens and not on the known ones, which leaves a bias that more steps do not
-cure (Rout et al. 2023, arXiv 2302.01217). Sweeps make it smaller: each step is taken several times,
-from t to t - dt, forward to t again and so on, known positions noised anew each time (RePaint:
-Lugmayr et al. 2022, arXiv 2201.09865), at as many times the cost.
+conditions on the noisy tokens and not on the known ones, which leaves a bias that neither exact
+scores nor more steps cure (Trippe et al. 2023, arXiv 2206.04119, section 4). Sweeps make it
+smaller: each step is taken several times, from t to t - dt, forward to t again and so on, known
+positions noised anew each time (RePaint: Lugmayr et al. 2022, arXiv 2201.09865), at as many times
+the cost.
 
 Letters: B rows, L length, V vocabulary (with the mask, where there is one).
 """

@@ -3,14 +3,14 @@
 The absorbing process decides at every position, by a uniform of its own, whether a token is masked.
 Here the positions of a stretch share their uniform: a token is still masked with its probability
 1 - exp(-sigma), but beside tokens that are. The law of a token given those that are left does not
-depend on which they are, so the loss has the same minimum; what changes is what a network of finite
-size learns best, gaps to be filled in or tokens missing here and there.
+depend on which they are, so the same network makes the loss least; what changes is what one of
+finite size learns best, gaps to be filled in or tokens missing here and there.
 
 The share of a row that is masked is then far from 1 - exp(-sigma): now and then, half of a window
 is at an early time. A row is therefore taken for one of the time that its share belongs to, which
 is also what the network is told when it samples given known tokens (known.py). At the time drawn,
 its loss would count 1 / t times for all of the stretch, and most of a batch's would come from a few
-rows.
+rows. So the training loss of such rows is no bound.
 
 Source: AIDD trains with spans (Dror et al. 2025, arXiv 2507.08333), of a geometric length as here,
 laid one over the other until a share of all is covered.
@@ -27,7 +27,7 @@ from sedd_jax.diffusion.graph import Absorbing
 from sedd_jax.diffusion.jump import fold_in_rows, uniform_rows
 from sedd_jax.diffusion.noise import Noise, masked_share_sigma
 
-SHORTEST = 2.0  # tokens in a stretch, in the mean; at most half of a window
+SHORTEST = 2.0  # the least of the mean lengths of stretches, in tokens
 
 
 class Masked(NamedTuple):

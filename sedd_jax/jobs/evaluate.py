@@ -16,6 +16,7 @@ from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
+from sedd_jax.sampling.editing import token_rate
 from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.buckets import Bucket
 from tokenizer_bridge.token_dataset.files import as_json, make_writable, write_json_atomically
@@ -153,7 +154,7 @@ def evaluate(
 
 def _stretch_tokens(seconds: float, run: ModelDef) -> int:
     """The tokens of a stretch. Raises UserError when it does not fit, before hours of measuring."""
-    num_tokens = round(seconds * run.codec["sample_rate"] / run.codec["hop_length"])
+    num_tokens = round(seconds * token_rate(run.codec))
     length = run.config.model.length
     if run.graph.mask_id is None:
         raise UserError("stretches are measured of absorbing models alone: this one has no mask")

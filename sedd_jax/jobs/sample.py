@@ -16,6 +16,7 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import array_from_first, is_first
 from sedd_jax.progress import progress_bar, say
+from sedd_jax.sampling.editing import num_tokens, token_rate
 from sedd_jax.sampling.generate import Pace, fingerprint, generate
 from sedd_jax.sampling.guide import Guide
 from sedd_jax.sampling.settings import Sampling, settle
@@ -70,7 +71,7 @@ def sample(
     """
     run, params, step = exported.load(workdir, step)
     if seconds is not None:
-        length = max(1, round(seconds * run.codec["sample_rate"] / run.codec["hop_length"]))
+        length = num_tokens(seconds, token_rate(run.codec))
     sampling = settle(
         run,
         seed=seed,

@@ -1,4 +1,4 @@
-"""What some tokens of sequences cost, in nats, given others: in batches, on the mesh.
+"""The cost of some tokens of sequences given others, in nats: in batches, on the mesh.
 
 Letters: B rows of a batch, N sequences, L length.
 """

@@ -2,7 +2,7 @@
 
 The same tokens are hidden in all three, so that differences are paired ones.
 
-Letters: W windows, L window length.
+Letters: W windows, L window length, T tracks.
 """
 
 import math
@@ -24,7 +24,7 @@ CONTEXTS = {"around": (True, True), "before": (True, False), "nothing": (False, 
 
 
 def whole_windows(windows: SplitWindows) -> SplitWindows:
-    """Those of one track alone that overlap no other. Raises UserError where there are none."""
+    """The windows of one track alone that overlap no other. Raises UserError without any."""
     length = windows.tokens_WxL.shape[1]
     whole_N = np.flatnonzero(windows.new_W == length)
     if not len(whole_N):

@@ -12,7 +12,7 @@ from sedd_jax.sampling.windows import num_windows
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """What a sample depends on beside the model, the guide, and what is known of it.
+    """The settings that a sample depends on beside the model, the guide, and what is known of it.
 
     steps: from noise to data, without denoising. length: tokens of a sample. window, overlap: where
     a sample is drawn in several windows, their length and the tokens that one shares with that
@@ -47,7 +47,7 @@ class Sampling:
 
     @property
     def draws(self) -> Draws | None:
-        """How narrow draws are; None: as the model has it."""
+        """The narrowness of draws; None: as the model has it."""
         if (self.temperature, self.top_k, self.top_p) == (None, None, None):
             return None
         narrow = (self.temperature, self.top_k, self.top_p)

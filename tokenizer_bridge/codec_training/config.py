@@ -1,4 +1,4 @@
-"""What decides a codec's training, with its defaults: known without PyTorch."""
+"""The settings of a codec's training, with their defaults: known without PyTorch."""
 
 from dataclasses import dataclass
 

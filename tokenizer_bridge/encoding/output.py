@@ -52,7 +52,7 @@ class Output:
         """Raises UserError when nothing could be kept for a long time."""
 
     def assemble(self, job: EncodeJob) -> TokenDataset | None:
-        """As `job.assemble`."""
+        """Assembles the data set, as `job.assemble` does."""
         return jobs.assemble(job)
 
     def tidy(self, job: EncodeJob) -> None:
@@ -148,7 +148,7 @@ class StoredOutput(Output):
         self._ends = dict(ends)
 
     def assemble(self, job: EncodeJob) -> TokenDataset | None:
-        """As `job.assemble`, of what all machines have done; the data set is stored."""
+        """Assembles what all machines have done, as `job.assemble` does, and stores it."""
         self._fetch_unfinished()
         self._require_same(job)
         try:

@@ -4,7 +4,7 @@ The root mean square over frequencies of the difference of two power spectra in 
 the frames that overlap the gap (Gray & Markel 1976, IEEE Trans. ASSP 24(5); as Moliner & Välimäki
 2023, arXiv 2305.15266, measure repairs, with transforms of 2,048 samples and a hop of 512).
 
-Letters: T samples, F frames, K frequencies.
+Letters: T samples, F frames, S samples of a frame, K frequencies.
 """
 
 import numpy as np
@@ -38,5 +38,5 @@ def log_spectral_distance(
 
 def _power(audio_T: np.ndarray, starts: list[int]) -> np.ndarray:
     window = np.hanning(FRAME + 1)[:-1]
-    frames_FxN = np.stack([audio_T[start : start + FRAME] for start in starts]) * window
-    return np.square(np.abs(np.fft.rfft(frames_FxN.astype(np.float64), axis=1)))
+    frames_FxS = np.stack([audio_T[start : start + FRAME] for start in starts]) * window
+    return np.square(np.abs(np.fft.rfft(frames_FxS.astype(np.float64), axis=1)))

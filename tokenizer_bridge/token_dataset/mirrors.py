@@ -72,9 +72,8 @@ class Mirror(Folder):
         self.place = url
         self.bucket = Bucket(url)
         self.path = temporary_folder()
-        self._stored: dict[
-            str, tuple[int, int] | None
-        ] = {}  # name → size and time here of what is there
+        # Name of each file that is there → its size and time here.
+        self._stored: dict[str, tuple[int, int] | None] = {}
 
     def names(self) -> list[str]:
         """The files there, relative to the folder."""
@@ -150,7 +149,7 @@ def folder_at(place: str | os.PathLike) -> Folder:
 
 @contextlib.contextmanager
 def new_folder(place: str | os.PathLike, marker: str) -> Iterator[Path]:
-    """Where to make a folder, which is copied on leaving where its place is a URL, `marker` last.
+    """Yields a path to make a folder at; that of a URL is copied there on leaving, `marker` last.
 
     Raises UserError for a URL where there is something already.
     """
@@ -164,7 +163,7 @@ def new_folder(place: str | os.PathLike, marker: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def file_at(place: str | os.PathLike) -> Iterator[Path]:
-    """Where to write a file, which is copied on leaving where its place is a URL.
+    """Yields a path to write a file at; that of a URL is copied there on leaving.
 
     Raises UserError, at once for a store that takes no files.
     """
