@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -32,10 +31,10 @@ from sedd_jax.checkpoints.meta import LAYOUT_VERSION, Meta, checksums, digest
 from sedd_jax.checkpoints.orbax_logging import quiet_orbax
 from sedd_jax.checkpoints.plain_paths import plain_path
 from sedd_jax.checkpoints.read_errors import describe, obstacle, release
+from sedd_jax.checkpoints.shapes import Shapes, require_same, shapes_of
 from sedd_jax.checkpoints.unfinished import remove_unfinished
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.parallel.consensus import any_process, from_first, is_first
-from sedd_jax.parallel.mesh import path_name
 from sedd_jax.state import Params, TrainState
 from tokenizer_bridge.token_dataset.errors import NO_SPACE_TEXTS
 
@@ -254,17 +253,7 @@ class Checkpoints:
     def _restore(self, meta: Meta, item: str, shapes):
         where = self.directory / str(meta.step) / item
         stored = self._read(meta.step, item, self._stored_shapes)
-        wanted = {
-            path_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype))
-            for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
-        }
-        # Orbax would cast or pad without a word.
-        for name in sorted(wanted.keys() | stored.keys()):
-            if stored.get(name) != wanted.get(name):
-                raise UserError(
-                    f"{where} does not fit the config: {name} is {_describe(stored.get(name))} "
-                    f"there, {_describe(wanted.get(name))} here"
-                )
+        require_same(where, stored, shapes_of(shapes))
         restore = ocp.args.StandardRestore(shapes)
         tree = self._read(
             meta.step, item, lambda where: self._handlers[item].restore(where, args=restore)
@@ -274,12 +263,8 @@ class Checkpoints:
                 raise DamagedCheckpoint(f"{where} is damaged: the checksum of {name} is wrong")
         return tree
 
-    def _stored_shapes(self, where: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        tree = self._handlers["train"].metadata(where).tree
-        return {
-            path_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype))
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        }
+    def _stored_shapes(self, where: Path) -> Shapes:
+        return shapes_of(self._handlers["train"].metadata(where).tree)
 
     def _read(self, step: int, item: str, read: Callable[[Path], T]) -> T:
         """The result of `read` on an item; no process gets one when one of them fails.
@@ -353,7 +338,3 @@ class Checkpoints:
             with contextlib.suppress(Exception):
                 self._manager.close()
         # Else the others may never come to where closing would wait for them.
-
-
-def _describe(shape_and_dtype: tuple[tuple[int, ...], np.dtype] | None) -> str:
-    return "absent" if shape_and_dtype is None else f"{shape_and_dtype[1]}{shape_and_dtype[0]}"
