@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from launch.gaps.cases import Case, gap_case, transition_case
 from launch.gaps.measuring import measure
 from launch.gaps.repairs import make_repairs
+from launch.jobs.held_out import find_tracks, read_middles
 from sedd_jax import Model
 from tokenizer_bridge import Codec
-from tokenizer_bridge.audio.errors import AudioError
-from tokenizer_bridge.fad.clips import Clip, plan_clips, read_clip
 from tokenizer_bridge.fad.embeddings import load_embedding
 from tokenizer_bridge.repairs.spectral_distance import FRAME
-from tokenizer_bridge.sources import folder, subset
-from tokenizer_bridge.token_dataset.command import naming
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.intervals import Estimate
 
@@ -39,10 +35,7 @@ def measure_gaps(
     """The figures, as the JSON file has them. Arguments are the command's. Raises UserError."""
     if not gaps_ms and not transitions:
         raise UserError("--gaps_ms and --transitions are both empty: there is nothing to measure")
-    with naming("--audio"):
-        tracks = folder.tracks(audio)
-        if num_tracks:
-            tracks = subset(tracks, num_tracks, seed)
+    tracks = find_tracks(audio, num_tracks, seed)
     model = Model.load(workdir, step=step)
     codec = Codec.load(model.codec, directory=codec_dir)
     cases = [gap_case(ms, clip_s, codec.sample_rate, codec.hop_length) for ms in gaps_ms]
@@ -51,11 +44,8 @@ def measure_gaps(
         _check(case, codec, model)
     embedding = load_embedding(EMBEDDING)
     longest_s = max(case.clip for case in cases) / codec.sample_rate
-    clips, failures = plan_clips(tracks, longest_s)
-    if len(clips) < 2:
-        reason = f": {failures[0].path}: {failures[0].reason}" if failures else ""
-        raise UserError(f"{audio}: {len(clips)} tracks are usable, two are needed{reason}")
-    sound_NxT, artists_N = _read(clips, codec.sample_rate)
+    held_out = read_middles(audio, tracks, longest_s, codec.sample_rate)
+    sound_NxT = held_out.sound_NxT
 
     report: dict[str, Any] = {
         "workdir": str(workdir),
@@ -64,7 +54,7 @@ def measure_gaps(
         "steps": steps,
         "seed": seed,
         "num_clips": len(sound_NxT),
-        "left_out": [f"{failure.path}: {failure.reason}" for failure in failures],
+        "left_out": held_out.left_out,
         "cases": [],
     }
     total = len(cases) * len(sound_NxT) * (steps + 1)
@@ -76,7 +66,7 @@ def measure_gaps(
                 model, codec, original_NxT, case, steps=steps, seed=seed, on_steps=bar.update
             )
             distances = measure(
-                original_NxT, repairs, case, codec.sample_rate, embedding, artists_N
+                original_NxT, repairs, case, codec.sample_rate, embedding, held_out.artists_N
             )
             first, last = case.tokens(codec.hop_length)
             report["cases"].append(
@@ -107,17 +97,6 @@ def _check(case: Case, codec: Codec, model: Model) -> None:
         )
 
 
-def _read(clips: Sequence[Clip], sample_rate: int) -> tuple[np.ndarray, list[str | None]]:
-    """The clips (N, T) and their artists. Raises UserError naming one that cannot be read."""
-    sounds = []
-    for clip in clips:
-        try:
-            sounds.append(read_clip(clip, sample_rate))
-        except AudioError as error:
-            raise UserError(f"{clip.path}: {error}") from error
-    return np.stack(sounds), [clip.artist for clip in clips]
-
-
 def table(report: dict[str, Any]) -> str:
     """The figures as a table of Markdown."""
     names = list(report["cases"][0]["distances"])
@@ -133,15 +112,9 @@ def table(report: dict[str, Any]) -> str:
         for key, label in rows.items():
             found = [case["distances"][name].get(key) for name in names]
             if all(fields is not None for fields in found):
-                cells = " | ".join(map(_cell, found))
+                cells = " | ".join(Estimate.from_json(fields).text() for fields in found)
                 lines.append(f"| {case['name']} | {label} | {cells} |")
     if report["left_out"]:
         lines += ["", f"{len(report['left_out'])} tracks were left out, the first:"]
         lines.append(report["left_out"][0])
     return "\n".join(lines)
-
-
-def _cell(fields: dict[str, Any]) -> str:
-    estimate = Estimate.from_json(fields)
-    half = "" if estimate.half_width is None else f" ± {estimate.half_width:.2g}"
-    return f"{estimate.mean:.3g}{half}"

@@ -13,7 +13,7 @@ from launch.gaps.cases import Case
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.fad.embeddings import Embedding
 from tokenizer_bridge.repairs.spectral_distance import log_spectral_distance
-from tokenizer_bridge.token_dataset.intervals import artist_numbers, per_token
+from tokenizer_bridge.token_dataset.intervals import artist_numbers, mean_by_artist
 
 
 def measure(
@@ -66,4 +66,4 @@ def _cosine_distance(a_NxD: np.ndarray, b_NxD: np.ndarray) -> np.ndarray:
 
 
 def _estimate(value_N: np.ndarray, artist_N: np.ndarray) -> dict[str, Any]:
-    return per_token(value_N, np.ones(len(value_N)), artist_N).as_json()
+    return mean_by_artist(value_N, artist_N).as_json()

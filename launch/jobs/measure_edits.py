@@ -9,18 +9,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from launch.jobs.held_out import find_tracks, read_middles
 from sedd_jax import Model
 from tokenizer_bridge import Codec
-from tokenizer_bridge.audio.errors import AudioError
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.audio.splice import FADE_S
 from tokenizer_bridge.edits import edited_audio
-from tokenizer_bridge.fad.clips import plan_clips, read_clip
 from tokenizer_bridge.fad.embeddings import Embedding, load_embedding
-from tokenizer_bridge.sources import folder, subset
-from tokenizer_bridge.token_dataset.command import naming
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.intervals import Estimate, artist_numbers, per_token
+from tokenizer_bridge.token_dataset.intervals import Estimate, artist_numbers, mean_by_artist
 
 EMBEDDING = "musicnn"
 _TAIL = 0.01  # of a song's changes from sample to sample, the largest
@@ -42,25 +39,16 @@ def measure_edits(
     """The figures, as the JSON file has them. Arguments are the command's. Raises UserError."""
     if replace_s + 2 * FADE_S >= song_s:
         raise UserError(f"a stretch of {replace_s:g} s leaves nothing of a song of {song_s:g} s")
-    with naming("--audio"):
-        tracks = folder.tracks(audio)
-        if num_tracks:
-            tracks = subset(tracks, num_tracks, seed)
+    tracks = find_tracks(audio, num_tracks, seed)
     model = Model.load(workdir, step=step)
     codec = Codec.load(model.codec, directory=codec_dir)
     embedding = load_embedding(EMBEDDING)
     least_s = embedding.min_samples / embedding.info.sample_rate
     if min(song_s, continue_s) < least_s:
         raise UserError(f"songs and what follows need {least_s:.1f} s each, for {EMBEDDING}")
-    clips, failures = plan_clips(tracks, song_s + continue_s)
-    if len(clips) < 2:
-        reason = f": {failures[0].path}: {failures[0].reason}" if failures else ""
-        raise UserError(f"{audio}: {len(clips)} tracks are usable, two are needed{reason}")
-    try:
-        sound_NxT = np.stack([read_clip(clip, codec.sample_rate) for clip in clips])
-    except AudioError as error:
-        raise UserError(str(error)) from error
-    artist_N = artist_numbers([clip.artist for clip in clips])
+    held_out = read_middles(audio, tracks, song_s + continue_s, codec.sample_rate)
+    sound_NxT, artist_N = held_out.sound_NxT, artist_numbers(held_out.artists_N)
+    num_songs = len(sound_NxT)
 
     song_L, all_L = (round(s * codec.token_rate) for s in (song_s, song_s + continue_s))
     tokens_NxL = np.stack([codec.encode(sound_T)[:all_L] for sound_T in sound_NxT])
@@ -68,11 +56,11 @@ def measure_edits(
     stretch = (first, first + round(replace_s * codec.token_rate))
     is_known_L = np.arange(all_L) < song_L
     is_kept_L = ~((np.arange(song_L) >= stretch[0]) & (np.arange(song_L) < stretch[1]))
-    with tqdm(total=2 * len(clips) * (steps + 1), unit="song-step", desc="edits") as bar:
+    with tqdm(total=2 * num_songs * (steps + 1), unit="song-step", desc="edits") as bar:
 
         def draw(known_NxL: np.ndarray, is_known_L: np.ndarray) -> np.ndarray:
             return model.sample(
-                len(clips), known=known_NxL, is_known=is_known_L, steps=steps, seed=seed,
+                num_songs, known=known_NxL, is_known=is_known_L, steps=steps, seed=seed,
                 progress=bar.update,
             )  # fmt: skip
 
@@ -87,8 +75,8 @@ def measure_edits(
         "song_s": song_s,
         "continue_s": continue_s,
         "replace_s": replace_s,
-        "num_songs": len(clips),
-        "left_out": [f"{failure.path}: {failure.reason}" for failure in failures],
+        "num_songs": num_songs,
+        "left_out": held_out.left_out,
         "continuation": nearness(
             *(
                 _embed(codec.decode(part_NxL), codec.sample_rate, embedding)
@@ -121,7 +109,7 @@ def nearness(song_NxD: np.ndarray, follows_NxD: np.ndarray, artist_N: np.ndarray
     is_nearest_N = own_N < [row.min() for row in others]
 
     def estimate(value_N: np.ndarray) -> dict[str, Any]:
-        return per_token(value_N, np.ones(len(value_N)), artist_N).as_json()
+        return mean_by_artist(value_N, artist_N).as_json()
 
     return {
         "own": estimate(own_N),
@@ -177,7 +165,9 @@ def summary(report: dict[str, Any]) -> str:
     ]
     for key, name in (("continuation", "the model's"), ("real", "the real")):
         found = report[key]
-        own, others, less = (_said(found[k]) for k in ("own", "others", "others_less_own"))
+        own, others, less = (
+            Estimate.from_json(found[name]).text() for name in ("own", "others", "others_less_own")
+        )
         lines.append(
             f"{name} next {report['continue_s']:g} s: {own} to its own song, {others} to the "
             f"others, {less} more; nearest to its own {found['nearest']:.0%}"
@@ -189,12 +179,6 @@ def summary(report: dict[str, Any]) -> str:
             f"{found['largest']:.2f} of the song's largest"
         )
     return "\n".join(lines)
-
-
-def _said(fields: dict[str, Any]) -> str:
-    estimate = Estimate.from_json(fields)
-    half = "" if estimate.half_width is None else f" ± {estimate.half_width:.2g}"
-    return f"{estimate.mean:.3g}{half}"
 
 
 def _embed(audio_NxT: np.ndarray, sample_rate: int, embedding: Embedding) -> np.ndarray:

@@ -19,7 +19,7 @@ from tokenizer_bridge.fad.embeddings import load_embedding
 from tokenizer_bridge.fad.kernel import KernelReference, kernel_distance
 from tokenizer_bridge.fad.units import alone
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.intervals import Estimate, per_token
+from tokenizer_bridge.token_dataset.intervals import Estimate, mean_by_artist, per_token
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 EMBEDDING = "musicnn"
@@ -146,8 +146,7 @@ def drift(codec: Codec, first_NxT: np.ndarray, last_NxT: np.ndarray) -> dict[str
             measure(last_S, rate) - measure(first_S, rate)
             for first_S, last_S in zip(first_NxS, last_NxS, strict=True)
         ]
-        ones_N = np.ones(len(difference_N))
-        return per_token(np.array(difference_N), ones_N, np.arange(len(ones_N))).as_json()
+        return mean_by_artist(np.array(difference_N), np.arange(len(difference_N))).as_json()
 
     embedding = load_embedding(EMBEDDING)
 
@@ -195,6 +194,4 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def _text(fields: dict[str, Any]) -> str:
-    estimate = Estimate.from_json(fields)
-    half = "" if estimate.half_width is None else f" ± {estimate.half_width:.3f}"
-    return f"{estimate.mean:.3f}{half}"
+    return Estimate.from_json(fields).text(".3f", ".3f")

@@ -52,8 +52,7 @@ def write_recording(
 
 
 def subtype_for(path: Path) -> str:
-    """The kind of WAV for what is read of a file: of as many bits as it has, 16 where they are
-    not said, as in an MP3."""
+    """The kind of WAV for what is read of a file: its bits, or 16 where it has none, as an MP3."""
     try:
         found = soundfile.info(path).subtype
     except (soundfile.SoundFileError, OSError):

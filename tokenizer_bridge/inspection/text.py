@@ -97,8 +97,7 @@ def _bits(bits: Mapping) -> Iterator[str]:
 
 def with_interval(figure: Mapping) -> str:
     """A mean and, where it is known, half of its interval."""
-    half_width = Estimate.from_json(figure).half_width
-    return f"{figure['mean']:.3f}" + ("" if half_width is None else f" ± {half_width:.3f}")
+    return Estimate.from_json(figure).text(".3f", ".3f")
 
 
 def interval_of(held: Mapping) -> str:

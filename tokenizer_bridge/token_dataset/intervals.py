@@ -44,6 +44,13 @@ class Estimate:
         half_width = None if interval is None else (interval[1] - interval[0]) / 2
         return Estimate(fields["mean"], half_width, fields["num_artists"])
 
+    def text(self, mean: str = ".3g", half_width: str = ".2g") -> str:
+        """The figure for people, mean ± half_width, each in a format of Python's."""
+        text = format(self.mean, mean)
+        if self.half_width is not None:
+            text += f" ± {format(self.half_width, half_width)}"
+        return text
+
 
 def interval_name(num_artists: int) -> str:
     """Words for people: what the interval counts, and how many of them."""
@@ -87,3 +94,8 @@ def per_token(cost_N: np.ndarray, tokens_N: np.ndarray, artist_N: np.ndarray) ->
     error = np.sqrt(squares_G.sum()) / tokens_G.sum()
     student = stdtrit(equal_artists - 1, 0.5 + CONFIDENCE / 2)
     return Estimate(mean, float(student * error), len(cost_G))
+
+
+def mean_by_artist(value_N: np.ndarray, artist_N: np.ndarray) -> Estimate:
+    """The mean of measurements that all count alike, as `per_token` of a token each."""
+    return per_token(value_N, np.ones(len(value_N)), artist_N)

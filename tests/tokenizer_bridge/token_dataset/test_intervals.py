@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tokenizer_bridge.token_dataset.intervals import Estimate, artist_numbers, per_token
+from tokenizer_bridge.token_dataset.intervals import (
+    Estimate,
+    artist_numbers,
+    mean_by_artist,
+    per_token,
+)
 
 TRIALS = 2000
 
@@ -43,6 +48,18 @@ def test_tracks_of_unknown_artists_stand_alone():
     numbers = artist_numbers(["a", None, "b", "a", None])
     np.testing.assert_array_equal(numbers[[0, 3]], numbers[0])
     assert len(set(numbers.tolist())) == 4
+
+
+def test_an_estimate_reads_as_its_mean_and_what_is_known_of_its_interval():
+    assert Estimate(1.23456, 0.0567, 9).text() == "1.23 ± 0.057"
+    assert Estimate(1.23456, 0.0567, 9).text(".3f", ".3f") == "1.235 ± 0.057"
+    assert Estimate(1.23456, None, 1).text() == "1.23"
+
+
+def test_measurements_that_count_alike_have_the_interval_of_a_mean():
+    found = mean_by_artist(np.array([1.0, 2.0, 6.0]), np.arange(3))
+    # Their standard deviation is sqrt(7); Student's t of two degrees is 4.303.
+    assert found.mean == 3 and found.half_width == pytest.approx(4.303 * (7 / 3) ** 0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize(("tracks_of_artists", "shared"), [
