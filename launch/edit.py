@@ -83,7 +83,13 @@ def make_parser() -> Parser:
         help="Keep this share of the tokens, drawn at random from --seed for each variation.",
     )
     edit("--keep_every", type=integer(2), metavar="N", help="Keep one token in N.")
-    add("--variations", type=integer(1), default=4, metavar="N", help="How many to make.")
+    add(
+        "--variations",
+        type=integer(1, 100_000),
+        default=4,
+        metavar="N",
+        help="How many to make.",
+    )
     add(
         "--keep_audio",
         action=Switch,

@@ -22,7 +22,7 @@ from tokenizer_bridge.token_dataset.command import (
     number,
     run_command,
 )
-from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
+from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_atomically
 
 
 def make_parser() -> Parser:
@@ -62,7 +62,7 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     output = Path(arguments.output)
-    make_writable(output.absolute().parent)
+    make_file_writable(output)
     options = {key: value for key, value in vars(arguments).items() if key != "output"}
 
     from launch.jobs.measure_edits import measure_edits, summary

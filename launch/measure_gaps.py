@@ -25,7 +25,7 @@ from tokenizer_bridge.token_dataset.command import (
     number,
     run_command,
 )
-from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
+from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_atomically
 
 
 def make_parser() -> Parser:
@@ -49,7 +49,7 @@ def make_parser() -> Parser:
     add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
     add(
         "--gaps_ms",
-        type=_perhaps(list_of(number(1.0))),
+        type=_perhaps(list_of(number(1.0, 86_400_000.0))),
         default=[150.0, 300.0, 500.0, 750.0],
         help="Lengths of gaps in milliseconds; empty: none.",
     )
@@ -59,7 +59,9 @@ def make_parser() -> Parser:
         default=[],
         help="Lengths of transitions in tokens; empty: none.",
     )
-    add("--clip_s", type=number(0.01), default=4.0, help="Seconds of the clips with gaps.")
+    add(
+        "--clip_s", type=number(0.01, 86_400.0), default=4.0, help="Seconds of the clips with gaps."
+    )
     add("--num_tracks", type=integer(2), help="Take so many tracks only.")
     add("--steps", type=integer(1), default=64, help="Steps from noise to data.")
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Of tracks and repairs.")
@@ -80,7 +82,7 @@ def _perhaps(parse):
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     output = Path(arguments.output)
-    make_writable(output.absolute().parent)
+    make_file_writable(output)
 
     from launch.gaps.job import measure_gaps, table
 

@@ -23,7 +23,7 @@ from tokenizer_bridge.token_dataset.command import (
     path_or_url,
     run_command,
 )
-from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
+from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_atomically
 
 
 def make_parser() -> Parser:
@@ -47,7 +47,7 @@ def make_parser() -> Parser:
     add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
     add("--stretch", type=integer(2), default=64, help="Tokens of a stretch.")
     add("--num_levels", type=integer(1), default=8, help="Noise levels a stretch.")
-    add("--ends_s", type=number(3.1), default=10.0, help="Seconds of an end.")
+    add("--ends_s", type=number(3.1, 86_400.0), default=10.0, help="Seconds of an end.")
     add(
         "--codec_dir",
         type=local_path,
@@ -60,7 +60,7 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     output = Path(arguments.output)
-    make_writable(output.absolute().parent)
+    make_file_writable(output)
 
     from launch.jobs.measure_seams import lines, measure_seams
 

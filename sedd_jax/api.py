@@ -328,7 +328,10 @@ class Model(Editable):
 
 def _require_known(is_known: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The mask of known tokens, (N, L) bool, some of each row unknown. Raises UserError."""
-    is_known_NxL = np.atleast_2d(np.asarray(is_known))
+    try:
+        is_known_NxL = np.atleast_2d(np.asarray(is_known))
+    except ValueError as error:  # rows of different lengths
+        raise UserError(f"is_known must be bool of the tokens' shape {shape}") from error
     if is_known_NxL.dtype != bool or is_known_NxL.shape != shape:
         raise UserError(
             f"is_known must be bool of the tokens' shape {shape}, not {is_known_NxL.dtype} "

@@ -69,7 +69,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument(
         "--stretch_s",
-        type=list_of(number(0.0)),
+        type=list_of(number(0.0, 86_400.0)),
         default=[],
         metavar="S",
         help="Lengths of stretches, in seconds, measured given their context, too.",

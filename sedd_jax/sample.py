@@ -59,7 +59,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--output", type=path_or_url, metavar="NEW", help="Token dataset to write, or its URL."
     )
-    parser.add_argument("--num_samples", type=integer(1), metavar="N", help="How many.")
+    parser.add_argument("--num_samples", type=integer(1, 2**32 - 1), metavar="N", help="How many.")
     config_arguments.add_step(parser)
     parser.add_argument(
         "--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the samples."

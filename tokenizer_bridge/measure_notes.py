@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizer_bridge.token_dataset.command import Parser, integer, local_path, number, run_command
-from tokenizer_bridge.token_dataset.files import make_writable, write_json_atomically
+from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_atomically
 
 
 def make_parser() -> Parser:
@@ -72,7 +72,7 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     output = Path(arguments.output)
-    make_writable(output.absolute().parent)
+    make_file_writable(output)
 
     from tokenizer_bridge.jobs.measure_notes import measure_notes
     from tokenizer_bridge.notes.text import as_text

@@ -49,11 +49,14 @@ def measure_edits(
     held_out = read_middles(audio, tracks, song_s + continue_s, codec.sample_rate)
     sound_NxT, artist_N = held_out.sound_NxT, artist_numbers(held_out.artists_N)
     num_songs = len(sound_NxT)
+    if len(set(artist_N)) < 2:
+        raise UserError(f"{audio}: all usable tracks are of one artist, two are needed")
 
     song_L, all_L = (round(s * codec.token_rate) for s in (song_s, song_s + continue_s))
     tokens_NxL = np.stack([codec.encode(sound_T)[:all_L] for sound_T in sound_NxT])
-    first = (song_L - round(replace_s * codec.token_rate)) // 2
-    stretch = (first, first + round(replace_s * codec.token_rate))
+    num_new = max(1, round(replace_s * codec.token_rate))
+    first = (song_L - num_new) // 2
+    stretch = (first, first + num_new)
     is_known_L = np.arange(all_L) < song_L
     is_kept_L = ~((np.arange(song_L) >= stretch[0]) & (np.arange(song_L) < stretch[1]))
     with tqdm(total=2 * num_songs * (steps + 1), unit="song-step", desc="edits") as bar:

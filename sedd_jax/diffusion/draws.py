@@ -41,7 +41,10 @@ class Draws:
         log_weight_BxLxV = jnp.where(here_BxLxV, -jnp.inf, log_weight_BxLxV)
         log_sum_BxLx1 = _log_sum(log_weight_BxLxV)
         if self.temperature is not None:
-            log_weight_BxLxV = log_weight_BxLxV / _column(self.temperature)
+            # Counted from the largest, since large numbers would leave no digits to tell them by.
+            top_BxLx1 = log_weight_BxLxV.max(-1, keepdims=True)
+            top_BxLx1 = jnp.where(jnp.isneginf(top_BxLx1), 0.0, top_BxLx1)
+            log_weight_BxLxV = (log_weight_BxLxV - top_BxLx1) / _column(self.temperature)
         if self.top_k is not None or self.top_p is not None:
             log_weight_BxLxV = self._cut(log_weight_BxLxV)
         # Where there is no target at all there is none to be made more probable.

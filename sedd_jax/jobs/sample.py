@@ -25,6 +25,7 @@ from sedd_jax.sampling.tags import UNSTEERED, Steering
 from sedd_jax.state import Params
 from sedd_jax.stop import StopRequest
 from sedd_jax.weights import exported
+from tokenizer_bridge.token_dataset.command import naming
 
 
 def tag_table(vocabulary: Vocabulary) -> str:
@@ -71,7 +72,8 @@ def sample(
     """
     run, params, step = exported.load(workdir, step)
     if seconds is not None:
-        length = num_tokens(seconds, token_rate(run.codec))
+        with naming("--seconds"):
+            length = num_tokens(seconds, token_rate(run.codec))
     sampling = settle(
         run,
         seed=seed,
@@ -141,7 +143,7 @@ def sample_run(
             missing = len(store.missing())
             say(f"stopped with {missing} samples missing; the same command goes on")
             sys.exit(128 + (stop.signal_number or signal.SIGINT))
-        except UserError:
+        except Exception:  # too little memory as well
             store.withdraw()
             raise
     return store if isinstance(store, SampleStore) else None

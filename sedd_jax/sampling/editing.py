@@ -17,6 +17,7 @@ import numpy as np
 from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
 from sedd_jax.sampling.known import make_known
+from sedd_jax.sampling.settings import MOST
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,13 +65,16 @@ def varied(tokens_T: np.ndarray, share: float, num_samples: int, seed: int) -> E
     Which those are depends, for sample i, on (seed, i) alone.
     """
     _require(0 <= share < 1, f"the share of tokens to keep is {share:g}: it must be in [0, 1)")
-    draws_NxT = [np.random.default_rng((seed, i)).random(len(tokens_T)) for i in range(num_samples)]
-    return Edit(tokens_T, np.stack(draws_NxT) < share)
+    is_kept_NxT = np.zeros((num_samples, len(tokens_T)), bool)
+    for i in range(num_samples):
+        is_kept_NxT[i] = np.random.default_rng((seed, i)).random(len(tokens_T)) < share
+    return Edit(tokens_T, is_kept_NxT)
 
 
 def thinned(tokens_T: np.ndarray, every: int) -> Edit:
     """A song of which one token in `every`, at least 2, is kept, from the first on."""
     _require(every >= 2, f"one token in {every} cannot be kept: one in 2 or more can")
+    every = min(every, len(tokens_T))  # NumPy's integers end somewhere
     return Edit(tokens_T, (np.arange(len(tokens_T)) % every == 0)[None])
 
 
@@ -79,6 +83,7 @@ def num_tokens(seconds: float, token_rate: float) -> int:
     _require(
         math.isfinite(seconds) and seconds > 0, f"{seconds:g} s is no length: more than 0 is needed"
     )
+    _require(seconds * token_rate <= MOST, f"{seconds:g} s is too long")
     return max(1, round(seconds * token_rate))
 
 
@@ -95,9 +100,19 @@ def token_stretches(
     end_s = num_tokens / token_rate
     found: list[tuple[int, int]] = []
     before = ""
-    for start_s, stop_s in sorted(stretches_s):
+    try:
+        pairs_s = sorted((float(start_s), float(stop_s)) for start_s, stop_s in stretches_s)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"stretches are pairs (start, stop) in seconds, not {stretches_s}"
+        ) from error
+    for start_s, stop_s in pairs_s:
         name = f"{start_s:g}:{stop_s:g}"
         _require(math.isfinite(start_s) and math.isfinite(stop_s), f"{name} s is no stretch")
+        _require(
+            start_s < end_s,
+            f"a stretch from {start_s:g} s on begins after the song's end, {end_s:.2f} s",
+        )
         _require(start_s < stop_s, f"the stretch {name} s does not end after it begins")
         _require(start_s >= 0, f"the stretch {name} s begins before the song does")
         # A song's last token may be begun by its last sample: its end is given to the millisecond.

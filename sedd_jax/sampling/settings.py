@@ -9,6 +9,9 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.sampling.windows import num_windows
 
+MOST = 2**31 - 1  # steps, and tokens of a sample: programs count them in 32 bits
+TEMPERATURES = (1e-30, 1e30)  # within float32
+
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
@@ -71,10 +74,16 @@ def settle(
     A length beyond that of the training is drawn in windows of that, which share `overlap` tokens,
     half of a window by default. Settings that change nothing are None.
 
-    Raises UserError for an overlap that does not fit.
+    Raises UserError for an overlap that does not fit, and for what no computer could do.
     """
     defaults, window = run.config.sampling, run.config.model.length
     length = window if length is None else length
+    for name, value in (("length", length), ("steps", steps)):
+        if value is not None and value > MOST:
+            raise UserError(f"{name} is {value}: it must be at most {MOST:,}")
+    if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+        low, high = TEMPERATURES
+        raise UserError(f"temperature is {temperature:g}: it must be from {low:g} to {high:g}")
     if overlap is not None and length <= window:
         raise UserError(
             f"overlap is for samples longer than the {window:,} tokens that the run was trained "

@@ -61,3 +61,9 @@ def test_what_cannot_be_measured_is_refused(tmp_path, words, message):
         measure_edits.main(
             ["--workdir=demo", f"--audio={tmp_path}", f"--output={tmp_path / 'x.json'}", *words]
         )
+
+
+def test_an_output_that_is_a_folder_is_refused_before_anything_is_measured(tmp_path):
+    with pytest.raises(IsADirectoryError) as raised:
+        measure_edits.main(["--workdir=demo", "--audio=none", f"--output={tmp_path}"])
+    assert raised.value.filename == str(tmp_path)

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, synced, then renamed into it."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -61,6 +62,13 @@ def make_writable(folder: Path) -> None:
     """Make a folder, or raise OSError now instead of when there is something to be written."""
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
+
+
+def make_file_writable(path: Path) -> None:
+    """Make the folder of a file that is written later, or raise OSError now."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    make_writable(path.absolute().parent)
 
 
 def as_text(path: str | os.PathLike) -> str:

@@ -75,6 +75,15 @@ def test_targets_are_narrowed_and_jumps_are_as_many(graph, kind, options):
         np.testing.assert_allclose(after[b, place], expected, rtol=1e-3, atol=1e-9)
 
 
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("temperature", [1e-9, 1e-30])
+def test_next_to_no_temperature_is_the_most_probable_alone(graph, temperature):
+    step = step_of(graph, "analytic")
+    cold = probs(Draws(temperature=jnp.float32(temperature)).narrow(step))
+    top = probs(Draws(top_k=jnp.float32(1)).narrow(step))
+    np.testing.assert_allclose(cold, top, rtol=1e-4, atol=1e-9)
+
+
 def test_each_row_has_its_own_and_at_the_defaults_nothing_changes():
     step = step_of(GRAPHS[1], "analytic")
     draws = Draws(jnp.array([1.0, 0.5]), jnp.array([NUM_CODES, 4]), jnp.array([1.0, 0.8]))

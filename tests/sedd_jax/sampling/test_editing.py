@@ -45,6 +45,10 @@ def test_seconds_become_the_tokens_that_they_reach_into():
         ([(20, 26)], r"the stretch 20:26 s ends after the song, 25.00 s"),
         ([(5, 9), (2, 6)], "the stretches 2:6 and 5:9 s overlap"),
         ([(float("nan"), 2)], "is no stretch"),
+        ([(26, 25.0)], "from 26 s on begins after the song's end, 25.00 s"),
+        ((1.0, 2.0), r"are pairs \(start, stop\) in seconds"),
+        ([(1.0, 2.0, 3.0)], "are pairs"),
+        ([(1.0, None)], "are pairs"),
     ],
 )
 def test_stretches_that_make_no_sense_are_refused(stretches, message):
@@ -59,9 +63,31 @@ def test_other_nonsense_is_refused():
         lambda: editing.thinned(SONG, 1),
         lambda: editing.num_tokens(0, 40.0),
         lambda: editing.num_tokens(float("inf"), 40.0),
+        lambda: editing.num_tokens(1e300, 40.0),
+        lambda: editing.num_tokens(1e308, 40.0),
     ):
         with pytest.raises(UserError):
             make()
+
+
+def test_no_variations_and_more_than_there_are_tokens():
+    assert editing.varied(SONG, 0.5, 0, 0).is_kept_NxT.shape == (0, 40)
+    kept_T = editing.thinned(SONG, 10**30).is_kept_NxT[0]
+    np.testing.assert_array_equal(np.flatnonzero(kept_T), [0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(length=10**12), "length is 1000000000000: it must be at most"),
+        (dict(steps=10**30), "steps is 10+: it must be at most"),
+        (dict(temperature=1e-300), r"temperature is 1e-300: it must be from 1e-30 to 1e\+30"),
+        (dict(temperature=1e300), r"temperature is 1e\+300: it must be"),
+    ],
+)
+def test_what_no_computer_could_do_is_refused(run, options, message):
+    with pytest.raises(UserError, match=message):
+        settle(run[0], seed=0, **options)
 
 
 CODES = (np.arange(40) % NUM_CODES).astype(np.uint16)
