@@ -25,6 +25,7 @@ from sedd_jax.sampling.tags import make_guide
 from sedd_jax.training import decoder as decoder_lib
 from sedd_jax.training.samples import Samples
 from sedd_jax.training.setup import Job
+from tests.programs import wait_until
 from tests.sedd_jax import toy_decoder
 from tests.sedd_jax.events import read_media
 from tests.sedd_jax.toy import write_dataset
@@ -111,12 +112,13 @@ def test_the_same_samples_are_drawn_shown_and_decoded(toy, tmp_path, program, ca
 def test_a_later_life_repeats_and_loses_nothing(toy, tmp_path, program):
     run, params = toy
     workdir = tmp_path / "run"
+    left = workdir / "samples"
     program(toy_decoder.ENDLESS)
     with life(run, workdir) as samples:
         for step in (5, 10, 15):
             samples.make(params, step)
             samples.show()
-    left = workdir / "samples"
+        wait_until((left / "5/.audio.partial").exists)
     shutil.copytree(left / "15", left / ".20.partial")
     (left / "notes").mkdir()  # of the user's
     assert not (left / "5/audio").exists() and (left / "5/.audio.partial").exists()
