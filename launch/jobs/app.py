@@ -6,6 +6,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from launch.playing.job import Job
 from tokenizer_bridge.token_dataset.errors import UserError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -48,8 +49,10 @@ def serve(
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         if host not in LOCAL:
             print(f"warning: whoever reaches {host} can use it", file=sys.stderr)
-        threading.Thread(target=studio.warm, daemon=True).start()
+        warming = Job(studio.warm)
         try:
             threading.Event().wait()
         finally:
             page.close()
+            warming.cancel()
+            warming.wait()  # an interpreter that ends while XLA compiles is aborted

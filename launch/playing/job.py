@@ -49,9 +49,13 @@ class Job(Generic[T]):
         """Asks the work to end; it does when it next reports. Does nothing once it has ended."""
         self._is_cancelled.set()
 
+    def wait(self) -> None:
+        """Waits until the work has ended, however it does."""
+        self._thread.join()
+
     def result(self) -> T:
         """The result of the work; waits for it. Raises what the work has raised."""
-        self._thread.join()
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._result[0]

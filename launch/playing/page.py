@@ -41,6 +41,7 @@ class Page:
         """Ends the serving, and what is being made."""
         for job in list(self._jobs.values()):
             job.cancel()
+            job.wait()
         self.blocks.close(verbose=False)
 
     def _build(self) -> gr.Blocks:

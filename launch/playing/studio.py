@@ -77,13 +77,17 @@ class Studio:
         """The seconds that so many tokens last."""
         return length / self.codec.token_rate
 
-    def warm(self) -> None:
-        """Compiles the programs of the default wish, with guidance and without."""
+    def warm(self, report: Reporter) -> None:
+        """Compiles the programs of the default wish, with guidance and without.
+
+        What `report` raises ends it.
+        """
         plain = self.default_wish
         guided = dataclasses.replace(plain, tags=tuple(self.model.tags)[:1], guidance=2.0)
         for wish in dict.fromkeys((plain, guided)):
-            with self._line.turn(lambda before: None):
-                self.codec.decode(self._sample(wish, lambda num_sample_steps: None))
+            with self._line.turn(lambda before: report(Report(_waiting(before)))):
+                steps = Steps(self._sampling(wish).evaluations, report)
+                self.codec.decode(self._sample(wish, steps))
                 self._compiled.add(_program(wish, self._sampling(wish)))
 
     def make(self, wish: Wish, report: Reporter) -> Batch:

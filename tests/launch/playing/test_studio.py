@@ -179,7 +179,7 @@ def test_it_reports_how_far_it_is(studio):
 def test_what_is_made_by_default_has_been_compiled(studio, monkeypatch):
     monkeypatch.setattr(studio_module, "DEFAULT_STEPS", 4)
     monkeypatch.setattr(Studio, "lengths", [16, 32])  # which other tests compile as well
-    studio.warm()
+    studio.warm(no_report)
     guided = dataclasses.replace(studio.default_wish, tags=JIG.tags, guidance=3.0)
     for wish in (studio.default_wish, guided):
         reports: list[Report] = []
