@@ -1,4 +1,4 @@
-"""What a seam costs, on a chain whose scores are known; and the command on toys."""
+"""The cost of a seam on a chain whose scores are known; and the command on toys."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""How long the soak goes on killing: for a number of kills, or until hours are over.
+"""The end of a soak: after a number of kills, or when hours are over.
 
 The lives are stand-ins that take a quarter of an hour each, by a clock of their own; real ones are
 what the soak itself is for.

@@ -23,7 +23,7 @@ READY = "document.querySelector('#make')?.offsetParent && !document.querySelecto
 
 @pytest.fixture(scope="module")
 def address(toy_workdir, codec_dir, tmp_path_factory):
-    """Where the command serves the page of the toy run."""
+    """The address at which the command serves the page of the toy run."""
     home = tmp_path_factory.mktemp("home")
     places = {"HOME": str(home), "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
     command = [sys.executable, "-m", "launch.app", f"--workdir={toy_workdir}"]

@@ -36,7 +36,7 @@ def probs(step: ReverseStep) -> np.ndarray:
 
 
 def narrowed(p_V: np.ndarray, x: int, temperature=1.0, top_k=None, top_p=1.0) -> np.ndarray:
-    """What a position's probabilities p_V are to be, by sorting; x is where it is now."""
+    """The probabilities p_V that a position is to have, by sorting; x is its present token."""
     target_V = p_V.copy()
     target_V[x] = 0
     jump = target_V.sum()

@@ -39,7 +39,7 @@ def complete(graph, noise, name, known_RxL, steps, key_R):
 
 
 def distances(graph, noise, name, *, steps, samples, sweeps=1) -> np.ndarray:
-    """Of each pattern, total variation between the conditional law of samples and the true one,
+    """Total variation between the conditional law of samples and the true one, of each pattern,
     (R,): the mean over known tokens from the toy. Chance alone makes it `chance`."""
     tokens_RxL = toy.draw(np.random.default_rng(0), (len(PATTERNS_Rx3), 3 * samples))
     is_known_RxL = np.tile(PATTERNS_Rx3, (1, samples))

@@ -27,7 +27,7 @@ def test_each_position_is_masked_as_often_as_without_spans(t):
 
 
 def test_neighbours_are_masked_together():
-    """Where half is masked, alone both of two neighbours are in a quarter of the cases."""
+    """Two neighbours of which each is masked by itself half of the time are in a quarter."""
     alone, spans = (masked(share, 0.5 / 0.999)[0] for share in (0.0, 1.0))
     assert (alone[:, 1:] & alone[:, :-1]).mean() == pytest.approx(0.25, abs=0.01)
     # The chance that no stretch begins between them is 1 - 1/mean; mean log-uniform in [2, 32].

@@ -122,7 +122,7 @@ def test_no_seam_is_seen_in_pairs_of_a_chain(overlap, is_seamless):
     seams = np.arange(16, 64, 16 - overlap)
 
     def distance(places, lag):
-        """Of the pairs (x[place - lag], x[place]), the largest from the truth, in its error."""
+        """The largest deviation of pairs (x[place - lag], x[place]), in units of its error."""
         pair_NxP = 4 * x_NxT[:, places - lag].astype(int) + x_NxT[:, places]
         # Neighbouring pairs depend on each other: errors are those between pieces.
         share_Nx16 = (pair_NxP[..., None] == np.arange(16)).mean(1)

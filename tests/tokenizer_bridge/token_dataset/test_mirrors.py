@@ -16,7 +16,7 @@ URL = "memory://bucket/new"
 
 @pytest.fixture
 def done(monkeypatch):
-    """What is changed in an empty bucket, in order."""
+    """The changes that are made in an empty bucket, in order."""
     done = []
     upload, remove = Bucket.upload, Bucket.remove
 
