@@ -14,11 +14,9 @@ stands the same stretch cut in without fade and level.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sedd_jax import config_arguments
+from launch.held_out_arguments import add_held_out_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,
-    integer,
-    local_path,
     number,
     run_command,
 )
@@ -27,35 +25,11 @@ from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
+    add_held_out_arguments(parser, steps=32)
     add = parser.add_argument
-    add(
-        "--workdir",
-        type=local_path,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
-    config_arguments.add_step(parser)
-    add(
-        "--audio",
-        type=local_path,
-        required=True,
-        metavar="HELD_OUT",
-        help="Folder of music that neither model nor codec has heard.",
-    )
-    add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
-    add("--num_tracks", type=integer(2), help="Take so many tracks only.")
     add("--song_s", type=number(above=0.0), default=12.0, help="Seconds of a song.")
     add("--continue_s", type=number(above=0.0), default=10.0, help="Seconds that follow it.")
     add("--replace_s", type=number(above=0.0), default=3.0, help="Seconds that are replaced.")
-    add("--steps", type=integer(1), default=32, help="Steps from noise to data.")
-    add("--seed", type=integer(0, 2**32 - 1), default=0, help="Of tracks and edits.")
-    add(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec's weights and YAML.",
-    )
     return parser
 
 

@@ -14,14 +14,12 @@ around it, where a clip is that long.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sedd_jax import config_arguments
+from launch.held_out_arguments import add_held_out_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     integer,
     list_of,
-    local_path,
     number,
     run_command,
 )
@@ -30,23 +28,8 @@ from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
+    add_held_out_arguments(parser, steps=64)
     add = parser.add_argument
-    add(
-        "--workdir",
-        type=local_path,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
-    config_arguments.add_step(parser)
-    add(
-        "--audio",
-        type=local_path,
-        required=True,
-        metavar="HELD_OUT",
-        help="Folder of music that neither model nor codec has heard.",
-    )
-    add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
     add(
         "--gaps_ms",
         type=_perhaps(list_of(number(1.0, 86_400_000.0))),
@@ -62,15 +45,6 @@ def make_parser() -> Parser:
     add(
         "--clip_s", type=number(0.01, 86_400.0), default=4.0, help="Seconds of the clips with gaps."
     )
-    add("--num_tracks", type=integer(2), help="Take so many tracks only.")
-    add("--steps", type=integer(1), default=64, help="Steps from noise to data.")
-    add("--seed", type=integer(0, 2**32 - 1), default=0, help="Of tracks and repairs.")
-    add(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec's weights and YAML.",
-    )
     return parser
 
 
@@ -83,21 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     output = Path(arguments.output)
     make_file_writable(output)
+    options = {key: value for key, value in vars(arguments).items() if key != "output"}
 
     from launch.gaps.job import measure_gaps, table
 
-    report: dict[str, Any] = measure_gaps(
-        arguments.workdir,
-        arguments.audio,
-        step=arguments.step,
-        gaps_ms=arguments.gaps_ms,
-        transitions=arguments.transitions,
-        clip_s=arguments.clip_s,
-        num_tracks=arguments.num_tracks,
-        steps=arguments.steps,
-        seed=arguments.seed,
-        codec_dir=arguments.codec_dir,
-    )
+    report = measure_gaps(**options)
     write_json_atomically(output, report)
     print(table(report))
 
