@@ -75,6 +75,21 @@ def test_an_estimate_depends_on_its_own_key_and_nothing_charged_costs_nothing():
     np.testing.assert_array_equal(free, 0.0)
 
 
+def test_the_network_is_told_the_noise_of_the_share_that_is_masked():
+    """One token of four is charged, another one absent: half is masked."""
+
+    def log_score_fn(x_BxL, sigma_B):
+        logit_BxLxV = jnp.zeros((*x_BxL.shape, GRAPH.vocab_size))
+        return logit_BxLxV.at[..., 0].set(sigma_B[:, None])
+
+    nats_B = any_order_nats(
+        log_score_fn, GRAPH, LOG_LINEAR, jnp.zeros((1, 4), jnp.int32),
+        jnp.array([[True, False, False, False]]), jnp.array([[False, True, True, False]]),
+        jax.random.split(jax.random.key(0), 1), num_levels=2,
+    )  # fmt: skip
+    np.testing.assert_allclose(nats_B, [np.log(2 + 3) - np.log(2)], rtol=1e-5)
+
+
 def test_the_noise_of_a_masked_share_is_that_at_which_such_a_share_is_masked():
     for noise in (LogLinear(), Geometric(1e-4, 20.0)):
         share = np.array([0.1, 0.5, 0.9])
