@@ -72,7 +72,7 @@ def _join(job: Membership) -> None:
     impatience.daemon = True
     impatience.start()
     try:
-        with _without_proxies():
+        with _without_proxies(), _heeding_signals():
             jax.distributed.initialize(
                 job.coordinator,
                 job.num_processes,
@@ -106,6 +106,33 @@ def _without_proxies() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+@contextlib.contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """A context in which SIGTERM and Ctrl-C end a process that waits for the others.
+
+    JAX waits in C++, until the others are there or the time is up: no handler of Python's runs
+    before. A thread of ours is told of the signal at once.
+    """
+    hears, tells = socket.socketpair()
+    tells.setblocking(False)
+
+    def heed() -> None:
+        while number := hears.recv(1):
+            if number[0] in (signal.SIGTERM, signal.SIGINT):
+                _exit(128 + number[0], "stopped while it waited for the other processes")
+
+    thread = threading.Thread(target=heed, daemon=True)
+    usual = signal.set_wakeup_fd(tells.fileno())
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(usual)
+        tells.close()
+        thread.join()
+        hears.close()
 
 
 def _wait_for_coordinator(job: Membership, deadline: float) -> None:

@@ -1,6 +1,7 @@
 """Processes of a job find each other, agree, and end together: real ones, over gloo."""
 
 import signal
+import socket
 import sys
 import time
 
@@ -13,9 +14,9 @@ from sedd_jax.errors import UserError
 from sedd_jax.parallel import distributed, membership
 from sedd_jax.parallel.distributed import LOST
 from sedd_jax.parallel.membership import Membership
-from tests.programs import Program
+from tests.programs import Program, wait_until
 from tests.sedd_jax import gang
-from tests.sedd_jax.toy import error_line, run
+from tests.sedd_jax.toy import error_line, run, start
 from tokenizer_bridge.token_dataset.command import Parser
 from tokenizer_bridge.token_dataset.records import Record, TokenDatasetWriter
 
@@ -68,6 +69,24 @@ def test_waiting_for_the_others_has_an_end(process_id, message):
     [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert message in line and "within 2 s" in line
     assert "Traceback" not in result.stderr and "stack trace" not in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_waits_for_the_others_can_be_stopped(number):
+    port = free_port()
+    place = [f"--coordinator=127.0.0.1:{port}", "--num_processes=2", "--process_id=0"]
+    with start(command("agree", *place)) as program:
+        wait_until(lambda: listens(port), [program])
+        time.sleep(0.5)  # now it waits in JAX, where Python's handlers are not run
+        program.send_signal(number)
+        result = program.result(60)
+    assert result.returncode == 128 + number, result.stderr
+    assert "stopped while it waited for the other processes" in result.stderr
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_they_agree_on_the_largest_and_on_the_first():
