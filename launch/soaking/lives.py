@@ -26,7 +26,8 @@ FAST_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_
 SIZE = (
     "model.num_blocks=1", "model.width=16", "model.num_heads=2", "model.cond_dim=8",
     "model.length=16", "model.dropout=0.1", "training.batch_size=8", "training.log_every=1",
-    "optim.warmup_steps=10", "evaluation.every=0", f"checkpoint.every={EVERY}",
+    "optim.warmup_steps=10", "evaluation.every=0", "evaluation.samples_every=0",
+    f"checkpoint.every={EVERY}",
 )  # fmt: skip
 
 
