@@ -184,12 +184,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     vectors = vectors_asked_for(arguments.vector)
     words = sys.argv[1:] if argv is None else argv
 
-    from launch.jobs.edit import Wish, edit
+    from launch.changes import BY_MODE
+    from launch.jobs.edit import edit
     from sedd_jax.sampling.tags import Steering
 
     (mode,) = given
     return edit(
-        Wish(mode, getattr(arguments, mode)),
+        BY_MODE[mode](getattr(arguments, mode)),
         workdir=arguments.workdir,
         audio=arguments.audio,
         tokens=arguments.tokens,

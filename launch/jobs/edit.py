@@ -1,18 +1,18 @@
 """The work of `launch.edit`: a song becomes tokens, some are drawn anew, and all audio again."""
 
-import dataclasses
+import contextlib
+import shutil
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from launch.changes import Change
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.jobs.sample import sample_run
 from sedd_jax.sampling import editing
-from sedd_jax.sampling.editing import Edit
 from sedd_jax.sampling.settings import settle
 from sedd_jax.sampling.tags import Steering
 from sedd_jax.weights import exported
@@ -23,39 +23,8 @@ from tokenizer_bridge.token_dataset.records import Record, TokenDataset
 SONG, TOKENS = "song", "tokens"  # folders of the output: the song's tokens, those of the edits
 
 
-@dataclasses.dataclass(frozen=True)
-class Wish:
-    """One of the modes of the command, with its value.
-
-    value: seconds; stretches (start, stop) in seconds, None for the song's own start or end; a
-    share; or a number of tokens.
-    """
-
-    mode: str
-    value: Any
-
-    @property
-    def is_scattered(self) -> bool:
-        """True where what is kept leaves no stretch of the song untouched."""
-        return self.mode in ("vary", "keep_every")
-
-    def edit(self, tokens_T: np.ndarray, token_rate: float, num_samples: int, seed: int) -> Edit:
-        """The edit of a song. Raises UserError, which names the mode."""
-        with naming(f"--{self.mode}"):
-            if self.mode == "continue_s":
-                return editing.continued(tokens_T, editing.num_tokens(self.value, token_rate))
-            if self.mode == "replace":
-                end_s = len(tokens_T) / token_rate
-                stretches = [(a or 0.0, end_s if b is None else b) for a, b in self.value]
-                found = editing.token_stretches(stretches, token_rate, len(tokens_T))
-                return editing.replaced(tokens_T, found)
-            if self.mode == "vary":
-                return editing.varied(tokens_T, self.value, num_samples, seed)
-            return editing.thinned(tokens_T, self.value)
-
-
 def edit(
-    wish: Wish,
+    change: Change,
     *,
     workdir: str,
     audio: str | None,
@@ -76,48 +45,50 @@ def edit(
 
     options: as `settle` takes them.
 
-    Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
+    Raises UserError, and SystemExit: with 128 + n when it is stopped by signal n, or with the code
+    of an encoder that failed and has said why. What is refused leaves nothing in the output.
     """
+    require_own(output)
     use_compilation_cache()
     run, params, step = exported.load(workdir, step)
-    require_own(output)
-    if audio is not None:
-        if code := encode(audio, run.codec["name"], codec_dir, output / SONG):
-            return code
-    dataset = TokenDataset(tokens or output / SONG)
-    dataset.require_codec(run.codec)
-    record = find_track(dataset, track)
-    planned = wish.edit(record.tokens, editing.token_rate(run.codec), variations, seed)
-    total = len(planned.tokens_T)
-    # Kept tokens here and there leave no stretch of the recording.
-    stretches = [(0, total)] if wish.is_scattered else planned.stretches
-    about = {
-        "song": about_song(record, dataset),
-        "edit": {
-            "mode": wish.mode,
-            "value": as_json_value(wish.value),
-            "stretches": [list(stretch) for stretch in stretches],
-        },
-    }
-    store = sample_run(
-        run,
-        params,
-        step,
-        settle(run, seed=seed, length=total, **options),
-        output / TOKENS,
-        variations,
-        batch_size=batch_size,
-        steering=steering,
-        known=planned.known(variations, run.codec["codebook_size"]),
-        name=f"{Path(record.id).stem}-{wish.mode}",
-        about=about,
-        notes={"command": command},
-    )
+    with withdrawn_when_refused(output):
+        if audio is not None:
+            encode(audio, run.codec["name"], codec_dir, output / SONG)
+        dataset = TokenDataset(tokens or output / SONG)
+        dataset.require_codec(run.codec)
+        record = find_track(dataset, track)
+        with naming(f"--{change.mode}"):
+            planned = change.edit(record.tokens, editing.token_rate(run.codec), variations, seed)
+        total = len(planned.tokens_T)
+        # Kept tokens here and there leave no stretch of the recording.
+        stretches = [(0, total)] if change.is_scattered else planned.stretches
+        about = {
+            "song": about_song(record, dataset),
+            "edit": {
+                "mode": change.mode,
+                "value": change.value,
+                "stretches": [list(stretch) for stretch in stretches],
+            },
+        }
+        store = sample_run(
+            run,
+            params,
+            step,
+            settle(run, seed=seed, length=total, **options),
+            output / TOKENS,
+            variations,
+            batch_size=batch_size,
+            steering=steering,
+            known=planned.known(variations, run.codec["codebook_size"]),
+            name=f"{Path(record.id).stem}-{change.mode}",
+            about=about,
+            notes={"command": command},
+        )
     assert store is not None  # this is the only process
     print(f"{store.num_samples} edits of {record.id} in {store.path}")
     if audio is None:
         return 0
-    keeps = keep_audio and not wish.is_scattered
+    keeps = keep_audio and not change.is_scattered
     return decode(store.path, audio if keeps else None, codec_dir, output)
 
 
@@ -128,6 +99,23 @@ def require_own(output: Path) -> None:
     if output.exists() and any(output.iterdir()):
         if not any((output / name).is_dir() for name in (SONG, TOKENS)):
             raise UserError(f"{output} is not empty: choose another --output")
+
+
+@contextlib.contextmanager
+def withdrawn_when_refused(output: Path) -> Iterator[None]:
+    """Removes the song's tokens where they are new and no edit comes of them, since another song or
+    stretch is then asked for. What a signal has stopped stays: the same command goes on with it.
+    """
+    is_new, has_song = not output.exists(), (output / SONG).exists()
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        is_stopped = isinstance(error, SystemExit) and error.code not in range(128)
+        if not (is_stopped or has_song or (output / TOKENS).exists()):
+            shutil.rmtree(output / SONG, ignore_errors=True)
+            if is_new and output.exists() and not any(output.iterdir()):
+                output.rmdir()
+        raise
 
 
 def find_track(dataset: TokenDataset, track: str | None) -> Record:
@@ -153,17 +141,14 @@ def about_song(record: Record, dataset: TokenDataset) -> dict[str, Any]:
     }
 
 
-def as_json_value(value: Any) -> Any:
-    """A mode's value as JSON has it: lists for tuples."""
-    return [list(item) for item in value] if isinstance(value, list) else value
-
-
-def encode(audio: str, codec: str, codec_dir: str | None, output: Path) -> int:
-    """Encodes a song in a process of its own, which has PyTorch; its exit code."""
-    return run_bridge(
+def encode(audio: str, codec: str, codec_dir: str | None, output: Path) -> None:
+    """Encodes a song in a process of its own, which has PyTorch. Raises SystemExit if it fails."""
+    code = run_bridge(
         "encode", f"--audio={audio}", f"--codec={codec}", f"--output={output}", "--splits=none",
         *codec_arguments(codec_dir),
     )  # fmt: skip
+    if code:
+        sys.exit(code)
 
 
 def decode(tokens: Path, song: str | None, codec_dir: str | None, output: Path) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from launch.changes import Vary
 from launch.listening.captions import tag_label
-from launch.playing.changes import Vary
 from launch.playing.pieces import Batch
 from launch.playing.recipes import Changed, Upload
 from launch.playing.studio import Studio

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 from markupsafe import escape
 
+from launch.changes import Change, Continue, Replace, Vary
 from launch.playing.board import board, history
-from launch.playing.changes import Change, GoOn, Replace, Vary
 from launch.playing.job import Cancelled, Job
 from launch.playing.pieces import Batch
 from launch.playing.studio import MOST_BATCHES, Reporter, Studio
@@ -138,11 +138,12 @@ class Page:
             batch = self.studio.batch(asked["batch"]) if asked["batch"] in made else None
             if batch is None:
                 raise UserError("that piece is no longer here")
-            change: Change = GoOn(self.studio.seconds(length))
+            change: Change = Continue(self.studio.seconds(length))
             if asked["mode"] == Vary.mode:
                 change = Vary(float(keep))
             elif asked["mode"] == Replace.mode:
-                change = Replace(*map(float, asked["stretch"]))
+                start, stop = map(float, asked["stretch"])
+                change = Replace([(start, stop)])
             wish = self._wish(seed, length, *wishes)
             return self.studio.change(batch, asked["piece"], change, wish, report)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from launch.changes import Change, Continue, Replace, Vary
 from launch.listening.code_ranks import code_ranks
 from launch.playing.pictures import spectrogram, waveform
 from launch.playing.recipes import Recipe, Source, Upload, script
@@ -44,6 +45,18 @@ class Batch:
     recipe: Recipe
     pieces: tuple[Piece, ...]
     made_in_s: float
+
+
+def title_of(change: Change, song: str) -> str:
+    """The title of pieces that a change makes of a song of this name."""
+    match change:
+        case Vary():
+            return f"More like {song}"
+        case Continue():
+            return f"Going on with {song}"
+        case Replace([(start, stop)]):
+            return f"{start:.1f} to {stop:.1f} s of {song} anew"
+    raise ValueError(f"the page makes no {change}")
 
 
 class Shelf:

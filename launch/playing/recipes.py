@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from launch.playing.changes import Change
+from launch.changes import Change
 from launch.playing.wishes import NUM_PIECES, Wish
 from tokenizer_bridge.token_dataset.files import safe_file_stems
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from launch.playing.changes import Change
+from launch.changes import Change
 from launch.playing.job import Report
 from launch.playing.line import Line
-from launch.playing.pieces import Batch, Piece, Shelf
+from launch.playing.pieces import Batch, Piece, Shelf, title_of
 from launch.playing.recipes import Changed, New, Recipe, Source, Upload
 from launch.playing.wishes import NUM_PIECES, Wish
 from sedd_jax import Model
@@ -108,10 +108,10 @@ class Studio:
         tokens_T = piece.tokens
         if piece.recording is not None:  # as the command does, since what was new is sound by now
             tokens_T = self.codec.encode(piece.recording)
-        edit = change.edit(tokens_T, self.codec.token_rate, wish.seed)
+        edit = change.edit(tokens_T, self.codec.token_rate, NUM_PIECES, wish.seed)
         recipe = Changed(batch.recipe, number - 1, change, wish, piece.recording is not None)
         song = None if change.is_scattered else piece.recording
-        title = change.title(piece.label if piece.command is None else piece.label.lower())
+        title = title_of(change, piece.label if piece.command is None else piece.label.lower())
         return self._make(title, recipe, wish, report, edit=edit, song=song)
 
     def upload(self, path: Path, name: str, report: Reporter) -> Batch:

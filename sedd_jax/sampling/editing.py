@@ -73,8 +73,7 @@ def varied(tokens_T: np.ndarray, share: float, num_samples: int, seed: int) -> E
 
 def thinned(tokens_T: np.ndarray, every: int) -> Edit:
     """A song of which one token in `every`, at least 2, is kept, from the first on."""
-    _require(every >= 2, f"one token in {every} cannot be kept: one in 2 or more can")
-    every = min(every, len(tokens_T))  # NumPy's integers end somewhere
+    _require(2 <= every <= MOST, f"one token in {every} cannot be kept: one in 2 to {MOST:,} can")
     return Edit(tokens_T, (np.arange(len(tokens_T)) % every == 0)[None])
 
 

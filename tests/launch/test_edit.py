@@ -189,6 +189,7 @@ def test_what_makes_no_sense_is_refused(
         words = [word.replace(f"={name}", f"={place}") for word in words]
     with pytest.raises(UserError, match=message.replace(".", r"\.")):
         run(workdir, codec_dir, tmp_path / "out", *words)
+    assert not (tmp_path / "out").exists()  # as though nothing had been asked
 
 
 @pytest.mark.parametrize(
@@ -206,9 +207,29 @@ def test_songs_without_music_are_one_line(workdir, codec_dir, tmp_path, capsys, 
         path.write_text("no audio at all")
     else:
         soundfile.write(path, samples, RATE)
-    assert run(workdir, codec_dir, tmp_path / "out", f"--audio={path}", "--vary=0.5") == 1
+    with pytest.raises(SystemExit) as end:
+        run(workdir, codec_dir, tmp_path / "out", f"--audio={path}", "--vary=0.5")
+    assert end.value.code == 1 and not (tmp_path / "out").exists()
     errors = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
     assert len(errors) == 1 and "bad.wav" in errors[0] and message in errors[0]
+
+
+def test_what_a_signal_stops_goes_on_and_what_was_there_stays(
+    workdir, codec_dir, song, tmp_path, monkeypatch
+):
+    def stopped(command, *arguments):
+        (tmp_path / "out/song").mkdir(parents=True)
+        return 143
+
+    monkeypatch.setattr(job, "run_bridge", stopped)
+    words = f"--audio={song}", "--replace=5:"
+    with pytest.raises(SystemExit) as end:
+        run(workdir, codec_dir, tmp_path / "out", *words)
+    assert end.value.code == 143 and (tmp_path / "out/song").exists()
+    monkeypatch.setattr(job, "run_bridge", lambda command, *arguments: 1)
+    with pytest.raises(SystemExit):
+        run(workdir, codec_dir, tmp_path / "out", *words)
+    assert (tmp_path / "out/song").exists()
 
 
 def test_another_edit_does_not_overwrite_the_first(workdir, codec_dir, song, tmp_path):

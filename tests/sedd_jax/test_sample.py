@@ -179,7 +179,7 @@ def test_tags_are_listed(conditional, capsys):
         (["--tags=genre---jig", "--tags_file=f"], "tags and tags_file: one of them says"),
         (["--tags=genre---jig,"], "--tags: 'genre---jig,' has an empty item"),
         (["--tags="], "--tags: '' has an empty item"),
-        (["--guidance=-1"], "--guidance: -1.0 must be at least 0"),
+        (["--guidance=-1"], "--guidance: -1 must be at least 0"),
         (["--guidance_schedule=sinking"], "--guidance_schedule: invalid choice"),
     ],
 )

@@ -139,7 +139,8 @@ def integer(low: int | None = None, high: int | None = None) -> Callable[[str], 
             value = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no integer") from None
-        return _bounded(value, low, high)
+        _require_within(value, text, low, high)
+        return value
 
     return parse
 
@@ -158,7 +159,8 @@ def number(
             raise argparse.ArgumentTypeError(f"{text}: a finite number is needed")
         if above is not None and value <= above:
             raise argparse.ArgumentTypeError(f"{text} must be above {above:g}")
-        return _bounded(value, low, high)
+        _require_within(value, text, low, high)
+        return value
 
     return parse
 
@@ -267,16 +269,20 @@ def _or_refused(parse: Callable[[str], str], text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _bounded(value: Any, low: float | None, high: float | None) -> Any:
+def _require_within(value: float, text: str, low: float | None, high: float | None) -> None:
+    """Raises ArgumentTypeError, which names the value as it was typed, outside of the bounds."""
     if (low is not None and value < low) or (high is not None and value > high):
         if high is None:
-            bounds = f"at least {low:g}"
+            bounds = f"at least {_bound(low)}"
         elif low is None:
-            bounds = f"at most {high:g}"
+            bounds = f"at most {_bound(high)}"
         else:
-            bounds = f"between {low:g} and {high:g}"
-        raise argparse.ArgumentTypeError(f"{value} must be {bounds}")
-    return value
+            bounds = f"between {_bound(low)} and {_bound(high)}"
+        raise argparse.ArgumentTypeError(f"{text} must be {bounds}")
+
+
+def _bound(value: float | None) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _with_underscores(argument: str) -> str:

@@ -3,7 +3,7 @@
 import shlex
 from importlib import import_module
 
-from launch.playing.changes import GoOn, Replace, Vary
+from launch.changes import Continue, Replace, Vary
 from launch.playing.recipes import Changed, New, Source, Upload, script
 from launch.playing.wishes import Wish
 
@@ -38,8 +38,8 @@ def test_new_pieces():
 
 
 def test_changes_of_new_pieces():
-    once = Changed(New(WISH), 3, GoOn(12.8), WISH, of_recording=False)
-    twice = Changed(once, 1, Replace(1.25, 3.5), TAGGED, of_recording=False)
+    once = Changed(New(WISH), 3, Continue(12.8), WISH, of_recording=False)
+    twice = Changed(once, 1, Replace([(1.25, 3.5)]), TAGGED, of_recording=False)
     text = script(SOURCE, twice, 0)
     names = [name for name, _ in parsed(text)]
     assert names == ["sedd_jax.sample", *["launch.edit"] * 2, "tokenizer_bridge.decode"]
@@ -54,7 +54,7 @@ def test_changes_of_new_pieces():
 
 
 def test_changes_of_recordings():
-    once = Changed(Upload("my song.mp3"), 0, Replace(1.0, 2.0), WISH, of_recording=True)
+    once = Changed(Upload("my song.mp3"), 0, Replace([(1.0, 2.0)]), WISH, of_recording=True)
     ((name, first),) = parsed(text := script(SOURCE, once, 2))
     assert name == "launch.edit" and first.audio == "my song.mp3" and first.tokens is None
     assert first.codec_dir == "/codecs/mine"

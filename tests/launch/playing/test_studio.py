@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from launch.changes import Continue, Replace, Vary
 from launch.jobs import edit as editing_job
 from launch.playing import studio as studio_module
 from launch.playing.board import board, history
-from launch.playing.changes import GoOn, Replace, Vary
 from launch.playing.job import Cancelled, Job, Report
 from launch.playing.studio import Studio
 from launch.playing.wishes import Wish
@@ -79,9 +79,9 @@ def test_its_commands_make_the_same_pieces_again(studio, tmp_path, monkeypatch, 
 def test_changes_of_changes_are_made_again_by_commands(studio, tmp_path, monkeypatch):
     first = studio.make(Wish(**WISH), no_report)
     seconds = first.pieces[0].seconds
-    longer = studio.change(first, 2, GoOn(seconds), JIG, no_report)
+    longer = studio.change(first, 2, Continue(seconds), JIG, no_report)
     start = 0.25 * seconds
-    mended = studio.change(longer, 4, Replace(start, seconds), JIG, no_report)
+    mended = studio.change(longer, 4, Replace([(start, seconds)]), JIG, no_report)
     parent, piece = longer.pieces[3], mended.pieces[1]
     made = run_script(text := piece.command.read_text(), tmp_path, monkeypatch)
     np.testing.assert_array_equal([*made.values()][1], piece.tokens)
@@ -115,8 +115,8 @@ def test_a_recording_is_gone_on_with_and_stays_what_it_was(studio, song, tmp_pat
     (piece,) = upload.pieces
     assert piece.label == "my song.flac" and piece.seconds == 0.25 and piece.command is None
     assert [file.name for file in studio.folder.rglob("upload*")] == ["upload.flac"]
-    longer = studio.change(upload, 1, GoOn(0.1), JIG, no_report)
-    again = studio.change(longer, 3, GoOn(0.1), JIG, no_report)
+    longer = studio.change(upload, 1, Continue(0.1), JIG, no_report)
+    again = studio.change(longer, 3, Continue(0.1), JIG, no_report)
     audio_TxC, rate = soundfile.read(again.pieces[0].sound)
     assert rate == 44_100 and audio_TxC.shape == (pytest.approx(0.45 * rate, abs=rate / 3000), 2)
     made = run_script(text := again.pieces[0].command.read_text(), tmp_path, monkeypatch)
@@ -148,7 +148,7 @@ def test_what_is_too_long_is_refused(studio, song, monkeypatch):
 def test_a_stretch_that_is_none_is_refused(studio, stretch, text):
     first = studio.make(Wish(**WISH), no_report)
     with pytest.raises(UserError, match=text):
-        studio.change(first, 1, Replace(*stretch), JIG, no_report)
+        studio.change(first, 1, Replace([stretch]), JIG, no_report)
 
 
 def test_a_piece_has_its_sound_and_pictures_in_the_folder(studio):

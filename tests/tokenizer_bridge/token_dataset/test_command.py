@@ -18,6 +18,7 @@ def make_parser() -> Parser:
     parser.add_argument("--output", metavar="NEW", help="Where it goes.")
     parser.add_argument("--num_samples", type=integer(1, 9), default=4, help="How many.")
     parser.add_argument("--share", type=number(0), help="A share.")
+    parser.add_argument("--seed", type=integer(0, 2**32 - 1), help="A seed.")
     parser.add_argument("--sampler", choices=["euler", "analytic"], help="Which.")
     parser.add_argument("--names", type=comma_list, help="Some.")
     parser.add_argument("--ema", action=Switch, default=True, help="Averages.")
@@ -48,7 +49,8 @@ def test_arguments_have_their_types():
         ("--workdir=a --work=b", "no argument --work"),
         ("--workdir=a --num_samples=x", "--num_samples: 'x' is no integer"),
         ("--workdir=a --num_samples=0", "--num_samples: 0 must be between 1 and 9"),
-        ("--workdir=a --share=-1", "--share: -1.0 must be at least 0"),
+        ("--workdir=a --share=-1", "--share: -1 must be at least 0"),
+        ("--workdir=a --seed=-1", "--seed: -1 must be between 0 and 4294967295"),
         ("--workdir=a --share=nan", "--share: nan: a finite number"),
         ("--workdir=a --sampler=ode", "--sampler: invalid choice: 'ode'"),
         ("--workdir=a --names=a,,b", "--names: 'a,,b' has an empty item"),
