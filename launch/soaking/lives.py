@@ -207,7 +207,8 @@ class _Job:
         if topology.processes > 1:
             place = [
                 f"--coordinator=127.0.0.1:{free_port()}",
-                f"--num_processes={topology.processes}", "--join_timeout=900",
+                f"--num_processes={topology.processes}",
+                "--join_timeout=900", "--peer_timeout=40",
             ]  # fmt: skip
         self._processes = []
         for i in range(topology.processes):
