@@ -29,6 +29,9 @@ def get_config() -> ConfigDict:
     noise.sigma_min = 1e-4  # of geometric noise only
     noise.sigma_max = 20.0
 
+    config.loss = loss = ConfigDict()
+    loss.type = "score_entropy"
+
     config.model = model = ConfigDict()
     model.num_blocks = 12
     model.width = 768

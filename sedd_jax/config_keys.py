@@ -9,7 +9,7 @@ keys is checked in sedd_jax/config.py. Values are in configs/music_small.py.
 import dataclasses
 from typing import Any
 
-from sedd_jax.diffusion.choices import MAX_SIGMA, SAMPLERS
+from sedd_jax.diffusion.choices import MAX_SIGMA, PARAMETRISATIONS, SAMPLERS
 from sedd_jax.network.choices import IMPLEMENTATIONS, REMAT
 
 MAX_INTEGER = 2**32 - 1  # what counters and seeds hold
@@ -91,6 +91,13 @@ KEYS: dict[str, Key] = {
     "noise.sigma_min": Key(float, "Total noise at time 0 of geometric noise.", low=0.0),
     "noise.sigma_max": Key(
         float, "Total noise at time 1 of geometric noise.", low=0.0, high=MAX_SIGMA
+    ),
+    "loss.type": Key(
+        str,
+        "Parametrisation: what the network's output stands for, and the loss that goes with it.",
+        choices=PARAMETRISATIONS,
+        default_of_older_runs="score_entropy",
+        fixed=True,
     ),
     "model.num_blocks": Key(int, "Transformer blocks.", low=1, fixed=True),
     "model.width": Key(int, "Width of the residual stream.", low=2, fixed=True),

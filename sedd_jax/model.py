@@ -18,6 +18,7 @@ from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
 from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
+from sedd_jax.diffusion.parametrisation import Parametrisation, make_parametrisation
 from sedd_jax.errors import UserError
 from sedd_jax.network import transformer
 from sedd_jax.parallel import mesh as mesh_lib
@@ -36,7 +37,7 @@ class Stream(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelDef:
-    """A model without its parameters: network, noising process, and where it lives.
+    """A model without its parameters: network, what it says, noising process, where it lives.
 
     To `Model` (sedd_jax/api.py) what nnx.GraphDef is to a module. codec: dataset.json's "codec", of
     which the model knows the first `graph.num_codes` codes, as a rule all; vocabulary: the tags
@@ -50,14 +51,23 @@ class ModelDef:
     graph: Absorbing | Uniform
     noise: LogLinear | Geometric
     network: transformer.NetworkConfig
+    parametrisation: Parametrisation
     mesh: Mesh
     vocabulary: Vocabulary = UNCONDITIONAL
 
-    def log_score(self, params: Params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
-        """log-scores (B, L, V) fp32; see sedd_jax.network.transformer.log_score."""
-        return transformer.log_score(
+    def output(self, params: Params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
+        """The network's output (B, L, V) fp32; see sedd_jax.network.transformer.output."""
+        return transformer.output(
             self.network, params, x_BxL, sigma_B, dropout_key_B=dropout_key_B, condition=condition
         )
+
+    def log_score(self, params: Params, x_BxL, sigma_B, *, condition=None):
+        """log-scores (B, L, V) fp32 of every token at every position; 0 at the current token.
+
+        x_BxL: tokens; sigma_B: total noise; condition: see sedd_jax/conditions.py, None for none.
+        """
+        output_BxLxV = self.output(params, x_BxL, sigma_B, condition=condition)
+        return self.parametrisation.log_score(output_BxLxV, x_BxL, sigma_B)
 
     def stream_key(self, stream: Stream) -> jax.Array:
         """The typed key that everything drawn for `stream` descends from."""
@@ -132,6 +142,9 @@ def build(
             "float32 forbids: try auto"
         )
     mesh_lib.check_model(mesh, model["num_heads"], model["length"])
+    parametrisation = make_parametrisation(
+        config.loss.type, graph, scale_by_sigma=model.pop("scale_by_sigma")
+    )
     network = transformer.NetworkConfig(
         vocab_size=graph.vocab_size,
         mesh=mesh,
@@ -139,7 +152,7 @@ def build(
         vectors=tuple((kind, known.width) for kind, known in vocabulary.vectors.items()),
         **model,
     )
-    return ModelDef(config, codec, graph, noise, network, mesh, vocabulary)
+    return ModelDef(config, codec, graph, noise, network, parametrisation, mesh, vocabulary)
 
 
 def checkpoint_dir(workdir: str | os.PathLike) -> Path:

@@ -1,7 +1,8 @@
-"""The values that samplers, guidance and noise can be given: known without loading JAX."""
+"""The values that losses, samplers, guidance and noise can be given: known without loading JAX."""
 
 import math
 
+PARAMETRISATIONS = ("score_entropy",)
 SAMPLERS = ("euler", "analytic")
 SCHEDULES = ("constant", "rising", "falling")  # of guidance
 

@@ -4,7 +4,6 @@ Source: Lou, Meng & Ermon (2024), arXiv 2310.16834: score entropy (eq. 5), its d
 (eq. 7), the weight that makes it a likelihood bound (eq. 9, 10), Algorithm 1 (training).
 """
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -15,31 +14,6 @@ from sedd_jax.diffusion.noise import MIN_T, Noise
 
 # (x_BxL, sigma_B) -> log_score_BxLxV, fp32, zero at the current token.
 LogScoreFn = Callable[[jax.Array, jax.Array], jax.Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreEntropy:
-    """The parametrisation of the paper: the network's output is the log-score itself.
-
-    A parametrisation says how an output (B, L, V) becomes log-scores, for sampler and bound, and
-    how it becomes a loss; another one (say, masked cross-entropy) replaces both together.
-    """
-
-    def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
-        """Log-scores (B, L, V)."""
-        del x_BxL, sigma_B
-        return output_BxLxV
-
-    def entropy(
-        self,
-        graph: Graph,
-        output_BxLxV: jax.Array,
-        sigma_B: jax.Array,
-        x_BxL: jax.Array,
-        x0_BxL: jax.Array,
-    ) -> jax.Array:
-        """Loss of each position before the weight dsigma, (B, L)."""
-        return graph.score_entropy(output_BxLxV, sigma_B, x_BxL, x0_BxL)
 
 
 def stratified_t(key: jax.Array, batch_size: int, eps: float = MIN_T) -> jax.Array:
@@ -73,13 +47,12 @@ def training_t(
 
 
 def dwdse_loss(
-    network_fn: LogScoreFn,
+    log_score_fn: LogScoreFn,
     graph: Graph,
     noise: Noise,
     x0_BxL: jax.Array,
     t_B: jax.Array,
     x_BxL: jax.Array,
-    parametrisation: ScoreEntropy = ScoreEntropy(),
     counts_BxL: jax.Array | None = None,
 ) -> jax.Array:
     """The loss of clean sequences x0 seen as x ~ p_{t|0}(. | x0) at times t (Algorithm 1), (B,).
@@ -89,8 +62,7 @@ def dwdse_loss(
     default.
     """
     sigma_B, dsigma_B = noise(t_B)
-    output_BxLxV = network_fn(x_BxL, sigma_B)
-    entropy_BxL = parametrisation.entropy(graph, output_BxLxV, sigma_B, x_BxL, x0_BxL)
+    entropy_BxL = graph.score_entropy(log_score_fn(x_BxL, sigma_B), sigma_B, x_BxL, x0_BxL)
     if counts_BxL is not None:
         entropy_BxL = jnp.where(counts_BxL, entropy_BxL, 0.0)
     return dsigma_B * entropy_BxL.sum(-1)

@@ -46,7 +46,6 @@ class NetworkConfig:
     num_heads: int
     cond_dim: int
     dropout: float = 0.1
-    scale_by_sigma: bool = True
     compute_dtype: str = "float32"
     remat: str = "none"
     attention: str = "auto"
@@ -221,8 +220,8 @@ def init_params(config: NetworkConfig, key) -> dict:
     return params | {"blocks": jax.vmap(functools.partial(init, "blocks"))(block_keys_N)}
 
 
-def log_score(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
-    """log-scores (B, L, V) fp32 of every token at every position; 0 at the current token.
+def output(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
+    """The output (B, L, V) fp32, whose meaning is sedd_jax/diffusion/parametrisation.py's.
 
     x_BxL: tokens; sigma_B: total noise; dropout_key_B: typed keys, one a row: None turns dropout
     off; condition: see sedd_jax/conditions.py, None for none.
@@ -247,9 +246,4 @@ def log_score(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=N
     blocks = (params["blocks"], jnp.arange(config.num_blocks))
     x_BxLxD, _ = jax.lax.scan(block, x_BxLxD, blocks)
 
-    logits_BxLxV = _module(config, "output_layer", params["output_layer"])(x_BxLxD, cond_BxC)
-    if config.scale_by_sigma:
-        offset_B = jnp.log(jnp.expm1(sigma_B)) + math.log(config.vocab_size - 1)
-        logits_BxLxV = logits_BxLxV - offset_B[:, None, None]
-    token_V = jnp.arange(config.vocab_size, dtype=x_BxL.dtype)
-    return jnp.where(token_V[None, None, :] == x_BxL[:, :, None], 0.0, logits_BxLxV)
+    return _module(config, "output_layer", params["output_layer"])(x_BxLxD, cond_BxC)

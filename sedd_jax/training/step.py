@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from sedd_jax.conditions import Condition
 from sedd_jax.diffusion.jump import uniform_rows
-from sedd_jax.diffusion.loss import dwdse_loss, training_t
+from sedd_jax.diffusion.loss import training_t
+from sedd_jax.diffusion.parametrisation import training_loss
 from sedd_jax.diffusion.span_masks import span_masked
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
@@ -82,15 +83,15 @@ def drop_conditions(run: ModelDef, key_B: jax.Array, condition: Condition) -> Co
 
 
 def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
-    """The batch mean of the DWDSE loss, summed over positions: [] fp32, in nats."""
+    """The batch mean of the loss of the run's parametrisation: [] fp32, in nats a row."""
 
-    def log_score_fn(x_BxL, sigma_B):
-        return run.log_score(
+    def output_fn(x_BxL, sigma_B):
+        return run.output(
             params, x_BxL, sigma_B, dropout_key_B=batch.dropout_key_B, condition=batch.condition
         )
 
-    return dwdse_loss(
-        log_score_fn, run.graph, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL
+    return training_loss(
+        run.parametrisation, output_fn, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL
     ).mean()
 
 

@@ -163,7 +163,7 @@ def test_flops_agree_with_the_compiler_on_the_matmuls():
     batch = 4
     x_BxL, sigma_B = jnp.zeros((batch, 128), jnp.int32), jnp.ones(batch)
     compiled = (
-        jax.jit(lambda params: transformer.log_score(network, params, x_BxL, sigma_B))
+        jax.jit(lambda params: transformer.output(network, params, x_BxL, sigma_B))
         .lower(params)
         .compile()
     )

@@ -49,5 +49,4 @@ def network_config(published: dict, weights: dict) -> NetworkConfig:
         num_heads=model["n_heads"],
         cond_dim=model["cond_dim"],
         dropout=model["dropout"],
-        scale_by_sigma=model["scale_by_sigma"],
     )

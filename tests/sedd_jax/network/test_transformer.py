@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.network.transformer import REMAT, NetworkConfig, init_params, log_score
+from sedd_jax.diffusion.graph import make_graph
+from sedd_jax.diffusion.parametrisation import ScoreEntropy
+from sedd_jax.network.transformer import REMAT, NetworkConfig, init_params, output
+from sedd_jax.weights.published_config import GRAPHS
 from sedd_jax.weights.torch_weights import to_params
 from tests.sedd_jax.network.small import (
     CONFIG,
@@ -17,7 +20,7 @@ from tests.sedd_jax.network.small import (
     reference,
 )
 
-jit_log_score = jax.jit(log_score, static_argnums=0)
+jit_output = jax.jit(output, static_argnums=0)
 
 
 @pytest.mark.parametrize("attention", ["xla", "loop"])
@@ -25,19 +28,20 @@ jit_log_score = jax.jit(log_score, static_argnums=0)
 def test_equals_published_network(name, attention):
     figures, published, weights = reference(name)
     config = dataclasses.replace(network_config(published, weights), attention=attention)
-    ours = jit_log_score(config, to_params(weights), figures["forward/x"], figures["forward/sigma"])
+    inputs = figures["forward/x"], figures["forward/sigma"]
+    graph = make_graph(GRAPHS[published["graph"]["type"]], published["tokens"])
+    parametrisation = ScoreEntropy(graph, scale_by_sigma=published["model"]["scale_by_sigma"])
+    ours = parametrisation.log_score(jit_output(config, to_params(weights), *inputs), *inputs)
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, figures["forward/log_score"], atol=1e-5)
 
 
 def test_bf16_is_near_fp32_and_gives_fp32():
     params, (x_BxL, sigma_B) = noisy_params(CONFIG), inputs(CONFIG)
-    exact = jit_log_score(CONFIG, params, x_BxL, sigma_B)
+    exact = jit_output(CONFIG, params, x_BxL, sigma_B)
     half = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
     for attention in ("xla", "loop"):
-        rounded = jit_log_score(
-            dataclasses.replace(half, attention=attention), params, x_BxL, sigma_B
-        )
+        rounded = jit_output(dataclasses.replace(half, attention=attention), params, x_BxL, sigma_B)
         assert rounded.dtype == jnp.float32
         error = np.abs(rounded - exact)
         assert 1e-5 < error.max() < 0.1 * np.abs(exact).max()
@@ -45,18 +49,10 @@ def test_bf16_is_near_fp32_and_gives_fp32():
 
 def test_logits_under_bf16_have_more_digits_than_bf16():
     """Rounded to bf16, a logit between 8 and 16 would be a multiple of 0.06."""
-    config = dataclasses.replace(CONFIG, compute_dtype="bfloat16", scale_by_sigma=False)
-    logits = jit_log_score(config, noisy_params(config), *inputs(config))
+    config = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
+    logits = jit_output(config, noisy_params(config), *inputs(config))
     rounded = logits.astype(jnp.bfloat16).astype(jnp.float32)
-    assert (logits == rounded).mean() < 0.2  # the zeros of current tokens, and chance
-
-
-def test_score_of_the_current_token_is_zero():
-    x_BxL, sigma_B = inputs(CONFIG)
-    scores = np.array(jit_log_score(CONFIG, noisy_params(CONFIG), x_BxL, sigma_B))
-    assert (np.take_along_axis(scores, x_BxL[:, :, None], axis=2) == 0).all()
-    np.put_along_axis(scores, x_BxL[:, :, None], 1.0, axis=2)
-    assert (scores != 0).all()
+    assert (logits == rounded).mean() < 0.2  # chance
 
 
 def test_scan_equals_a_loop_over_blocks():
@@ -67,10 +63,10 @@ def test_scan_equals_a_loop_over_blocks():
             x, _ = block(x, jax.tree.map(operator.itemgetter(i), stacked))
         return x, None
 
-    scanned = log_score(CONFIG, params, x_BxL, sigma_B)
+    scanned = output(CONFIG, params, x_BxL, sigma_B)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax.lax, "scan", without_scan)
-        looped = log_score(CONFIG, params, x_BxL, sigma_B)
+        looped = output(CONFIG, params, x_BxL, sigma_B)
     np.testing.assert_allclose(scanned, looped, atol=1e-5)
 
 
@@ -83,7 +79,7 @@ def gradients_and_memory(remat: str):
     weight_BxLxV = np.random.default_rng(1).normal(size=(*x_BxL.shape, config.vocab_size))
 
     def loss(params):
-        scores = log_score(config, params, x_BxL, sigma_B, dropout_key_B=keys_B)
+        scores = output(config, params, x_BxL, sigma_B, dropout_key_B=keys_B)
         return (scores * weight_BxLxV.astype(np.float32)).sum()
 
     compiled = jax.jit(jax.grad(loss)).lower(noisy_params(config)).compile()
@@ -103,10 +99,10 @@ def test_tags_add_their_rows_to_the_embedding_of_sigma():
     config = dataclasses.replace(CONFIG, num_tags=3)
     params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)
     plain_params = {name: tree for name, tree in params.items() if name != "condition"}
-    plain = jit_log_score(CONFIG, plain_params, x_BxL, sigma_B)
+    plain = jit_output(CONFIG, plain_params, x_BxL, sigma_B)
 
     def scores(tags_BxN, params=params):
-        return jit_log_score(config, params, x_BxL, sigma_B, condition={"tags": tags_BxN})
+        return jit_output(config, params, x_BxL, sigma_B, condition={"tags": tags_BxN})
 
     none = np.full((len(x_BxL), 2), 3, np.int32)  # 3: no tag
     np.testing.assert_array_equal(scores(none), plain)
@@ -120,7 +116,7 @@ def test_tags_add_their_rows_to_the_embedding_of_sigma():
     table_TxC = params["condition"]["tags"]["embedding"]
     bias = plain_params["sigma_map"]["out"]["bias"] + table_TxC[0] + table_TxC[2]
     moved = plain_params["sigma_map"] | {"out": plain_params["sigma_map"]["out"] | {"bias": bias}}
-    same = jit_log_score(CONFIG, plain_params | {"sigma_map": moved}, x_BxL, sigma_B)
+    same = jit_output(CONFIG, plain_params | {"sigma_map": moved}, x_BxL, sigma_B)
     np.testing.assert_allclose(changed[1], same[1], atol=1e-5)
 
 
@@ -128,7 +124,7 @@ def test_vectors_are_mapped_onto_the_embedding_of_sigma():
     config = dataclasses.replace(CONFIG, num_tags=3, vectors=(("clip", 4), ("speaker", 2)))
     params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)
     plain_params = {name: tree for name, tree in params.items() if name != "condition"}
-    plain = jit_log_score(CONFIG, plain_params, x_BxL, sigma_B)
+    plain = jit_output(CONFIG, plain_params, x_BxL, sigma_B)
     rng, num_rows = np.random.default_rng(0), len(x_BxL)
     none = {"clip": np.zeros((num_rows, 5)), "speaker": np.zeros((num_rows, 3))}
     vectors = jax.tree.map(np.copy, none)
@@ -136,7 +132,7 @@ def test_vectors_are_mapped_onto_the_embedding_of_sigma():
 
     def scores(vectors):
         condition = {"tags": np.full((num_rows, 1), 3, np.int32), "vectors": vectors}
-        return jit_log_score(config, params, x_BxL, sigma_B, condition=condition)
+        return jit_output(config, params, x_BxL, sigma_B, condition=condition)
 
     np.testing.assert_array_equal(scores(none), plain)
     changed = scores(vectors)
@@ -146,7 +142,7 @@ def test_vectors_are_mapped_onto_the_embedding_of_sigma():
     assert kernel_W1xC.shape == (5, config.cond_dim)
     bias = plain_params["sigma_map"]["out"]["bias"] + vectors["clip"][1] @ kernel_W1xC
     moved = plain_params["sigma_map"] | {"out": plain_params["sigma_map"]["out"] | {"bias": bias}}
-    same = jit_log_score(CONFIG, plain_params | {"sigma_map": moved}, x_BxL, sigma_B)
+    same = jit_output(CONFIG, plain_params | {"sigma_map": moved}, x_BxL, sigma_B)
     np.testing.assert_allclose(changed[1], same[1], atol=1e-5)
 
 
@@ -163,12 +159,12 @@ def test_dropout_is_keyed_by_row_alone():
     config = dataclasses.replace(CONFIG, dropout=0.2)
     params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)
     keys_B = jax.random.split(jax.random.key(5), len(x_BxL))
-    together = jit_log_score(config, params, x_BxL, sigma_B, dropout_key_B=keys_B)
-    alone = jit_log_score(config, params, x_BxL[1:2], sigma_B[1:2], dropout_key_B=keys_B[1:2])
+    together = jit_output(config, params, x_BxL, sigma_B, dropout_key_B=keys_B)
+    alone = jit_output(config, params, x_BxL[1:2], sigma_B[1:2], dropout_key_B=keys_B[1:2])
     np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
-    off = jit_log_score(config, params, x_BxL, sigma_B)
+    off = jit_output(config, params, x_BxL, sigma_B)
     assert np.abs(together - off).max() > 0.01
-    np.testing.assert_array_equal(off, jit_log_score(CONFIG, params, x_BxL, sigma_B))
+    np.testing.assert_array_equal(off, jit_output(CONFIG, params, x_BxL, sigma_B))
 
 
 def test_initialisation_is_the_published_one():

@@ -1,0 +1,101 @@
+"""Parametrisations: how a network's output becomes log-scores, and how it becomes a loss.
+
+Samplers, guidance and the bound see log-scores alone; training sees the loss alone. Both follow
+from one object, which the config names (`loss.type`):
+
+- "score_entropy" (Lou, Meng & Ermon 2024, arXiv 2310.16834), both graphs: the output is the
+  log-score itself, and the loss the score entropy of it.
+
+Letters: B batch, L length, V vocabulary (with the mask, where there is one).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+
+from sedd_jax.diffusion.choices import PARAMETRISATIONS
+from sedd_jax.diffusion.graph import Graph
+from sedd_jax.diffusion.noise import Noise
+
+# (x_BxL, sigma_B) -> output_BxLxV of the network, fp32.
+OutputFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Parametrisation(Protocol):
+    """The meaning of a network's output (B, L, V) for tokens x_BxL at noise sigma_B."""
+
+    def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """Log-scores (B, L, V), zero at the current token."""
+        ...
+
+    def entropy(
+        self, output_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
+    ) -> jax.Array:
+        """The loss of each position before the weight dsigma, (B, L) nats."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreEntropy:
+    """The output is the log-score, and the loss its denoising score entropy: the paper's.
+
+    scale_by_sigma: whether the ratio of uniform codes under the absorbing graph, 1 / expm1(sigma)
+    / (V - 1), stands for zero in the output.
+    """
+
+    graph: Graph
+    scale_by_sigma: bool
+
+    def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """See `Parametrisation`."""
+        vocab_size = output_BxLxV.shape[-1]
+        if self.scale_by_sigma:
+            offset_B = jnp.log(jnp.expm1(sigma_B)) + math.log(vocab_size - 1)
+            output_BxLxV = output_BxLxV - offset_B[:, None, None]
+        return zero_at_current(output_BxLxV, x_BxL)
+
+    def entropy(
+        self, output_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
+    ) -> jax.Array:
+        """See `Parametrisation`."""
+        log_score_BxLxV = self.log_score(output_BxLxV, x_BxL, sigma_B)
+        return self.graph.score_entropy(log_score_BxLxV, sigma_B, x_BxL, x0_BxL)
+
+
+def zero_at_current(log_score_BxLxV: jax.Array, x_BxL: jax.Array) -> jax.Array:
+    """Log-scores (B, L, V) with that of the current token 0, whatever it was."""
+    token_V = jnp.arange(log_score_BxLxV.shape[-1], dtype=x_BxL.dtype)
+    return jnp.where(token_V[None, None, :] == x_BxL[:, :, None], 0.0, log_score_BxLxV)
+
+
+def training_loss(
+    parametrisation: Parametrisation,
+    output_fn: OutputFn,
+    noise: Noise,
+    x0_BxL: jax.Array,
+    t_B: jax.Array,
+    x_BxL: jax.Array,
+) -> jax.Array:
+    """The loss of clean sequences x0 seen as x ~ p_{t|0}(. | x0) at times t, (B,) fp32.
+
+    In nats a sequence: summed over positions, weighted by dsigma. Its mean over t and x estimates
+    the integral of the bound (arXiv 2310.16834, eq. 10).
+    """
+    sigma_B, dsigma_B = noise(t_B)
+    output_BxLxV = output_fn(x_BxL, sigma_B)
+    entropy_BxL = parametrisation.entropy(output_BxLxV, sigma_B, x_BxL, x0_BxL)
+    return dsigma_B * entropy_BxL.sum(-1)
+
+
+def make_parametrisation(name: str, graph: Graph, *, scale_by_sigma: bool) -> Parametrisation:
+    """The parametrisation called `name`, for a graph; scale_by_sigma: of "score_entropy".
+
+    Raises ValueError for another name, or one that is not for the graph.
+    """
+    if name == "score_entropy":
+        return ScoreEntropy(graph, scale_by_sigma)
+    raise ValueError(f"loss.type must be one of {PARAMETRISATIONS}, got {name!r}")
