@@ -38,6 +38,11 @@ def make_parser() -> Parser:
         "--sample", action="store_true", help="The sampler instead of the train step."
     )
     parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="Instructions by time and bytes, too, under the lines of code that they come from.",
+    )
+    parser.add_argument(
         "--output", type=local_path, metavar="FILE", help="JSON file for the figures."
     )
     parser.add_argument(
@@ -102,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         values, fits = [report.to_dict() for report in ranked], bool(ranked)
     else:
         run = compiled.make_run(chosen.config, topology, arguments.codebook_size)
-        report = compiled.report(run, topology, sample=arguments.sample)
+        report = compiled.report(run, topology, sample=arguments.sample, by_line=arguments.explain)
         print(show.full(name, report))
         values, fits = report.to_dict(), report.fits
     if arguments.output:

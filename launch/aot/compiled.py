@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from launch.aot.roofline import Roofline, analyse
+from launch.aot import explain
+from launch.aot.hlo import parse
+from launch.aot.roofline import Roofline, analyse, work
 from launch.aot.topology import Topology
 from sedd_jax import config as config_lib
 from sedd_jax.model import ModelDef, build
@@ -44,7 +46,8 @@ class Report:
 
     batch: rows, tokens: rows × positions that one execution works on; model_flops: of those, on all
     devices, recomputation not counted; memory and roofline: None where it cannot be compiled since
-    it does not fit; refusal: what XLA said then.
+    it does not fit; refusal: what XLA said then; lines: of code that the instructions come from,
+    where they were asked for.
     """
 
     program: str
@@ -64,6 +67,7 @@ class Report:
     memory: Memory | None = None
     roofline: Roofline | None = None
     refusal: str = ""
+    lines: tuple[explain.Line, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -131,8 +135,13 @@ def _attention(run: ModelDef) -> str:
     return best_implementation(platform, run.mesh.size, network.compute_dtype, network.length)
 
 
-def report(run: ModelDef, topology: Topology, *, sample: bool = False) -> Report:
-    """Compiles the train step, or with `sample` a chunk of the sampler, and counts."""
+def report(
+    run: ModelDef, topology: Topology, *, sample: bool = False, by_line: bool = False
+) -> Report:
+    """Compiles the train step, or with `sample` a chunk of the sampler, and counts.
+
+    by_line: by lines of code, too.
+    """
     config, network = run.config, run.network
     length, steps = config.model.length, config.sampling.steps
     chunk = chunk_size(steps)
@@ -170,11 +179,13 @@ def report(run: ModelDef, topology: Topology, *, sample: bool = False) -> Report
             raise
         seconds = time.perf_counter() - start
         return dataclasses.replace(partial, compile_s=seconds, refusal=_refusal(error))
+    seconds, text = time.perf_counter() - start, compiled.as_text()
     return dataclasses.replace(
         partial,
-        compile_s=time.perf_counter() - start,
+        compile_s=seconds,
         memory=_memory(compiled.memory_analysis(), topology.available_bytes),
-        roofline=analyse(compiled.as_text(), topology, run.mesh),
+        roofline=analyse(text, topology, run.mesh),
+        lines=explain.lines(text, work(parse(text), topology.chip)) if by_line else (),
     )
 
 

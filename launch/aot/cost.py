@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable
 
+from launch.aot.collectives import is_collective
 from launch.aot.hlo import Computation, Instruction, Module, Shape
 
 # They move nothing: names for what is there already, or bookkeeping.
@@ -21,6 +22,11 @@ IDLE_CALLS = ("AllocateBuffer", "ConcatBitcast", "SliceId")
 # They move data only.
 COPYING_CALLS = ("ZeroCrop",)
 SLICES = ("dynamic-slice", "slice", "gather")
+# Of what is read through these, only the elements that are used are computed.
+ELEMENT_WISE = frozenset(
+    "convert copy transpose add subtract multiply divide negate select maximum minimum compare and "
+    "or xor not exponential log sqrt rsqrt tanh".split()
+)
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _DIM_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
 
@@ -144,12 +150,14 @@ class Traffic:
         ):
             return 0
         operands = [self._bytes(shapes) for shapes in computation.operand_shapes(instruction)]
+        if is_collective(opcode):
+            return self._of_collective(computation, instruction)
         if opcode == "fusion":
             return self._of_fusion(instruction, operands)
         if opcode == "dynamic-update-slice":
             return 2 * operands[1]
-        if opcode == "scatter":
-            return sum(operands[1:]) + operands[-1]
+        if opcode == "scatter":  # (target, indices, updates): reads and writes what is updated
+            return sum(operands[1:]) + 2 * operands[-1]
         if opcode == "copy-start":  # (destination, source, context)
             return operands[0] + self._bytes(instruction.shapes[:1])
         if opcode == "slice-start":  # ((source), destination, context)
@@ -159,6 +167,16 @@ class Traffic:
         if opcode in SLICES:
             return min(results, operands[0]) + results + sum(operands[1:])
         return sum(operands) + results
+
+    def _of_collective(self, computation: Computation, collective: Instruction) -> int:
+        """Operands and results once each; of an asynchronous one, with its first half."""
+        if collective.opcode.endswith("-done"):
+            return 0
+        operands = [s for shapes in computation.operand_shapes(collective) for s in shapes]
+        results = collective.shapes
+        if collective.opcode.endswith("-start") and len(results) > len(operands):
+            results = results[len(operands) : 2 * len(operands)]  # (operands, results, contexts)
+        return self._bytes(tuple(operands)) + self._bytes(results)
 
     def _of_fusion(self, fusion: Instruction, operands: list[int]) -> int:
         fused = self._module.fused(fusion)
@@ -176,22 +194,36 @@ class Traffic:
             total += min(self._bytes(tuple(shapes)), self._written(fused, root))
         return total
 
-    def _read(self, fused: Computation, instruction: Instruction) -> int:
+    def _read(self, fused: Computation, operand: Instruction) -> int:
         """The bytes that a fusion reads of an operand: slices where only they are used."""
-        total, whole = 0, sum(shape.num_bytes for shape in instruction.shapes)
-        for user, number in fused.users.get(instruction.name, []):
+        whole = sum(shape.num_bytes for shape in operand.shapes)
+        return min(round(self._share_read(fused, operand, in_place=True) * whole), whole)
+
+    def _share_read(self, fused: Computation, operand: Instruction, in_place: bool) -> float:
+        """The elements of an array of a fusion that are used, over all; more than 1 if repeatedly.
+
+        in_place: whether what updates a part of it leaves the rest where it is.
+        """
+        if operand is fused.root or len(operand.shapes) != 1:
+            return 1.0
+        total, size = 0.0, max(operand.shapes[0].size, 1)
+        for user, number in fused.users.get(operand.name, []):
             if user.opcode in SLICES and number == 0:
-                total += sum(shape.num_bytes for shape in user.shapes)
-            elif user.opcode == "dynamic-update-slice" and number == 0:
-                continue  # overwritten in place
+                total += user.shapes[0].size / size
+            elif user.opcode == "dynamic-update-slice" and number == 0 and in_place:
+                continue  # overwritten
+            elif user.opcode == "scatter" and number == 0 and in_place:
+                total += fused[user.operands[-1]].shapes[0].size / size
             elif user.opcode in ("bitcast", "reshape"):
-                total += self._read(fused, user)
+                total += self._share_read(fused, user, in_place)
+            elif user.opcode in ELEMENT_WISE and user is not fused.root:
+                total += self._share_read(fused, user, in_place=False)
             elif user.opcode == "fusion":
                 inner = self._module.fused(user)
-                total += self._read(inner, inner.parameters[number])
+                total += self._share_read(inner, inner.parameters[number], in_place)
             else:
-                return whole
-        return min(total, whole)
+                return 1.0
+        return total
 
     def _written(self, fused: Computation, root: Instruction) -> int:
         """The bytes that a fusion writes of a result: the update where it is one in place."""
@@ -199,6 +231,8 @@ class Traffic:
             return self._written(fused, fused[root.operands[0]])
         if root.opcode == "dynamic-update-slice":
             return sum(shape.num_bytes for shape in fused[root.operands[1]].shapes)
+        if root.opcode == "scatter":
+            return sum(shape.num_bytes for shape in fused[root.operands[-1]].shapes)
         if root.opcode == "fusion":
             inner = self._module.fused(root)
             return self._written(inner, inner.root)

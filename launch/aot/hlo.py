@@ -111,7 +111,7 @@ class Module:
         """(computation, instruction, times) of all that runs, the loops' bodies included.
 
         Fusions are one instruction. A loop of unknown length counts once; every branch of a
-        conditional counts.
+        conditional counts, though only one of them runs.
         """
         yield from self._executed(self.entry, 1)
 

@@ -1,23 +1,28 @@
 """The least time that a compiled program takes on a chip whose figures are known.
 
 - An instruction takes the longer of its FLOPs at the chip's peak and its bytes at the memory's
-  rate; instructions of a device run one after the other.
+  rate; instructions of a device run one after the other. All operands are counted as read from the
+  main memory: of those that are still in a cache (50 MB on an H100) that is more than the least.
 - A collective takes the bytes that each device sends, ring algorithms assumed, over the rate of the
   links that its group can use. A group that spans several slices (or GPU hosts) works in two
   stages: inside them over ICI (NVLink), between them over the data-center network (InfiniBand).
-- The step takes at least the longest of instructions, inner and outer network, were they overlapped
-  perfectly, and their sum with no overlap. Latency, contention and launches are left out.
+  It also reads its operands from the main memory and writes its results, beside the instructions.
+- The step takes at least the longest of instructions, all memory traffic, inner and outer network,
+  were they overlapped perfectly, and the sum of instructions and networks with no overlap.
+  Latency, contention and launches are left out.
 """
 
 import collections
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from jax.sharding import Mesh
 
 from launch.aot import cost
+from launch.aot.chips import Chip
 from launch.aot.collectives import Collective, collectives, is_collective
-from launch.aot.hlo import Module, parse
+from launch.aot.hlo import Instruction, Module, parse
 from launch.aot.topology import Topology
 
 
@@ -43,6 +48,7 @@ class Roofline:
     flops: of matrix products and attention; hbm_bytes: moved to and from its memory; compute_s and
     hbm_s: what they take alone; instructions_s: all instructions, each bound by one of the two;
     num_unknown_loops: loops counted once since their length is not in the program;
+    num_conditionals: each of them counted with all its branches;
     unknown_kernels: custom calls of which nobody says how many FLOPs they are.
     """
 
@@ -53,6 +59,7 @@ class Roofline:
     instructions_s: float
     traffic: tuple[Traffic, ...]
     num_unknown_loops: int
+    num_conditionals: int
     unknown_kernels: tuple[str, ...]
 
     def network_s(self, network: str) -> float:
@@ -64,7 +71,7 @@ class Roofline:
 
     @property
     def overlapped_s(self) -> float:
-        return max([self.instructions_s, *map(self.network_s, self.networks)])
+        return max([self.instructions_s, self.hbm_s, *map(self.network_s, self.networks)])
 
     @property
     def serial_s(self) -> float:
@@ -145,46 +152,65 @@ def _add_up(rows: list[Traffic]) -> tuple[Traffic, ...]:
     return tuple(sorted(total, key=lambda row: -row.seconds))
 
 
-def _unknown(module: Module) -> tuple[int, tuple[str, ...]]:
-    loops, kernels = 0, set()
+def _unknown(module: Module) -> tuple[int, int, tuple[str, ...]]:
+    loops, conditionals, kernels = 0, 0, set()
     for computation, instruction, _ in module.executed():
         if instruction.opcode == "while":
             loops += module.trip_count(computation, instruction) is None
+        conditionals += instruction.opcode == "conditional"
         kernel = cost.unknown_kernel(computation, instruction)
         if kernel:
             kernels.add(kernel)
-    return loops, tuple(sorted(kernels))
+    return loops, conditionals, tuple(sorted(kernels))
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """All executions of an instruction: FLOPs, bytes of main memory, and the longer of their times.
+
+    runs_beside: a collective, which other instructions need not wait for.
+    """
+
+    instruction: Instruction
+    times: int
+    flops: int
+    num_bytes: int
+    seconds: float
+    runs_beside: bool
+
+
+def work(module: Module, chip: Chip) -> Iterator[Work]:
+    """The work of each instruction that is executed."""
+    # TPUs number their scratchpads from 1; on GPUs all spaces are parts of the main memory.
+    traffic = cost.Traffic(module, lambda shape: chip.platform != "tpu" or shape.space == 0)
+    for computation, instruction, times in module.executed():
+        flops = times * cost.flops(module, computation, instruction)
+        num_bytes = times * traffic.of(computation, instruction)
+        seconds = max(flops / chip.flops, num_bytes / chip.hbm_rate)
+        runs_beside = is_collective(instruction.opcode)
+        yield Work(instruction, times, flops, num_bytes, seconds, runs_beside)
 
 
 def analyse(program: str, topology: Topology, mesh: Mesh) -> Roofline:
     """program: the text of the compiled program."""
     module, chip = parse(program), topology.chip
-    # TPUs number their scratchpads from 1; on GPUs all spaces are parts of the main memory.
-    traffic = cost.Traffic(module, lambda shape: chip.platform != "tpu" or shape.space == 0)
-    flops = hbm_bytes = 0
-    instructions_s = 0.0
-    for computation, instruction, times in module.executed():
-        if is_collective(instruction.opcode):
-            continue  # counted as such
-        its_flops = cost.flops(module, computation, instruction)
-        its_bytes = traffic.of(computation, instruction)
-        flops += times * its_flops
-        hbm_bytes += times * its_bytes
-        instructions_s += times * max(its_flops / chip.flops, its_bytes / chip.hbm_rate)
+    done = list(work(module, chip))
+    flops, hbm_bytes = sum(one.flops for one in done), sum(one.num_bytes for one in done)
     links, shape = Links(topology, mesh), dict(mesh.shape)
     rows = [
         row
         for collective in collectives(module, mesh.size, links.block_N)
         for row in links.traffic(collective, shape)
     ]
-    num_unknown_loops, unknown_kernels = _unknown(module)
+    num_unknown_loops, num_conditionals, unknown_kernels = _unknown(module)
     return Roofline(
         flops=flops,
         hbm_bytes=hbm_bytes,
         compute_s=flops / chip.flops,
         hbm_s=hbm_bytes / chip.hbm_rate,
-        instructions_s=instructions_s,
+        instructions_s=sum(one.seconds for one in done if not one.runs_beside),
         traffic=_add_up(rows),
         num_unknown_loops=num_unknown_loops,
+        num_conditionals=num_conditionals,
         unknown_kernels=unknown_kernels,
     )

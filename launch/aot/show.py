@@ -1,5 +1,6 @@
 """The texts of compile_check: a report, and a line of a ranking."""
 
+from launch.aot import explain
 from launch.aot.compiled import Report
 
 
@@ -79,6 +80,8 @@ def speed(report: Report) -> str:
     ]
     if r.num_unknown_loops:
         lines.append(f"  {r.num_unknown_loops} loops of unknown length are counted once")
+    if r.num_conditionals:
+        lines.append(f"  {r.num_conditionals} conditionals are counted with all their branches")
     if r.unknown_kernels:
         lines.append(f"  not counted: the FLOPs of {', '.join(r.unknown_kernels)}")
     return "\n".join(lines)
@@ -87,7 +90,10 @@ def speed(report: Report) -> str:
 def full(name: str, report: Report) -> str:
     if report.memory is None:
         return f"{head(name, report)}\nDOES NOT FIT: {report.refusal}"
-    return "\n".join((head(name, report), memory(report), speed(report)))
+    parts = [head(name, report), memory(report), speed(report)]
+    if report.lines:
+        parts.append(f"instructions\n{explain.table(report.lines)}")
+    return "\n".join(parts)
 
 
 RANKING_HEAD = (

@@ -239,3 +239,69 @@ def test_attention_kernels_are_counted_by_shape():
     assert cost.flops(backward, main, main["o"]) == 10 * 2 * 6 * 256 * 256 * 64
     unknown = parse(TPU_PROGRAM.replace("splash", "other")).computations["main"]
     assert cost.unknown_kernel(unknown, unknown["o"]) == "tpu_custom_call"
+
+
+# A table read through a conversion and added to where its rows are, and sums over two partitions.
+PLACES = """\
+HloModule jit_step, is_scheduled=true, num_partitions=2
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%looked_up (table: f32[100,8], at: s32[5,1]) -> bf16[5,8] {
+  %table = f32[100,8]{1,0} parameter(0)
+  %at = s32[5,1]{1,0} parameter(1)
+  %half = bf16[100,8]{1,0} convert(%table)
+  ROOT %rows = bf16[5,8]{1,0} gather(%half, %at), offset_dims={1}, slice_sizes={1,8}
+}
+
+%added (table.1: f32[100,8], at.1: s32[5,1], new.1: f32[5,8]) -> f32[100,8] {
+  %table.1 = f32[100,8]{1,0} parameter(0)
+  %at.1 = s32[5,1]{1,0} parameter(1)
+  %new.1 = f32[5,8]{1,0} parameter(2)
+  ROOT %table.2 = f32[100,8]{1,0} scatter(%table.1, %at.1, %new.1), to_apply=%add
+}
+
+%converted (table.3: f32[100,8], new.3: bf16[5,8]) -> bf16[100,8] {
+  %table.3 = f32[100,8]{1,0} parameter(0)
+  %new.3 = bf16[5,8]{1,0} parameter(1)
+  %half.3 = bf16[100,8]{1,0} convert(%table.3)
+  %zero = s32[] constant(0)
+  ROOT %table.4 = bf16[100,8]{1,0} dynamic-update-slice(%half.3, %new.3, %zero, %zero)
+}
+
+ENTRY %main (p: f32[100,8], i: s32[5,1], n: f32[5,8], h: bf16[5,8]) -> f32[100,8] {
+  %p = f32[100,8]{1,0} parameter(0)
+  %i = s32[5,1]{1,0} parameter(1)
+  %n = f32[5,8]{1,0} parameter(2)
+  %h = bf16[5,8]{1,0} parameter(3)
+  %found = bf16[5,8]{1,0} fusion(%p, %i), kind=kLoop, calls=%looked_up
+  %new = f32[100,8]{1,0} fusion(%p, %i, %n), kind=kLoop, calls=%added
+  %alone = f32[100,8]{1,0} scatter(%p, %i, %n), to_apply=%add
+  %part = bf16[100,8]{1,0} fusion(%p, %h), kind=kLoop, calls=%converted
+  %gather = (f32[5,8]{1,0}, f32[10,8]{1,0}) all-gather-start(%n), replica_groups={{0,1}}
+  %gathered = f32[10,8]{1,0} all-gather-done(%gather)
+  ROOT %all = f32[100,8]{1,0} all-reduce(%new), replica_groups={{0,1}}, to_apply=%add
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "num_bytes"),
+    [
+        ("found", 5 * 8 * 4 + 5 * 4 + 5 * 8 * 2),  # rows of the table, where, the same converted
+        ("new", 5 * 8 * 4 + 5 * 4 + 5 * 8 * 4 + 5 * 8 * 4),  # rows before, where, new, rows after
+        ("alone", 5 * 8 * 4 + 5 * 4 + 5 * 8 * 4 + 5 * 8 * 4),
+        ("part", 100 * 8 * 4 + 5 * 8 * 2 + 5 * 8 * 2),  # converted whole: not updated in place
+        ("gather", 5 * 8 * 4 + 10 * 8 * 4),
+        ("gathered", 0),
+        ("all", 2 * 100 * 8 * 4),
+    ],
+)
+def test_bytes_of_what_is_read_and_written_in_part(name, num_bytes):
+    module = parse(PLACES)
+    main = module.computations["main"]
+    assert cost.Traffic(module, lambda shape: True).of(main, main[name]) == num_bytes
