@@ -96,6 +96,7 @@ def make_parser() -> Parser:
         default=True,
         help="Leave the song's own audio wherever nothing is changed.",
     )
+    add("--overwrite", action="store_true", help="Replace audio files that exist.")
     add(
         "--codec_dir",
         type=local_path,
@@ -198,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output=Path(arguments.output),
         variations=arguments.variations,
         keep_audio=arguments.keep_audio,
+        overwrite=arguments.overwrite,
         codec_dir=arguments.codec_dir,
         step=arguments.step,
         seed=arguments.seed,

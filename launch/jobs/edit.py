@@ -18,7 +18,8 @@ from sedd_jax.sampling.tags import Steering
 from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import naming
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.records import Record, TokenDataset
+from tokenizer_bridge.token_dataset.files import as_text
+from tokenizer_bridge.token_dataset.records import DATASET_FILE, Record, TokenDataset
 
 SONG, TOKENS = "song", "tokens"  # folders of the output: the song's tokens, those of the edits
 
@@ -33,6 +34,7 @@ def edit(
     output: Path,
     variations: int,
     keep_audio: bool,
+    overwrite: bool,
     codec_dir: str | None,
     step: int | str | None,
     seed: int,
@@ -48,7 +50,7 @@ def edit(
     Raises UserError, and SystemExit: with 128 + n when it is stopped by signal n, or with the code
     of an encoder that failed and has said why. What is refused leaves nothing in the output.
     """
-    require_own(output)
+    require_own(output, audio)
     use_compilation_cache()
     run, params, step = exported.load(workdir, step)
     with withdrawn_when_refused(output):
@@ -89,16 +91,21 @@ def edit(
     if audio is None:
         return 0
     keeps = keep_audio and not change.is_scattered
-    return decode(store.path, audio if keeps else None, codec_dir, output)
+    return decode(store.path, audio if keeps else None, codec_dir, output, overwrite)
 
 
-def require_own(output: Path) -> None:
-    """Raises UserError where the output holds something else than what this command makes."""
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output} is a file: choose another --output")
+def require_own(output: Path, audio: str | None) -> None:
+    """Raises UserError where the output holds anything but edits of this song."""
+    nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{nearest} is a file: choose another --output")
     if output.exists() and any(output.iterdir()):
         if not any((output / name).is_dir() for name in (SONG, TOKENS)):
             raise UserError(f"{output} is not empty: choose another --output")
+    if audio is not None and (output / SONG / DATASET_FILE).exists():
+        record = find_track(TokenDataset(output / SONG), None)
+        if record.id != as_text(Path(audio).name):
+            raise UserError(f"{output} holds edits of {record.id}: choose another --output")
 
 
 @contextlib.contextmanager
@@ -151,13 +158,16 @@ def encode(audio: str, codec: str, codec_dir: str | None, output: Path) -> None:
         sys.exit(code)
 
 
-def decode(tokens: Path, song: str | None, codec_dir: str | None, output: Path) -> int:
+def decode(
+    tokens: Path, song: str | None, codec_dir: str | None, output: Path, overwrite: bool
+) -> int:
     """Decodes edits likewise, into the song where one is given; the exit code."""
     name = "decode" if song is None else "decode_edits"
     into = [] if song is None else [f"--audio={song}"]
     return run_bridge(
-        name, f"--tokens={tokens}", f"--output={output}", *into, *codec_arguments(codec_dir)
-    )
+        name, f"--tokens={tokens}", f"--output={output}", *into, *codec_arguments(codec_dir),
+        *(["--overwrite"] if overwrite else []),
+    )  # fmt: skip
 
 
 def codec_arguments(codec_dir: str | None) -> list[str]:

@@ -174,6 +174,7 @@ def test_the_same_as_the_model_as_an_object(workdir, codec_dir, codec_info, tmp_
         (["--tokens=OTHER", "--vary=0.5"], "tokens of codec 'toy' do not match codec 'toy'"),
         (["--audio=SONG", "--vary=0.5", "--tags=genre---jig"], "the model knows no tags"),
         (["--audio=SONG", "--vary=0.5", "--output=TAKEN"], "is not empty: choose another"),
+        (["--audio=SONG", "--vary=0.5", "--output=SONG/a/b"], "My song.wav is a file: choose anot"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(
@@ -237,3 +238,15 @@ def test_another_edit_does_not_overwrite_the_first(workdir, codec_dir, song, tmp
     assert run(workdir, codec_dir, tmp_path / "out", *words, "--replace=0.5:0.51") == 0
     with pytest.raises(UserError, match="holds other samples"):
         run(workdir, codec_dir, tmp_path / "out", *words, "--replace=0.5:0.52")
+    (path,) = (tmp_path / "out").glob("*.wav")
+    content = path.read_bytes()
+    path.write_bytes(b"mine")
+    assert run(workdir, codec_dir, tmp_path / "out", *words, "--replace=0.5:0.51") == 1
+    assert path.read_bytes() == b"mine"
+    again = *words, "--replace=0.5:0.51", "--overwrite"
+    assert run(workdir, codec_dir, tmp_path / "out", *again) == 0
+    assert path.read_bytes() == content
+    other = tmp_path / "other.wav"
+    other.write_bytes(song.read_bytes())
+    with pytest.raises(UserError, match=r"out holds edits of My song\.wav: choose another --outp"):
+        run(workdir, codec_dir, tmp_path / "out", f"--audio={other}", "--replace=0.5:0.51")
