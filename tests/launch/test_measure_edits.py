@@ -67,3 +67,18 @@ def test_an_output_that_is_a_folder_is_refused_before_anything_is_measured(tmp_p
     with pytest.raises(IsADirectoryError) as raised:
         measure_edits.main(["--workdir=demo", "--audio=none", f"--output={tmp_path}"])
     assert raised.value.filename == str(tmp_path)
+
+
+def test_songs_of_one_artist_have_no_others(tmp_path):
+    (tmp_path / "music/Somebody").mkdir(parents=True)
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / "music/Somebody" / name, music(8.0, 1), 24_000)
+    words = [
+        "--song_s=4",
+        "--continue_s=3.5",
+        "--replace_s=1",
+        "--steps=1",
+        f"--output={tmp_path / 'x.json'}",
+    ]
+    with pytest.raises(UserError, match="all usable tracks are of one artist"):
+        measure_edits.main(["--workdir=demo", f"--audio={tmp_path / 'music'}", *words])
