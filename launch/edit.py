@@ -58,9 +58,14 @@ def make_parser() -> Parser:
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
-    add("--audio", type=local_path, metavar="SONG", help="The song, an audio file.")
-    add("--tokens", type=path_or_url, metavar="TOKENS", help="Its token dataset instead.")
-    add("--track", metavar="ID", help="With --tokens: the track of several.")
+    add("--audio", type=local_path, metavar="SONG", help="The song: an audio file.")
+    add(
+        "--tokens",
+        type=path_or_url,
+        metavar="TOKENS",
+        help="The song's token dataset, in place of --audio.",
+    )
+    add("--track", metavar="ID", help="With --tokens: which of several tracks is the song.")
     add("--output", type=local_path, required=True, metavar="DIR", help="Directory of the results.")
     edit = parser.add_argument_group("the edit, one of these").add_argument
     edit(
@@ -112,13 +117,21 @@ def add_sampling(parser: Parser) -> None:
     config_arguments.add_step(parser)
     add = parser.add_argument_group("how the model draws").add_argument
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the variations.")
-    add("--sampler", choices=SAMPLERS, help="How a step is taken; config.sampling.sampler.")
-    add("--steps", type=integer(1), help="Steps from noise to data; config.sampling.steps.")
+    add(
+        "--sampler",
+        choices=SAMPLERS,
+        help="How a step is taken; config.sampling.sampler by default.",
+    )
+    add(
+        "--steps",
+        type=integer(1),
+        help="Steps from noise to data; config.sampling.steps by default.",
+    )
     add(
         "--overlap",
         type=integer(0),
-        help="In songs longer than the model's context: the tokens before what is new that it is "
-        "told; half of the context by default.",
+        help="In songs longer than the model's context: how many tokens before what is new the "
+        "model is told; half of the context by default.",
     )
     add(
         "--temperature",
@@ -133,7 +146,11 @@ def add_sampling(parser: Parser) -> None:
         default=1.0,
         help="Draw from the most probable tokens that make up this share.",
     )
-    add("--batch_size", type=integer(1), help="Variations at a time; config.sampling.batch_size.")
+    add(
+        "--batch_size",
+        type=integer(1),
+        help="Variations at a time; config.sampling.batch_size by default.",
+    )
     add("--tags", type=comma_list, help="Tags of what is new, category---name, commas between.")
     add("--avoid", type=comma_list, default=(), help="Tags to stay away from; needs --guidance.")
     add(
@@ -144,8 +161,18 @@ def add_sampling(parser: Parser) -> None:
         metavar="KIND:FILE.npy",
         help="A vector of this kind; once for each kind.",
     )
-    add("--guidance", type=number(0.0), default=1.0, help="How much tags and vectors count.")
-    add("--guidance_schedule", choices=SCHEDULES, default="constant", help="Over the steps.")
+    add(
+        "--guidance",
+        type=number(0.0),
+        default=1.0,
+        help="How much tags and vectors count: 1 as in training, more exaggerates.",
+    )
+    add(
+        "--guidance_schedule",
+        choices=SCHEDULES,
+        default="constant",
+        help="Over the steps: --guidance throughout; rising to it from 1; falling from it to 1.",
+    )
 
 
 def parse_stretches(text: str) -> list[tuple[float | None, float | None]]:

@@ -12,7 +12,7 @@ the log-spectral one over the gap, in dB, and the cosine distance of musicnn's v
 around it, where a clip is that long.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from launch.held_out_arguments import add_held_out_arguments
@@ -32,13 +32,13 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add(
         "--gaps_ms",
-        type=_perhaps(list_of(number(1.0, 86_400_000.0))),
+        type=_or_empty(list_of(number(1.0, 86_400_000.0))),
         default=[150.0, 300.0, 500.0, 750.0],
         help="Lengths of gaps in milliseconds; empty: none.",
     )
     add(
         "--transitions",
-        type=_perhaps(list_of(integer(1))),
+        type=_or_empty(list_of(integer(1))),
         default=[],
         help="Lengths of transitions in tokens; empty: none.",
     )
@@ -48,7 +48,7 @@ def make_parser() -> Parser:
     return parser
 
 
-def _perhaps(parse):
+def _or_empty(parse: Callable[[str], list]) -> Callable[[str], list]:
     """The type of a list that may be empty."""
     return lambda text: parse(text) if text else []
 

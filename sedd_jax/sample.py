@@ -7,8 +7,8 @@ with the project.
 
 Sample i depends on --seed and i alone: neither on the batch size nor on the devices. A job that was
 stopped goes on where it was when the same command is given again, and a larger --num_samples makes
-those that are missing. --audio also decodes the samples
-to WAV files, in a process of its own: python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS.
+those that are missing. --audio also decodes the samples to WAV files, in a process of its own:
+python -m tokenizer_bridge.decode --tokens=NEW --output=WAVS.
 
 Longer pieces than the training saw are drawn in windows, each given the end of the one before:
 

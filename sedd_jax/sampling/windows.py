@@ -23,8 +23,9 @@ class Window(NamedTuple):
 def plan(is_known_T: np.ndarray, window: int, overlap: int) -> Iterator[Window]:
     """The windows, in order, that make unknown positions known; none where there are none.
 
-    Each begins `overlap` < window before the first position that is still unknown, or nearer to it,
-    where as much then stands behind the run of these, at least an eighth of a window. It takes all
+    Each begins `overlap` < window tokens before the first position that is still unknown. Where the
+    run of unknown positions from there on leaves room for an eighth of a window at either side, it
+    begins nearer to the run instead, so that as much stands behind it as before it. It takes all
     that is unknown in it; but a later run that its end cuts waits for the next window, which knows
     what follows.
     """

@@ -121,13 +121,16 @@ class Switch(argparse.BooleanOptionalAction):
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help that keeps the layout of the description and names defaults that are not None."""
+    """Help that keeps the layout of the description and names defaults that say something."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help
         default = action.default
-        if text is None or default in (None, argparse.SUPPRESS, False, "") or "%(default)" in text:
+        is_silent = default is False or default in (None, argparse.SUPPRESS, "", (), [])
+        if text is None or is_silent or "%(default)" in text:
             return text
+        if isinstance(default, list | tuple):  # as it is typed
+            return f"{text} (default: {','.join(map(_as_typed, default))})"
         return f"{text} (default: %(default)s)"
 
 
@@ -273,16 +276,16 @@ def _require_within(value: float, text: str, low: float | None, high: float | No
     """Raises ArgumentTypeError, which names the value as it was typed, outside of the bounds."""
     if (low is not None and value < low) or (high is not None and value > high):
         if high is None:
-            bounds = f"at least {_bound(low)}"
+            bounds = f"at least {_as_typed(low)}"
         elif low is None:
-            bounds = f"at most {_bound(high)}"
+            bounds = f"at most {_as_typed(high)}"
         else:
-            bounds = f"between {_bound(low)} and {_bound(high)}"
+            bounds = f"between {_as_typed(low)} and {_as_typed(high)}"
         raise argparse.ArgumentTypeError(f"{text} must be {bounds}")
 
 
-def _bound(value: float | None) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
+def _as_typed(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _with_underscores(argument: str) -> str:

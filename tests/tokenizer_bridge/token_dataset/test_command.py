@@ -8,7 +8,14 @@ from subprocess import PIPE
 
 import pytest
 
-from tokenizer_bridge.token_dataset.command import Parser, Switch, comma_list, integer, number
+from tokenizer_bridge.token_dataset.command import (
+    Parser,
+    Switch,
+    comma_list,
+    integer,
+    list_of,
+    number,
+)
 from tokenizer_bridge.token_dataset.errors import UserError
 
 
@@ -18,9 +25,10 @@ def make_parser() -> Parser:
     parser.add_argument("--output", metavar="NEW", help="Where it goes.")
     parser.add_argument("--num_samples", type=integer(1, 9), default=4, help="How many.")
     parser.add_argument("--share", type=number(0), help="A share.")
-    parser.add_argument("--seed", type=integer(0, 2**32 - 1), help="A seed.")
+    parser.add_argument("--seed", type=integer(0, 2**32 - 1), default=0, help="A seed.")
     parser.add_argument("--sampler", choices=["euler", "analytic"], help="Which.")
-    parser.add_argument("--names", type=comma_list, help="Some.")
+    parser.add_argument("--names", type=comma_list, default=(), help="Some.")
+    parser.add_argument("--gaps", type=list_of(number()), default=[0.5, 2.0], help="Gaps.")
     parser.add_argument("--ema", action=Switch, default=True, help="Averages.")
     return parser
 
@@ -68,6 +76,8 @@ def test_help_keeps_the_description_and_names_defaults(capsys):
     said = capsys.readouterr().out
     assert end.value.code == 0 and "[--num_samples" in said and "[--workdir" not in said
     assert "Does a thing.\n\n    python -m thing\n" in said and "How many. (default: 4)" in said
+    assert "A seed. (default: 0)" in said and "Some.\n" in said
+    assert "Gaps. (default: 0.5,2)" in said
 
 
 def run(body: str) -> subprocess.CompletedProcess:
