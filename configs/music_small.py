@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     loss.type = "score_entropy"
 
     config.model = model = ConfigDict()
+    model.type = "diffusion"  # "autoregressive": the next token's, a baseline and a judge
     model.num_blocks = 12
     model.width = 768
     model.num_heads = 12

@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 
 from sedd_jax.diffusion.choices import SAMPLERS
 from sedd_jax.errors import UserError
-from sedd_jax.likelihood import elbo
+from sedd_jax.likelihood import cost
 from sedd_jax.likelihood.held_out import SplitWindows
 from sedd_jax.likelihood.infilling import infill_nats
 from sedd_jax.model import ModelDef
@@ -244,6 +244,7 @@ class Model(Editable):
     ) -> Estimate:
         """An upper bound on −log₂ p per token of (N, L) or (L,) tokens, by noise levels drawn.
 
+        Of an autoregressive model −log₂ p itself, which takes no noise levels.
         With `is_known`, that of the other tokens given the known ones (absorbing models only),
         drawn in any order (sedd_jax/diffusion/any_order.py).
 
@@ -292,14 +293,10 @@ class Model(Editable):
             tags=(tags,) * num,
             vectors=vectors_N,
         )
-        bound = elbo.split_bound(
-            self.definition,
-            self.params,
-            windows,
-            num_levels=num_levels,
-            batch_size=batch_size,
+        measured = cost.of_windows(
+            self.definition, self.params, windows, num_levels=num_levels, batch_size=batch_size
         )
-        return per_token(bound.nats_W / math.log(2), windows.counted_W, windows.artist_W)
+        return per_token(measured.nats_W / math.log(2), windows.counted_W, windows.artist_W)
 
     @functools.cached_property
     def _jit_log_score(self):

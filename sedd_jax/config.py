@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from sedd_jax.config_keys import KEYS, MAX_INTEGER
 from sedd_jax.diffusion.choices import check_sigmas
 from sedd_jax.errors import UserError
-from sedd_jax.network.choices import check_heads
+from sedd_jax.network.choices import AUTOREGRESSIVE, check_heads
 from sedd_jax.parallel.axes import AXES
 from tokenizer_bridge.token_dataset.files import atomic_file
 
@@ -78,6 +78,8 @@ def _check_together(config: ConfigDict) -> None:
             f"config.training.span_masks is {training.span_masks}: the {config.graph.type} graph "
             "has no masks"
         )
+    if model.type == AUTOREGRESSIVE:
+        _check_autoregressive(config)
     if training.batch_size % training.accumulation:
         raise UserError(
             f"config.training.batch_size {training.batch_size} must be a multiple of "
@@ -97,14 +99,37 @@ def _check_together(config: ConfigDict) -> None:
             )
 
 
+def _check_autoregressive(config: ConfigDict) -> None:
+    """Refuses what makes no sense of a model that has no noise. Raises UserError."""
+    if config.graph.type != "absorbing":
+        raise UserError(
+            f"config.graph.type is {config.graph.type}: an autoregressive model begins its "
+            "sequences with the mask, which only the absorbing graph has"
+        )
+    for key, off in (
+        ("loss.type", "score_entropy"),
+        ("training.span_masks", 0),
+        ("training.high_noise_share", 0),
+        ("evaluation.samples_every", 0),
+    ):
+        group, name = key.split(".")
+        if config[group][name] != off:
+            raise UserError(
+                f"config.{key} is {config[group][name]}: it is of diffusion models, and "
+                f"config.model.type is {AUTOREGRESSIVE}"
+            )
+
+
 def settled(config: ConfigDict) -> ConfigDict:
-    """The config as it is computed and kept: under the uniform graph, without scale_by_sigma.
+    """The config as it is computed and kept: scale_by_sigma for absorbing diffusion alone.
 
     The offset log expm1(sigma) + log(V - 1) is what the absorbing graph's ratios are like. Those of
-    the uniform graph are near 1, so that a network would have to learn to undo it.
+    the uniform graph are near 1, so that a network would have to learn to undo it; an
+    autoregressive model has no sigma.
     """
     config = config.copy_and_resolve_references()
-    config.model.scale_by_sigma = config.model.scale_by_sigma and config.graph.type != "uniform"
+    is_absorbing = config.graph.type == "absorbing" and config.model.type != AUTOREGRESSIVE
+    config.model.scale_by_sigma = config.model.scale_by_sigma and is_absorbing
     return config
 
 

@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from sedd_jax.diffusion.choices import MAX_SIGMA, PARAMETRISATIONS, SAMPLERS
-from sedd_jax.network.choices import IMPLEMENTATIONS, REMAT
+from sedd_jax.network.choices import IMPLEMENTATIONS, MODEL_TYPES, REMAT
 
 MAX_INTEGER = 2**32 - 1  # what counters and seeds hold
 
@@ -97,6 +97,13 @@ KEYS: dict[str, Key] = {
         "Parametrisation: what the network's output stands for, and the loss that goes with it.",
         choices=PARAMETRISATIONS,
         default_of_older_runs="score_entropy",
+        fixed=True,
+    ),
+    "model.type": Key(
+        str,
+        "Whether tokens turn up at any place, from noise, or one after another.",
+        choices=MODEL_TYPES,
+        default_of_older_runs="diffusion",
         fixed=True,
     ),
     "model.num_blocks": Key(int, "Transformer blocks.", low=1, fixed=True),

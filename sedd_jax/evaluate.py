@@ -17,10 +17,21 @@ own differ. What it loses by either, paired, is what its knowledge of them is wo
 given what stands around them, before them, and nothing (sedd_jax/likelihood/stretches.py): what
 there is to be won when they are filled in, or when a piece is continued.
 
+--autoregressive=AR_RUN measures besides, on the same tokens, a run that was trained with
+config.model.type "autoregressive": its bits are exact, so what the bound is above them is how far
+diffusion is from predicting one token after another. Such a run can be evaluated itself.
+
+    python -m sedd_jax.evaluate --workdir=AR_RUN --tokens=PIECES --judge
+
+is what it thinks of pieces, such as `sample` makes: exact bits per token, beside how much their
+codes vary (sedd_jax/likelihood/judging.py), and both beside as many pieces of the same length from
+the split of its own data.
+
 Imported weights may not know all of the codec's codes (config.graph.num_codes). Tokens of the
 others are then unknown: they count in no figure, and all figures are given that a token is none.
 """
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,7 +58,11 @@ def make_parser() -> Parser:
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
-    parser.add_argument("--split", default="validation", help="Split to evaluate on.")
+    parser.add_argument(
+        "--split",
+        default="validation",
+        help="Split to evaluate on; with --judge, that of the real pieces beside.",
+    )
     config_arguments.add_step(parser)
     parser.add_argument(
         "--tokens",
@@ -61,7 +76,9 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="Where the JSON file goes; the run's directory by default.",
     )
-    parser.add_argument("--num_t", type=integer(1), default=4, help="Noise levels per window.")
+    parser.add_argument(
+        "--num_t", type=integer(1), help="Noise levels per window; 4 by default. Diffusion only."
+    )
     parser.add_argument(
         "--batch_size",
         type=integer(1),
@@ -72,7 +89,18 @@ def make_parser() -> Parser:
         type=list_of(number(0.0, 86_400.0)),
         default=[],
         metavar="S",
-        help="Lengths of stretches, in seconds, measured given their context, too.",
+        help="Lengths of stretches, in seconds, measured given their context, too. Diffusion only.",
+    )
+    parser.add_argument(
+        "--autoregressive",
+        type=path_or_url,
+        metavar="AR_RUN",
+        help="Run of an autoregressive model, measured on the same tokens.",
+    )
+    parser.add_argument(
+        "--judge",
+        action="store_true",
+        help="Judge the pieces of --tokens by --workdir, an autoregressive run.",
     )
     membership.add_arguments(parser)
     return parser
@@ -83,10 +111,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = arguments.output or arguments.workdir
     if not (is_url(output) or Path(output).is_dir() or arguments.output):
         raise UserError(f"--output is needed: {arguments.workdir} is no directory to write into")
+    if arguments.judge:
+        check_judging(arguments)
     job = membership.asked_for(arguments)
 
     from sedd_jax.compilation_cache import use_compilation_cache
-    from sedd_jax.jobs.evaluate import check_writable, evaluate, table, write
+    from sedd_jax.jobs import judge
+    from sedd_jax.jobs.evaluate import check_writable, evaluate, table, write, write_as
     from sedd_jax.parallel.consensus import is_first
     from sedd_jax.parallel.distributed import joined
 
@@ -94,6 +125,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         use_compilation_cache()
         if is_first():
             check_writable(output)  # seen before hours of measuring, not after
+        if arguments.judge:
+            judged = judge.judge_pieces(
+                arguments.workdir,
+                arguments.tokens,
+                split=arguments.split,
+                step=arguments.step,
+                batch_size=arguments.batch_size,
+            )
+            if judged is not None:
+                print(judge.table(judged))
+                print(f"\nwritten to {write_as(judge.file_name(judged), judged, output)}")
+            return
         report = evaluate(
             arguments.workdir,
             split=arguments.split,
@@ -102,10 +145,24 @@ def main(argv: Sequence[str] | None = None) -> None:
             num_t=arguments.num_t,
             batch_size=arguments.batch_size,
             stretches_s=arguments.stretch_s,
+            autoregressive=arguments.autoregressive,
         )
         if report is not None:
             print(table(report))
             print(f"\nwritten to {write(report, output)}")
+
+
+def check_judging(arguments: Namespace) -> None:
+    """Raises UserError for what does not go with --judge."""
+    if not arguments.tokens:
+        raise UserError("--judge needs --tokens: the token dataset of the pieces")
+    for flag, value in (
+        ("num_t", arguments.num_t),
+        ("stretch_s", arguments.stretch_s),
+        ("autoregressive", arguments.autoregressive),
+    ):
+        if value:
+            raise UserError(f"--{flag} does not go with --judge, whose bits are exact")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
 from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
 from sedd_jax.diffusion.parametrisation import Parametrisation, make_parametrisation
 from sedd_jax.errors import UserError
-from sedd_jax.network import transformer
+from sedd_jax.network import next_token, transformer
+from sedd_jax.network.choices import AUTOREGRESSIVE
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.remote_run import local_run
 from sedd_jax.state import Params, TrainState, init_state
@@ -55,6 +56,26 @@ class ModelDef:
     mesh: Mesh
     vocabulary: Vocabulary = UNCONDITIONAL
 
+    @property
+    def is_autoregressive(self) -> bool:
+        return self.config.model.type == AUTOREGRESSIVE
+
+    def require_diffusion(self, what: str) -> None:
+        """Raises UserError for an autoregressive model. what: the thing that it cannot do."""
+        if self.is_autoregressive:
+            raise UserError(f"{what} needs a diffusion model, and this one is autoregressive")
+
+    def token_nats(self, params: Params, tokens_BxL, *, dropout_key_B=None, condition=None):
+        """−log p of each token given those before it, (B, L) fp32, of an autoregressive model.
+
+        See sedd_jax.network.next_token.nats. Raises UserError for another model.
+        """
+        if not self.is_autoregressive:
+            raise UserError("an autoregressive model is needed, and this one is of diffusion")
+        return next_token.nats(
+            self.network, params, tokens_BxL, dropout_key_B=dropout_key_B, condition=condition
+        )
+
     def output(self, params: Params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
         """The network's output (B, L, V) fp32; see sedd_jax.network.transformer.output."""
         return transformer.output(
@@ -65,7 +86,9 @@ class ModelDef:
         """log-scores (B, L, V) fp32 of every token at every position; 0 at the current token.
 
         x_BxL: tokens; sigma_B: total noise; condition: see sedd_jax/conditions.py, None for none.
+        Raises UserError for an autoregressive model.
         """
+        self.require_diffusion("a score")
         output_BxLxV = self.output(params, x_BxL, sigma_B, condition=condition)
         return self.parametrisation.log_score(output_BxLxV, x_BxL, sigma_B)
 
@@ -142,12 +165,14 @@ def build(
             "float32 forbids: try auto"
         )
     mesh_lib.check_model(mesh, model["num_heads"], model["length"])
+    is_causal = model.pop("type") == AUTOREGRESSIVE
     parametrisation = make_parametrisation(
         config.loss.type, graph, scale_by_sigma=model.pop("scale_by_sigma")
     )
     network = transformer.NetworkConfig(
         vocab_size=graph.vocab_size,
         mesh=mesh,
+        causal=is_causal,
         num_tags=len(vocabulary),
         vectors=tuple((kind, known.width) for kind, known in vocabulary.vectors.items()),
         **model,

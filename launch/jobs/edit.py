@@ -53,6 +53,7 @@ def edit(
     require_own(output, audio)
     use_compilation_cache()
     run, params, step = exported.load(workdir, step)
+    run.require_diffusion("editing a song")
     with withdrawn_when_refused(output):
         if audio is not None:
             encode(audio, run.codec["name"], codec_dir, output / SONG)

@@ -272,6 +272,7 @@ def load(
     Raises UserError when there is no such model, or no codec for it.
     """
     model = Model.load(workdir, step=step)
+    model.definition.require_diffusion("the page")
     codec = Codec.load(model.codec, directory=codec_dir)
     sounds = folder / "sounds"
     sounds.mkdir()

@@ -1,4 +1,7 @@
-"""Evaluation: measures a run's model on a split beside the baselines, and reports it."""
+"""Evaluation: measures a run's model on a split beside the baselines, and reports it.
+
+Letters: W windows, T tracks.
+"""
 
 import json
 import math
@@ -11,9 +14,11 @@ import numpy as np
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
-from sedd_jax.likelihood import baselines, elbo, stretches
+from sedd_jax.jobs.autoregressive import AutoregressiveRun
+from sedd_jax.likelihood import baselines, cost, stretches
 from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
 from sedd_jax.model import ModelDef
+from sedd_jax.network.choices import AUTOREGRESSIVE
 from sedd_jax.parallel.consensus import is_first
 from sedd_jax.progress import progress_bar
 from sedd_jax.sampling.editing import token_rate
@@ -26,12 +31,15 @@ from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
 from tokenizer_bridge.token_dataset.wording import counted
 
+DEFAULT_LEVELS = 4  # of noise, a window
+_EXACT = AUTOREGRESSIVE  # of a run beside the one that is measured
 _ROWS = {
     "model": "score model (bound)",
     "model_without_tags": "- told no tags",
     "model_with_other_tags": "- told another's",
     "model_without_condition": "- told nothing",
     "model_with_other_condition": "- told another's",
+    _EXACT: f"{_EXACT} (exact)",
     "bigram": "bigram",
     "unigram": "unigram",
     "uniform": "uniform",
@@ -44,12 +52,14 @@ def evaluate(
     split: str = "validation",
     step: int | str | None = None,
     tokens: str | Path | None = None,
-    num_t: int = 4,
+    num_t: int | None = None,
     batch_size: int | None = None,
     stretches_s: Sequence[float] = (),
+    autoregressive: str | Path | None = None,
 ) -> dict | None:
     """Bits per token of a run's model and of the baselines; None except in process 0.
 
+    An autoregressive model's bits are exact, a diffusion model's a bound.
     "model" is told each track's own tags; where it knows tags there are "model_without_tags" and
     "model_with_other_tags" beside it, the latter unless all tracks have the same. Where it knows
     vectors, too, they are "model_without_condition" and "model_with_other_condition".
@@ -59,34 +69,43 @@ def evaluate(
       split: of the data.
       step: of the checkpoint; the newest by default, or "best".
       tokens: path of the data; that of the training by default.
-      num_t: noise levels per window.
+      num_t: noise levels per window, 4 by default; of diffusion models alone.
       batch_size: windows at a time; config.sampling.batch_size by default.
-      stretches_s: lengths in seconds of stretches whose cost given their context is measured, too.
+      stretches_s: lengths in seconds of stretches whose cost given their context is measured, too;
+        of diffusion models alone.
+      autoregressive: of an autoregressive run (its newest checkpoint) that is measured beside it,
+        on the same tokens, in windows of its own length.
 
     Raises UserError: there is no such checkpoint or split, the data is of another codec, the bound
-    is not finite, or windows are shorter than a stretch.
+    is not finite, windows are shorter than a stretch, or the model cannot do what is asked for.
     """
     run, params, step = exported.load(workdir, step)
     tokens = tokens or run.config.data.path
     if not tokens:
         raise UserError(f"{workdir} does not say where its data lies: name a token dataset")
+    if num_t is not None:
+        run.require_diffusion("a number of noise levels")
+    num_levels = 0 if run.is_autoregressive else num_t or DEFAULT_LEVELS
     dataset = TokenDataset(tokens)
     dataset.require_codec(run.codec)
     dataset.num_records(TRAIN_SPLIT)  # refuses a dataset that the baselines cannot be fitted on
     run.vocabulary.require_widths(dataset)
     length, num_codes = run.config.model.length, run.graph.num_codes
+    rival = None if autoregressive is None else AutoregressiveRun.load(autoregressive)
+    if rival is not None:
+        rival.require(dataset, num_codes)
     all_windows = cut_windows(dataset, split, length)
     windows = all_windows.knowing(num_codes)
     num_windows = len(windows)
     stretch_tokens = [_stretch_tokens(seconds, run) for seconds in stretches_s]
     told = _told(run.vocabulary, windows)
-    with progress_bar(num_windows * len(told), "window", name="bound") as bar:
-        bounds = {
-            name: elbo.split_bound(
+    with progress_bar(num_windows * len(told), "window", name="model") as bar:
+        costs = {
+            name: cost.of_windows(
                 run,
                 params,
                 windows,
-                num_levels=num_t,
+                num_levels=num_levels,
                 batch_size=batch_size or run.config.sampling.batch_size,
                 tags_T=tags_T,
                 vectors_T=vectors_T,
@@ -94,8 +113,10 @@ def evaluate(
             )
             for name, (tags_T, vectors_T) in told.items()
         }
-    if not all(np.isfinite(bound.nats_W).all() for bound in bounds.values()):
-        raise UserError(f"the bound of checkpoint {step} is not finite: choose an earlier one")
+    if not all(np.isfinite(measured.nats_W).all() for measured in costs.values()):
+        what = "cost" if run.is_autoregressive else "bound"
+        raise UserError(f"the {what} of checkpoint {step} is not finite: choose an earlier one")
+    rival_bits_W = None if rival is None else rival.bits(dataset, split, windows, batch_size)
     measured_stretches = []
     if stretch_tokens:
         whole = stretches.whole_windows(windows)
@@ -107,7 +128,7 @@ def evaluate(
                     params,
                     whole,
                     num_tokens,
-                    num_levels=num_t,
+                    num_levels=num_levels,
                     batch_size=batch_size or run.config.sampling.batch_size,
                     on_windows=bar.update,
                 )
@@ -117,7 +138,10 @@ def evaluate(
     train_tracks = [record.tokens for record in dataset.records(TRAIN_SPLIT)]
     unigram, bigram = baselines.fit(train_tracks, run.codec["codebook_size"])
     below = None if num_codes == run.codec["codebook_size"] else num_codes
-    bits = {name: bound.nats_W / math.log(2) for name, bound in bounds.items()} | {
+    bits = {name: measured.nats_W / math.log(2) for name, measured in costs.items()}
+    if rival_bits_W is not None:
+        bits[_EXACT] = rival_bits_W
+    bits |= {
         "bigram": windows.total(bigram.bits(windows.tokens_WxL, windows.begin_W, below)),
         "unigram": windows.total(unigram.bits(windows.tokens_WxL, below)),
         "uniform": windows.counted_W * math.log2(num_codes),
@@ -125,6 +149,7 @@ def evaluate(
     return {
         "workdir": str(workdir),
         "step": step,
+        "model_type": run.config.model.type,
         "data_path": dataset.place,
         "is_training_data": _is_same_data(dataset, run.config.data.path),
         "data_fingerprint": {
@@ -133,14 +158,14 @@ def evaluate(
         "split": split,
         "codec": run.codec["name"],
         "length": length,
-        "num_t": num_t,
+        "num_t": num_levels or None,
         "num_tracks": windows.num_tracks,
         "num_windows": num_windows,
         "num_tokens": int(windows.counted_W.sum()),
         "num_unknown_tokens": int(all_windows.new_W.sum() - windows.counted_W.sum()),
         "num_short_tracks": int((windows.begin_W > 0).sum()),
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
-        "model_bits_by_t": elbo.bits_by_t(bounds["model"], windows.counted_W),
+        "model_bits_by_t": costs["model"].bits_by_t,
         # Paired by artist, so its interval is narrower than the two figures' own would suggest.
         "above_model": {
             name: estimate(bits_W - bits["model"], windows)
@@ -148,7 +173,8 @@ def evaluate(
             if name != "model"
         },
         "stretches": measured_stretches,
-        "baselines": {"unigram": unigram.describe(), "bigram": bigram.describe()},
+        "baselines": {"unigram": unigram.describe(), "bigram": bigram.describe()}
+        | ({} if rival is None else {_EXACT: rival.describe()}),
     }
 
 
@@ -156,6 +182,7 @@ def _stretch_tokens(seconds: float, run: ModelDef) -> int:
     """The tokens of a stretch. Raises UserError when it does not fit, before hours of measuring."""
     num_tokens = round(seconds * token_rate(run.codec))
     length = run.config.model.length
+    run.require_diffusion("a stretch given what stands around it")
     if run.graph.mask_id is None:
         raise UserError("stretches are measured of absorbing models alone: this one has no mask")
     if not 0 < num_tokens < length:
@@ -205,15 +232,22 @@ def check_writable(output: str) -> None:
 def write(report: dict, directory: str | Path) -> Path | str:
     """Writes the report into a directory, or at a URL; returns the file. Raises UserError."""
     is_own = report["is_training_data"]
-    if is_url(directory):
-        bucket, name = Bucket(str(directory)), _file_name(report, is_own is not False)
-        bucket.write(name, as_json(report).encode())
-        return f"{bucket.url}/{name}"
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    if is_own is None:
+    if is_own is None and is_url(directory):
+        is_own = True
+    elif is_own is None:
         path = Path(directory) / _file_name(report, True)
         is_own = not path.exists() or _fingerprints(path) == report["data_fingerprint"]
-    path = Path(directory) / _file_name(report, is_own)
+    return write_as(_file_name(report, is_own), report, directory)
+
+
+def write_as(name: str, report: dict, directory: str | Path) -> Path | str:
+    """Writes a report under a name of its own; see `write`."""
+    if is_url(directory):
+        bucket = Bucket(str(directory))
+        bucket.write(name, as_json(report).encode())
+        return f"{bucket.url}/{name}"
+    path = Path(directory) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_json_atomically(path, report)
     except PermissionError as error:
@@ -270,6 +304,8 @@ def table(report: dict) -> str:
     for key, name in _ROWS.items():
         if key not in report["bits_per_token"]:
             continue
+        if key == "model" and report["model_type"] == AUTOREGRESSIVE:
+            name = _ROWS[_EXACT]
         cells = _cells(report["bits_per_token"][key], 9)
         if key in report["above_model"]:
             cells += _cells(report["above_model"][key], 15)

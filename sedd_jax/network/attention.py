@@ -1,10 +1,11 @@
-"""Bidirectional attention by name.
+"""Attention by name, over all positions or over those up to each one's own.
 
 B batch, L length, S length of the keys, H heads, K head width.
 """
 
 import contextlib
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,15 @@ from sedd_jax.parallel.mesh import activation_spec
 LANES = 128  # of a TPU's vector unit: splash attention takes lengths that are a multiple
 
 
-def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh | None = None):
+def attention(
+    q_BxLxHxK,
+    k_BxLxHxK,
+    v_BxLxHxK,
+    implementation: str,
+    mesh: Mesh | None = None,
+    *,
+    causal: bool = False,
+):
     """softmax(q kᵀ / √K) v over all positions, the softmax in fp32: (B, L, H, K).
 
     implementation:
@@ -29,6 +38,7 @@ def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh |
       loop    one row and head after another, for one CPU: no array larger than (L, L), none kept
       auto    splash, cudnn or loop where they apply, else xla
     mesh: rows are split over data × fsdp and heads over tensor; None: one device.
+    causal: a position attends to itself and to those before it.
     Raises ValueError for an unknown name.
     """
     platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
@@ -42,13 +52,13 @@ def attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation: str, mesh: Mesh |
         whole = precision(v_BxLxHxK.dtype) is not None
         with jax.default_matmul_precision("highest") if whole else contextlib.nullcontext():
             o_BxLxHxK = jax.nn.dot_product_attention(
-                q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation="xla"
+                q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, is_causal=causal, implementation="xla"
             )
         return checkpoint_name(o_BxLxHxK, "attention")
-    functions = {
-        "cudnn": _cudnn_attention,
-        "splash": functools.partial(_splash_attention, interpret=platform != "tpu"),
-        "loop": _loop_attention,
+    functions: dict[str, Callable[..., jax.Array]] = {
+        "cudnn": functools.partial(_cudnn_attention, causal=causal),
+        "splash": functools.partial(_splash_attention, interpret=platform != "tpu", causal=causal),
+        "loop": lambda q, k, v: _loop_attention(q, k, v, causal),
     }
     if implementation not in functions:
         raise ValueError(f"attention {implementation!r} is not one of {IMPLEMENTATIONS}")
@@ -74,20 +84,21 @@ def best_implementation(platform: str, num_devices: int, dtype, length: int) -> 
     return "xla"
 
 
-def _cudnn_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK):
+def _cudnn_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, *, causal: bool):
     o_BxLxHxK = jax.nn.dot_product_attention(
-        q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, implementation="cudnn"
+        q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, is_causal=causal, implementation="cudnn"
     )
     return checkpoint_name(o_BxLxHxK, "attention")
 
 
-def _splash_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, *, interpret: bool):
+def _splash_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, *, interpret: bool, causal: bool):
     from jax.experimental.pallas.ops.tpu import splash_attention as splash  # slow to import
 
     length, heads, head_width = q_BxLxHxK.shape[1:]
     block = next(size for size in (512, 256, LANES) if length % size == 0)
+    mask = (splash.CausalMask if causal else splash.FullMask)((length, length))
     kernel = splash.make_splash_mha_single_device(
-        splash.MultiHeadMask([splash.FullMask((length, length))] * heads),
+        splash.MultiHeadMask([mask] * heads),
         block_sizes=splash.BlockSizes(
             block_q=block,
             block_kv=block,
@@ -112,19 +123,21 @@ def _by_head(function, *arrays):
     return jax.tree.map(lambda x: x.reshape(batch, heads, *x.shape[1:]).swapaxes(1, 2), outputs)
 
 
-@jax.custom_vjp
-def _loop_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK):
-    return _by_head(_head_forward, q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _loop_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, causal):
+    forward = functools.partial(_head_forward, causal)
+    return _by_head(forward, q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)[0]
 
 
-def _loop_forward(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK):
-    output = _by_head(_head_forward, q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
+def _loop_forward(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, causal):
+    forward = functools.partial(_head_forward, causal)
+    output = _by_head(forward, q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
     o_BxLxHxK, log_sum_BxLxH = checkpoint_name(output, "attention")
     return o_BxLxHxK, (q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, o_BxLxHxK, log_sum_BxLxH)
 
 
-def _loop_backward(residuals, do_BxLxHxK):
-    return _by_head(_head_backward, *residuals, do_BxLxHxK)
+def _loop_backward(causal, residuals, do_BxLxHxK):
+    return _by_head(functools.partial(_head_backward, causal), *residuals, do_BxLxHxK)
 
 
 _loop_attention.defvjp(_loop_forward, _loop_backward)
@@ -134,9 +147,11 @@ def _matmul(a, b):
     return jnp.matmul(a, b, precision=precision(a.dtype), preferred_element_type=jnp.float32)
 
 
-def _head_forward(q_LxK, k_SxK, v_SxK):
+def _head_forward(causal, q_LxK, k_SxK, v_SxK):
     """Attention of one head, and the logarithm of each query's softmax denominator."""
     s_LxS = _matmul(q_LxK * q_LxK.shape[-1] ** -0.5, k_SxK.T)
+    if causal:
+        s_LxS = jnp.where(jnp.tri(*s_LxS.shape, dtype=bool), s_LxS, -jnp.inf)
     top_Lx1 = s_LxS.max(axis=-1, keepdims=True)
     e_LxS = jnp.exp(s_LxS - top_Lx1)
     sum_Lx1 = e_LxS.sum(axis=-1, keepdims=True)
@@ -144,7 +159,7 @@ def _head_forward(q_LxK, k_SxK, v_SxK):
     return o_LxK.astype(v_SxK.dtype), (top_Lx1 + jnp.log(sum_Lx1))[:, 0]
 
 
-def _head_backward(q_LxK, k_SxK, v_SxK, o_LxK, log_sum_L, do_LxK):
+def _head_backward(causal, q_LxK, k_SxK, v_SxK, o_LxK, log_sum_L, do_LxK):
     """Gradients of q, k, v with the probabilities computed anew.
 
     They are laid out keys first: then no product contracts the leading axis of an L×L array,
@@ -153,6 +168,8 @@ def _head_backward(q_LxK, k_SxK, v_SxK, o_LxK, log_sum_L, do_LxK):
     dtype, scale = q_LxK.dtype, q_LxK.shape[-1] ** -0.5
     q_LxK = q_LxK * scale
     p_SxL = jnp.exp(_matmul(k_SxK, q_LxK.T) - log_sum_L[None, :])
+    if causal:
+        p_SxL = jnp.where(jnp.tri(*p_SxL.shape[::-1], dtype=bool).T, p_SxL, 0.0)
     dv_SxK = _matmul(p_SxL.astype(dtype), do_LxK)
     inner_L = (o_LxK.astype(jnp.float32) * do_LxK).sum(axis=-1)
     ds_SxL = (p_SxL * (_matmul(v_SxK, do_LxK.T) - inner_L[None, :])).astype(dtype)

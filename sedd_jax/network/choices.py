@@ -1,5 +1,7 @@
 """The values that a network can be given: known without loading JAX."""
 
+AUTOREGRESSIVE = "autoregressive"
+MODEL_TYPES = ("diffusion", AUTOREGRESSIVE)
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "loop")  # of attention
 
 # What each policy keeps of a block for the backward pass, beside the block's input; the rest is

@@ -50,6 +50,7 @@ class NetworkConfig:
     remat: str = "none"
     attention: str = "auto"
     mesh: Mesh | None = None
+    causal: bool = False  # a position sees itself and those before it alone
     num_tags: int = 0  # without these and
     vectors: tuple[tuple[str, int], ...] = ()  # kinds and widths, the network takes no condition
 
@@ -121,7 +122,7 @@ class Block(nnx.Module):
         qkv_BxLx3xD = lay_out(config.mesh, self.attn_qkv(y_BxLxD), "qkv")
         q, k, v = (qkv_BxLx3xD[:, :, i].reshape(heads_shape) for i in range(3))
         q, k, v = checkpoint_name((rotate(q, *rotary), rotate(k, *rotary), v), "qkv")
-        y_BxLxHxK = attention(q, k, v, config.attention, config.mesh)
+        y_BxLxHxK = attention(q, k, v, config.attention, config.mesh, causal=config.causal)
         y_BxLxD = self._scatter(self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape)))
         y_BxLxD = checkpoint_name(y_BxLxD, "attn_out")
         x_BxLxD = x_BxLxD + gate1 * dropout(y_BxLxD, keep[0], config.dropout)

@@ -74,8 +74,10 @@ def settle(
     A length beyond that of the training is drawn in windows of that, which share `overlap` tokens,
     half of a window by default. Settings that change nothing are None.
 
-    Raises UserError for an overlap that does not fit, and for what no computer could do.
+    Raises UserError for an overlap that does not fit, for what no computer could do, and for an
+    autoregressive model.
     """
+    run.require_diffusion("sampling")
     defaults, window = run.config.sampling, run.config.model.length
     length = window if length is None else length
     for name, value in (("length", length), ("steps", steps)):

@@ -31,6 +31,7 @@ from tokenizer_bridge.token_dataset.paths import is_url
 
 # What weights of equal shapes and of the same meaning have in common.
 SHARED_KEYS = (
+    "model.type",
     "graph.type",
     "loss.type",
     "model.num_blocks",

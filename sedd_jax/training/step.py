@@ -23,11 +23,12 @@ Metrics = dict[str, jax.Array]
 
 class Noised(NamedTuple):
     """A batch with all the randomness of a step drawn. dropout_key_B: None for no dropout;
-    condition: what is left of it, None in an unconditional run."""
+    condition: what is left of it, None in an unconditional run; t_B, xt_BxL: None of an
+    autoregressive model, which knows no noise."""
 
     x0_BxL: jax.Array
-    t_B: jax.Array
-    xt_BxL: jax.Array
+    t_B: jax.Array | None
+    xt_BxL: jax.Array | None
     dropout_key_B: jax.Array | None
     condition: Condition | None = None
 
@@ -42,6 +43,11 @@ def draw(
     t_key, noise_key, dropout_key = jax.random.split(key, 3)
     rows_B = jnp.arange(x0_BxL.shape[0])
     row_keys = jax.vmap(jax.random.fold_in, (None, 0))
+    if condition is not None:
+        # Not a fourth of the split, so that the three are those of an unconditional run.
+        condition = drop_conditions(run, row_keys(jax.random.fold_in(key, 3), rows_B), condition)
+    if run.is_autoregressive:
+        return Noised(x0_BxL, None, None, row_keys(dropout_key, rows_B), condition)
     training = run.config.training
     t_B = training_t(
         t_key, x0_BxL.shape[0], training.high_noise_share, from_t=training.high_noise_from
@@ -53,9 +59,6 @@ def draw(
         )
     else:
         xt_BxL = run.graph.perturb(noise_key_B, x0_BxL, run.noise(t_B).sigma)
-    if condition is not None:
-        # Not a fourth of the split, so that the three are those of an unconditional run.
-        condition = drop_conditions(run, row_keys(jax.random.fold_in(key, 3), rows_B), condition)
     return Noised(x0_BxL, t_B, xt_BxL, row_keys(dropout_key, rows_B), condition)
 
 
@@ -83,12 +86,18 @@ def drop_conditions(run: ModelDef, key_B: jax.Array, condition: Condition) -> Co
 
 
 def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
-    """The batch mean of the loss of the run's parametrisation: [] fp32, in nats a row."""
+    """The batch mean of the loss of the run's parametrisation: [] fp32, in nats a row.
+
+    Of an autoregressive model, it is that of each token given those before it.
+    """
+    options = {"dropout_key_B": batch.dropout_key_B, "condition": batch.condition}
+    if run.is_autoregressive:
+        return run.token_nats(params, batch.x0_BxL, **options).sum(-1).mean()
+
+    assert batch.t_B is not None and batch.xt_BxL is not None
 
     def output_fn(x_BxL, sigma_B):
-        return run.output(
-            params, x_BxL, sigma_B, dropout_key_B=batch.dropout_key_B, condition=batch.condition
-        )
+        return run.output(params, x_BxL, sigma_B, **options)
 
     return training_loss(
         run.parametrisation, output_fn, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL

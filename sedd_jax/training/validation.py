@@ -1,4 +1,4 @@
-"""Validation while training: the bound on a fixed share of a split, on EMA weights."""
+"""Validation while training: bits per token of a fixed share of a split, on EMA weights."""
 
 import dataclasses
 import hashlib
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from absl import logging
 
 from sedd_jax.errors import UserError
-from sedd_jax.likelihood import elbo
+from sedd_jax.likelihood import cost, elbo
 from sedd_jax.likelihood.held_out import cut_windows
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import any_process
@@ -23,7 +23,8 @@ RISING = 3  # validations in a row above the lowest one, of which one is soon th
 class Measurement:
     """The result of a validation.
 
-    bits_per_token: the bound; bits_by_t: its integrand by noise level, "0.0-0.1" → bits.
+    bits_per_token: the bound, or an autoregressive model's exact ones; bits_by_t: the bound's
+    integrand by noise level, "0.0-0.1" → bits.
     """
 
     bits_per_token: Estimate
@@ -60,24 +61,23 @@ class Validation:
         self._batch_size = config.training.batch_size // config.training.accumulation
         windows = cut_windows(dataset, split, config.model.length)
         self._windows = windows.spread(config.evaluation.num_batches * self._batch_size)
-        self._num_levels = levels_per_window(len(self._windows))
+        is_exact = run.is_autoregressive
+        self._num_levels = 0 if is_exact else levels_per_window(len(self._windows))
         tokens = self._windows.tokens_WxL.tobytes() + self._windows.counted_W.tobytes()
         self.measured_on = hashlib.sha256(tokens + bytes([self._num_levels])).hexdigest()[:16]
 
     def measure(self, params: Params) -> Measurement:
-        """The bound, and the parts of t that it comes from."""
-        bound = elbo.split_bound(
+        """The bound, and the parts of t that it comes from; or what is exact, in no parts."""
+        measured = cost.of_windows(
             self._run,
             params,
             self._windows,
             num_levels=self._num_levels,
             batch_size=self._batch_size,
         )
-        counted_W = self._windows.counted_W
-        bits_W = bound.nats_W / math.log(2)
+        bits_W, windows = measured.nats_W / math.log(2), self._windows
         return Measurement(
-            per_token(bits_W, counted_W, self._windows.artist_W),
-            elbo.bits_by_t(bound, counted_W),
+            per_token(bits_W, windows.counted_W, windows.artist_W), measured.bits_by_t
         )
 
 

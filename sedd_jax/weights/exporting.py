@@ -57,6 +57,7 @@ def export(
                 f"{text!r} has line breaks or control characters: the card wants a line"
             )
     definition, params, step = exported.load(workdir, step)
+    definition.require_diffusion("an export")
     params = jax.tree.map(np.asarray, params)
     config = definition.config.copy_and_resolve_references()
     config.unlock()

@@ -50,6 +50,9 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
         config_lib.check(config)
 
 
+AUTOREGRESSIVE = {"model__type": "autoregressive"}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -71,6 +74,11 @@ def test_an_integer_is_a_fine_float_but_a_boolean_is_no_integer():
         ({"training__batch_size": 10**12}, "config.training.batch_size is 1000000000000"),
         ({"optim__learning_rate": float("inf")}, "config.optim.learning_rate is inf"),
         ({"noise__sigma_max": float("nan")}, "config.noise.sigma_max is nan"),
+        ({"model__type": "causal"}, "config.model.type is 'causal'; it can be diffusion"),
+        (AUTOREGRESSIVE | {"graph__type": "uniform"}, "begins its sequences with the mask"),
+        (AUTOREGRESSIVE | {"training__span_masks": 0.5}, "span_masks is 0.5: it is of diffusion"),
+        (AUTOREGRESSIVE | {"training__high_noise_share": 0.5}, "share is 0.5: it is of diffusion"),
+        (AUTOREGRESSIVE | {"evaluation__samples_every": 5}, "every is 5: it is of diffusion"),
     ],
 )
 def test_impossible_values_are_refused_in_one_line(overrides, message):

@@ -11,8 +11,10 @@ from sedd_jax.parallel.mesh import AXES, make_mesh
 B, L, H, K = 2, 24, 3, 8
 
 
-def plain_attention(q, k, v):
+def plain_attention(q, k, v, causal=False):
     scores_BxHxLxM = jnp.einsum("blhk,bmhk->bhlm", q, k) / K**0.5
+    if causal:
+        scores_BxHxLxM += jnp.triu(jnp.full(scores_BxHxLxM.shape[-2:], -jnp.inf), 1)[None, None]
     return jnp.einsum("bhlm,bmhk->blhk", jax.nn.softmax(scores_BxHxLxM), v)
 
 
@@ -26,31 +28,36 @@ def outputs_and_gradients(function, q, k, v, do):
     return o, *gradient(do)
 
 
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("implementation", ["auto", "xla", "loop"])
 @pytest.mark.parametrize(
     ("scale", "tolerance"),
     [(1.0, 1e-5), (6.0, 1e-4)],  # 6: scores whose exp overflows
 )
-def test_equals_the_formula(implementation, scale, tolerance):
+def test_equals_the_formula(implementation, scale, tolerance, causal):
     q, k, v, do = random_inputs(scale)
-    ours = outputs_and_gradients(lambda *x: attention(*x, implementation), q, k, v, do)
-    wanted = outputs_and_gradients(plain_attention, q, k, v, do)
+    ours = outputs_and_gradients(
+        lambda *x: attention(*x, implementation, causal=causal), q, k, v, do
+    )
+    wanted = outputs_and_gradients(functools.partial(plain_attention, causal=causal), q, k, v, do)
     for a, b in zip(ours, wanted, strict=True):
         np.testing.assert_allclose(a, b, atol=tolerance * np.abs(b).max())
 
 
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("mesh_shape", [None, (2, 2, 2)])
-def test_splash_equals_the_formula(mesh_shape):
+def test_splash_equals_the_formula(mesh_shape, causal):
     """Interpreted: the very kernel that a TPU compiles."""
     mesh = mesh_shape and make_mesh(dict(zip(AXES, mesh_shape, strict=True)))
     rng = np.random.default_rng(0)
     inputs = [rng.normal(size=(4, 256, 2, K)).astype(np.float32) for _ in range(4)]
 
     def splash(q, k, v):
-        return attention(q, k, v, "splash", mesh)
+        return attention(q, k, v, "splash", mesh, causal=causal)
 
+    plain = functools.partial(plain_attention, causal=causal)
     ours = jax.jit(functools.partial(outputs_and_gradients, splash))(*inputs)
-    wanted = jax.jit(functools.partial(outputs_and_gradients, plain_attention))(*inputs)
+    wanted = jax.jit(functools.partial(outputs_and_gradients, plain))(*inputs)
     for a, b in zip(ours, wanted, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
