@@ -20,7 +20,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from sedd_jax.diffusion.choices import SAMPLERS
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import cost
 from sedd_jax.likelihood.held_out import SplitWindows
@@ -101,6 +100,7 @@ class Model(Editable):
         seed: int = 0,
         steps: int | None = None,
         sampler: str | None = None,
+        schedule: str | None = None,
         length: int | None = None,
         overlap: int | None = None,
         temperature: float = 1.0,
@@ -122,7 +122,7 @@ class Model(Editable):
           vectors: of kinds in `self.vectors`, (W,) for all samples or (num_samples, W).
           guidance: how much tags and vectors count: 1 is the conditional model; others take twice
             the time.
-          steps, sampler, batch_size: as in config.sampling by default.
+          steps, sampler, schedule, batch_size: as in config.sampling by default.
           length: tokens of a sequence; those of training by default. More than those are drawn in
             windows of that length, each given the end of the one before, of `overlap` tokens; half
             a window by default.
@@ -134,13 +134,12 @@ class Model(Editable):
             The length is theirs.
           time, sweeps: with known tokens: the noise level that the network is told, and how often a
             step is taken (sedd_jax/diffusion/known.py).
-          progress: called after each dispatch with steps × samples done, num_samples · (steps + 1)
-            in all, times the windows.
+          progress: called after each dispatch with network evaluations × samples done.
 
         Raises:
           UserError: the model knows no such tag or vector, known tokens or the overlap do not fit,
             the devices do not divide the length, or scores are not finite.
-          ValueError: a number is out of range, or there is no such sampler or time.
+          ValueError: a number is out of range, or there is no such sampler, schedule or time.
         """
         _require_integer("num_samples", num_samples, 0)
         given = None
@@ -168,6 +167,7 @@ class Model(Editable):
             self.definition,
             seed=seed,
             sampler=sampler,
+            schedule=schedule,
             steps=steps,
             length=length,
             overlap=overlap,
@@ -175,8 +175,6 @@ class Model(Editable):
             top_k=top_k,
             top_p=top_p,
         )
-        if sampling.sampler not in SAMPLERS:
-            raise ValueError(f"sampler is {sampling.sampler!r}: it can be {', '.join(SAMPLERS)}")
         if not 0 <= guidance < math.inf:
             raise ValueError(f"guidance is {guidance}: a finite number of at least 0 is needed")
         if batch_size is not None:

@@ -9,7 +9,13 @@ keys is checked in sedd_jax/config.py. Values are in configs/music_small.py.
 import dataclasses
 from typing import Any
 
-from sedd_jax.diffusion.choices import MAX_SIGMA, PARAMETRISATIONS, SAMPLERS
+from sedd_jax.diffusion.choices import (
+    MAX_SIGMA,
+    OWN,
+    PARAMETRISATIONS,
+    SAMPLERS,
+    STEP_SCHEDULES,
+)
 from sedd_jax.network.choices import IMPLEMENTATIONS, MODEL_TYPES, REMAT
 
 MAX_INTEGER = 2**32 - 1  # what counters and seeds hold
@@ -256,6 +262,13 @@ KEYS: dict[str, Key] = {
     ),
     "sampling.sampler": Key(
         str, "How a step is taken, by default.", choices=SAMPLERS, resumable=True
+    ),
+    "sampling.schedule": Key(
+        str,
+        "How much each step draws, by default; own: as suits the sampler.",
+        choices=(OWN, *STEP_SCHEDULES),
+        default_of_older_runs=OWN,
+        resumable=True,
     ),
     "sampling.steps": Key(int, "Steps from noise to data, by default.", low=1, resumable=True),
     "sampling.batch_size": Key(int, "Samples at a time, by default.", low=1, resumable=True),

@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sedd_jax import config_arguments
-from sedd_jax.diffusion.choices import SAMPLERS, SCHEDULES
+from sedd_jax.diffusion.choices import SAMPLERS, SCHEDULES, STEP_SCHEDULES
 from sedd_jax.errors import UserError
 from sedd_jax.parallel import membership
 from tokenizer_bridge.token_dataset.command import (
@@ -67,13 +67,20 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--sampler",
         choices=SAMPLERS,
-        help="How a step is taken; config.sampling.sampler by default. Both are the same for a run "
-        "of the absorbing graph with log-linear noise.",
+        help="How a step is taken; config.sampling.sampler by default. euler and analytic are the "
+        "same for a run of the absorbing graph with log-linear noise. spread draws positions that "
+        "lie far apart, for runs of the absorbing graph.",
     )
     parser.add_argument(
         "--steps",
         type=integer(1),
-        help="Steps from noise to data; config.sampling.steps by default.",
+        help="Steps from noise to data; config.sampling.steps by default. Each evaluates the "
+        "network once; euler and analytic do so once more at the end.",
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=STEP_SCHEDULES,
+        help="How much each step draws; config.sampling.schedule by default.",
     )
     how_long = parser.add_mutually_exclusive_group()
     how_long.add_argument(
@@ -210,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             step=arguments.step,
             seed=arguments.seed,
             sampler=arguments.sampler,
+            schedule=arguments.schedule,
             steps=arguments.steps,
             length=arguments.length,
             seconds=arguments.seconds,

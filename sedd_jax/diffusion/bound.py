@@ -26,7 +26,7 @@ from sedd_jax.diffusion.graph import Graph
 from sedd_jax.diffusion.jump import fold_in_rows, uniform_rows
 from sedd_jax.diffusion.loss import LogScoreFn, dwdse_loss
 from sedd_jax.diffusion.noise import Noise
-from sedd_jax.diffusion.sampler import denoiser
+from sedd_jax.diffusion.process import Process
 
 REDRAW = 1e-6
 
@@ -86,7 +86,7 @@ def bound_terms(
     _, (t_SxB, integrand_SxB) = jax.lax.scan(measure_stratum, None, jnp.arange(num_t))
 
     x_BxL = perturb(fold_in_rows(key_B, 2 * num_t), jnp.full(batch_size, eps))
-    log_prob_BxL = denoiser(graph, noise, log_score_fn, x_BxL, eps).log_prob(x0_BxL)
+    log_prob_BxL = Process(graph, noise, log_score_fn).denoiser(x_BxL, eps).log_prob(x0_BxL)
     log_prob_BxL = jnp.logaddexp(
         log_prob_BxL + math.log1p(-REDRAW), math.log(REDRAW / graph.num_codes)
     )

@@ -1,9 +1,33 @@
 """The values that losses, samplers, guidance and noise can be given: known without loading JAX."""
 
 import math
+from typing import NamedTuple
 
 PARAMETRISATIONS = ("score_entropy",)
-SAMPLERS = ("euler", "analytic")
+
+
+class Traits(NamedTuple):
+    """The facts about a sampler that settle how it is called.
+
+    schedule: the one that it takes by default, of `STEP_SCHEDULES`. evaluations: of the network, a
+    step. denoises: whether one more evaluation after the steps draws what they have left.
+    needs_mask: whether it is for the absorbing graph alone.
+    """
+
+    schedule: str = "uniform"
+    evaluations: int = 1
+    denoises: bool = True
+    needs_mask: bool = False
+
+
+TRAITS = {
+    "euler": Traits(),
+    "analytic": Traits(),
+    "spread": Traits("cosine", denoises=False, needs_mask=True),
+}
+SAMPLERS = tuple(TRAITS)
+STEP_SCHEDULES = ("uniform", "cosine")  # of a sampler's steps
+OWN = "own"  # stands for the schedule that a sampler takes by default
 SCHEDULES = ("constant", "rising", "falling")  # of guidance
 
 # Up to here the ratio 1 / expm1(sigma) is a normal fp32 number. Smaller ones, from sigma = 87.34,

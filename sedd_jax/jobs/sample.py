@@ -47,6 +47,7 @@ def sample(
     step: int | str | None = None,
     seed: int = 0,
     sampler: str | None = None,
+    schedule: str | None = None,
     steps: int | None = None,
     length: int | None = None,
     seconds: float | None = None,
@@ -63,7 +64,7 @@ def sample(
       workdir: of the run; step: of its checkpoint, the newest by default, or "best".
       output: directory of the token dataset.
       seed: of the samples.
-      sampler, steps, batch_size: as in config.sampling by default.
+      sampler, schedule, steps, batch_size: as in config.sampling by default.
       length: tokens of a sample, or seconds; as in training by default.
       overlap, temperature, top_k, top_p: as `settle` has them.
       steering: what the samples are to be like, of a model that was trained with tags or vectors.
@@ -78,6 +79,7 @@ def sample(
         run,
         seed=seed,
         sampler=sampler,
+        schedule=schedule,
         steps=steps,
         length=length,
         overlap=overlap,

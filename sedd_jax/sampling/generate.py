@@ -19,6 +19,7 @@ import numpy as np
 
 from sedd_jax.checkpoints.meta import checksums
 from sedd_jax.diffusion import sampler
+from sedd_jax.diffusion.choices import TRAITS
 from sedd_jax.diffusion.jump import fold_in_rows
 from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
@@ -80,12 +81,17 @@ class Programs:
     # Both return sampler.Drawn; is_defined_B is whole on every device.
     advance: Callable  # (params, key_B, x_BxL, first, num, guide, known, draws) → `num` steps on;
     # it donates x
-    denoise: Callable  # (params, key_B, x_BxL, guide, known, draws) → tokens, on every device
+    finish: Callable  # (params, key_B, x_BxL, guide, known, draws) → tokens, on every device
 
 
 @functools.lru_cache(maxsize=8)
-def make_programs(run: ModelDef, name: str, steps: int, length: int) -> Programs:
-    """Programs for a run's graph, network and mesh; name: of the sampler."""
+def make_programs(
+    run: ModelDef, name: str, steps: int, length: int, schedule: str | None = None
+) -> Programs:
+    """Programs for a run's graph, network and mesh.
+
+    name: of the sampler; schedule: its own by default.
+    """
     rows, whole = mesh_lib.batch_sharding(run.mesh), mesh_lib.replicated(run.mesh)
 
     @functools.partial(jax.jit, out_shardings=rows)
@@ -102,17 +108,18 @@ def make_programs(run: ModelDef, name: str, steps: int, length: int) -> Programs
         log_score_fn = make_log_score_fn(run, params, guide)
         return sampler.sample_chunk(
             name, run.graph, run.noise, log_score_fn, key_B, x_BxL,
-            first=first, num=num, steps=steps, known=known, draws=draws,
+            first=first, num=num, steps=steps, schedule=schedule, known=known, draws=draws,
         )  # fmt: skip
 
     @functools.partial(jax.jit, out_shardings=whole)
-    def denoise(params, key_B, x_BxL, guide=None, known=None, draws=None):
+    def finish(params, key_B, x_BxL, guide=None, known=None, draws=None):
         log_score_fn = make_log_score_fn(run, params, guide)
-        return sampler.denoise_step(
-            run.graph, run.noise, log_score_fn, key_B, x_BxL, steps=steps, known=known, draws=draws
-        )
+        return sampler.finish(
+            name, run.graph, run.noise, log_score_fn, key_B, x_BxL,
+            steps=steps, known=known, draws=draws,
+        )  # fmt: skip
 
-    return Programs(start, advance, denoise)
+    return Programs(start, advance, finish)
 
 
 def sample_keys(run: ModelDef, seed: int, index_B: np.ndarray, window: int = 0) -> jax.Array:
@@ -136,7 +143,7 @@ def _key_program(run: ModelDef) -> Callable:
 
 
 class _Account:
-    """Tells of the steps that the samples of a batch have done.
+    """Tells of the network evaluations that the samples of a batch have had.
 
     planned_b: the windows of each. All samples count alike, `evaluations`, so that the whole is
     known before anything is planned.
@@ -145,12 +152,12 @@ class _Account:
     def __init__(self, on_steps: Callable[[int], None], sampling: Sampling, planned_b: np.ndarray):
         self._on_steps, self._evaluations = on_steps, sampling.evaluations
         self._planned_b = planned_b
-        self._of_b = self._planned_b * (sampling.steps + 1)
+        self._of_b = self._planned_b * sampling.evaluations_of_window
         self._done_b, self._told = np.zeros_like(self._of_b), 0
 
-    def add(self, window: int, steps: int) -> None:
+    def add(self, window: int, evaluations: int) -> None:
         """Called after each dispatch."""
-        self._done_b += np.where(window < self._planned_b, steps, 0)
+        self._done_b += np.where(window < self._planned_b, evaluations, 0)
         done = int((self._done_b * self._evaluations // self._of_b).sum())
         self._on_steps(done - self._told)
         self._told = done
@@ -177,8 +184,8 @@ def generate(
       known: tokens that the samples have from the start, row i for sample i; a sample where nothing
         is unknown comes first, and costs nothing.
       chunk: steps per dispatch, a divisor of sampling.steps; `chunk_size` by default.
-      on_steps: called after each dispatch with steps × samples done, N × sampling.evaluations
-        in all.
+      on_steps: called after each dispatch with evaluations × samples done, N ×
+        sampling.evaluations in all.
 
     Raises UserError when the mesh does not divide the length, or scores cannot be sampled.
     """
@@ -193,8 +200,8 @@ def generate(
     if not len(indices_N):
         return
     batch_size = mesh_lib.divisible(run.mesh, min(batch_size, len(indices_N)))
-    chunk = chunk or chunk_size(sampling.steps)
-    programs = make_programs(run, sampling.sampler, sampling.steps, length)
+    chunk, traits = chunk or chunk_size(sampling.steps), TRAITS[sampling.sampler]
+    programs = make_programs(run, sampling.sampler, sampling.steps, length, sampling.schedule)
     sharding = mesh_lib.batch_sharding(run.mesh)
     is_free = known is None and length == sampling.length
     options = {} if known is None else {"time": known.time, "sweeps": known.sweeps}
@@ -217,14 +224,14 @@ def generate(
             x_BxL = programs.start(key_B)
             if first == window == 0:
                 compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk, *told)
-                compile_for_all(programs.denoise, params, key_B, x_BxL, *told)
+                compile_for_all(programs.finish, params, key_B, x_BxL, *told)
             for step in range(0, sampling.steps, chunk):
                 drawn = programs.advance(params, key_B, x_BxL, np.int32(step), chunk, *told)
                 x_BxL = _tokens(drawn)
-                account.add(window, chunk)
-            drawn = programs.denoise(params, key_B, x_BxL, *told)
+                account.add(window, chunk * traits.evaluations)
+            drawn = programs.finish(params, key_B, x_BxL, *told)
             pieces.take(window, np.asarray(_tokens(drawn)))
-            account.add(window, 1)
+            account.add(window, int(traits.denoises))
         yield wanted_b, pieces.tokens_BxT[: len(wanted_b)]
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from sedd_jax.diffusion.choices import OWN, SAMPLERS, STEP_SCHEDULES, TRAITS
 from sedd_jax.diffusion.draws import Draws
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
@@ -19,8 +20,9 @@ class Sampling:
 
     steps: from noise to data, without denoising. length: tokens of a sample. window, overlap: where
     a sample is drawn in several windows, their length and the tokens that one shares with that
-    before it. temperature, top_k, top_p: how narrow draws are (sedd_jax/diffusion/draws.py). None
-    stands for none of it.
+    before it. temperature, top_k, top_p: how narrow draws are (sedd_jax/diffusion/draws.py).
+    schedule: of the steps (sedd_jax/diffusion/schedule.py). None stands for none of it, and of a
+    schedule for the sampler's own.
     """
 
     sampler: str
@@ -32,6 +34,7 @@ class Sampling:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    schedule: str | None = None
 
     @property
     def at_once(self) -> int:
@@ -45,8 +48,15 @@ class Sampling:
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations per sample: in each window the steps and the denoising."""
-        return num_windows(self.length, self.at_once, self.shared) * (self.steps + 1)
+        """Network evaluations per sample, over all its windows."""
+        windows = num_windows(self.length, self.at_once, self.shared)
+        return windows * self.evaluations_of_window
+
+    @property
+    def evaluations_of_window(self) -> int:
+        """Network evaluations per window: those of the steps, and of the denoising."""
+        traits = TRAITS[self.sampler]
+        return self.steps * traits.evaluations + int(traits.denoises)
 
     @property
     def draws(self) -> Draws | None:
@@ -68,14 +78,16 @@ def settle(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
+    schedule: str | None = None,
 ) -> Sampling:
     """The settings of a run's samples, with its own where there is None.
 
     A length beyond that of the training is drawn in windows of that, which share `overlap` tokens,
     half of a window by default. Settings that change nothing are None.
 
-    Raises UserError for an overlap that does not fit, for what no computer could do, and for an
-    autoregressive model.
+    Raises UserError for an overlap that does not fit, a sampler that is not for the run's graph,
+    what no computer could do, and an autoregressive model; ValueError where there is no such
+    sampler or schedule.
     """
     run.require_diffusion("sampling")
     defaults, window = run.config.sampling, run.config.model.length
@@ -95,9 +107,12 @@ def settle(
         raise UserError(
             f"overlap is {overlap}: it must be from 0 to {window - 1}, less than a window has"
         )
+    sampler = sampler or defaults.sampler
+    schedule = schedule or defaults.schedule
+    _check_sampler(run, sampler, schedule)
     is_long = length > window
     return Sampling(
-        sampler=sampler or defaults.sampler,
+        sampler=sampler,
         steps=defaults.steps if steps is None else steps,
         seed=seed,
         length=length,
@@ -106,4 +121,20 @@ def settle(
         temperature=None if temperature == 1 else temperature,
         top_k=None if top_k is None or top_k >= run.graph.num_codes else top_k,
         top_p=None if top_p == 1 else top_p,
+        schedule=None if schedule in (OWN, TRAITS[sampler].schedule) else schedule,
     )
+
+
+def _check_sampler(run: ModelDef, sampler: str, schedule: str) -> None:
+    """Refuses a sampler and a schedule that a run's samples cannot be drawn by."""
+    for name, value, choices in (
+        ("sampler", sampler, SAMPLERS),
+        ("schedule", schedule, (OWN, *STEP_SCHEDULES)),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} is {value!r}: it can be {', '.join(choices)}")
+    if TRAITS[sampler].needs_mask and run.graph.mask_id is None:
+        raise UserError(
+            f"the sampler {sampler} draws masked tokens, and a model of the uniform graph has no "
+            "mask: choose euler or analytic"
+        )

@@ -35,7 +35,7 @@ def programs(model):
     return {
         "train": (jit_train_step(model), (state, x_BxL)),
         "advance": (sampling.advance, (state.ema_params, key_B, x_BxL, np.int32(0), 1)),
-        "denoise": (sampling.denoise, (state.ema_params, key_B, x_BxL)),
+        "denoise": (sampling.finish, (state.ema_params, key_B, x_BxL)),
         "bound": (
             elbo._make_measure(model, 2),
             (state.ema_params, x_BxL, number_B, number_B, x_BxL, None),

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.diffusion import sampler
+from sedd_jax.diffusion import rates
 from sedd_jax.diffusion.draws import Draws
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.jump import ReverseStep, make_step
 from sedd_jax.diffusion.noise import LogLinear
+from sedd_jax.diffusion.process import Process
 
 NUM_CODES = 300
 GRAPHS = [Absorbing(NUM_CODES), Uniform(NUM_CODES)]
@@ -115,9 +116,9 @@ def test_scores_that_are_not_finite_are_still_told(graph, value):
         def log_score_fn(x_BxL, sigma_B):
             return jnp.full((1, 3, graph.vocab_size), value if broken else -1.0)
 
-        return sampler.step(
-            "euler", graph, LogLinear(), log_score_fn, key_1, x_1xL, 0.5, 0.01, draws
-        ).is_defined_B
+        process = Process(graph, LogLinear(), log_score_fn, draws)
+        step = rates.reverse_step("euler", process, x_1xL, 0.5, 0.01)
+        return process.draw(step, key_1).is_defined_B
 
     for draws in (Draws(temperature=jnp.float32(0.5)), Draws(top_p=jnp.float32(0.9))):
         assert draw(False, draws).all() and not draw(True, draws).any()

@@ -71,7 +71,7 @@ def test_everything_is_finite_up_to_the_largest_noise_that_is_allowed(graph):
     assert np.isfinite(loss_and_gradient(0.1)).all()
     fn = functools.partial(log_score_fn, 0.1)
     assert np.isfinite(bound_terms(fn, graph, noise, x0_BxL, key_B, num_t=4).total_B).all()
-    for name in sampler.SAMPLERS:
+    for name in ("euler", "analytic"):
         x_BxL = sampler.start(graph, key_B, 8)
         drawn = sampler.sample_chunk(
             name, graph, noise, fn, key_B, x_BxL, first=0, num=steps, steps=steps

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sedd_jax.diffusion import sampler
+from sedd_jax.diffusion import rates, sampler
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.jump import ReverseStep, make_step, pick
 from sedd_jax.diffusion.noise import Geometric, LogLinear
+from sedd_jax.diffusion.process import Process
 from tests import published_sedd
 
 NUM_CODES = 300  # more than one code a block, and a last slice that is not full
@@ -113,7 +114,7 @@ def test_pick_never_takes_a_weight_of_zero():
 @pytest.mark.parametrize(
     ("steps", "times", "chunks"), [(128, (1.0, 0.5, 0.25), 64), (1024, (0.5, 0.25, 0.125), 256)]
 )
-@pytest.mark.parametrize("name", sampler.SAMPLERS)
+@pytest.mark.parametrize("name", ["euler", "analytic"])
 def test_with_4096_codes_the_share_unmasked_in_a_step_is_exact(name, steps, times, chunks):
     graph, noise = Absorbing(4096), LogLinear()
     p = np.random.default_rng(0).dirichlet(np.ones(4096))
@@ -125,11 +126,13 @@ def test_with_4096_codes_the_share_unmasked_in_a_step_is_exact(name, steps, time
         score_BxLxV = log_score_V[None, None] + ratio_B[:, None, None]
         return jnp.where(jnp.arange(4097)[None, None] == 4096, 0.0, score_BxLxV)
 
+    process = Process(graph, noise, log_score_fn)
     mask_1x1, num = jnp.full((1, 1), graph.mask_id), 2**14 * chunks
 
     def draw(key, t):
         key_1 = key[None]
-        return sampler.step(name, graph, noise, log_score_fn, key_1, mask_1x1, t, 1 / steps).x_BxL
+        step = rates.reverse_step(name, process, mask_1x1, t, 1 / steps)
+        return step.draw(key_1)
 
     @jax.jit
     def count_unmasked(key, t):
@@ -173,7 +176,7 @@ def test_denoising_leaves_no_mask_even_where_the_scores_are_tiny():
             is_mask_V = jnp.arange(graph.vocab_size) == graph.mask_id
             return log_scores(graph, x_BxL) + jnp.where(is_mask_V, 0.0, level)[None, None]
 
-        return sampler.denoise_step(graph, noise, log_score_fn, keys(4), x_BxL, steps=4).x_BxL
+        return sampler.finish("euler", graph, noise, log_score_fn, keys(4), x_BxL, steps=4).x_BxL
 
     for level in (-60.0, 0.0, 30.0):
         x_BxL = denoise(mask_BxL, level)
@@ -181,7 +184,7 @@ def test_denoising_leaves_no_mask_even_where_the_scores_are_tiny():
         np.testing.assert_array_equal(denoise(known_BxL, level), known_BxL)
 
 
-@pytest.mark.parametrize("name", sampler.SAMPLERS)
+@pytest.mark.parametrize("name", ["euler", "analytic"])
 def test_steps_run_evenly_from_one_to_eps_each_with_a_key_of_its_own(name, monkeypatch):
     noise, eps, length = LogLinear(), 0.2, 5
     sigmas, removed, key_data = [], [], []
@@ -212,7 +215,7 @@ def test_steps_run_evenly_from_one_to_eps_each_with_a_key_of_its_own(name, monke
                 name, graph, noise, log_score_fn, key_1, x_1xL,
                 first=jnp.int32(first), num=2, steps=4, eps=eps,
             ).x_BxL  # fmt: skip
-        sampler.denoise_step(graph, noise, log_score_fn, key_1, x_1xL, steps=4, eps=eps)
+        sampler.finish(name, graph, noise, log_score_fn, key_1, x_1xL, steps=4, eps=eps)
     t = np.array([1.0, 0.8, 0.6, 0.4, eps])
     sigma, dsigma = noise(t)
     np.testing.assert_allclose(sigmas, sigma, rtol=1e-5)
@@ -222,7 +225,7 @@ def test_steps_run_evenly_from_one_to_eps_each_with_a_key_of_its_own(name, monke
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize("name", sampler.SAMPLERS)
+@pytest.mark.parametrize("name", ["euler", "analytic"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_rows_drawn_from_weights_that_are_not_finite_are_told(graph, name, value):
     """One position of one row at the second of four steps, and one row at denoising, in a jit."""
@@ -246,8 +249,8 @@ def test_rows_drawn_from_weights_that_are_not_finite_are_told(graph, name, value
 
     @jax.jit
     def denoise(broken_at):
-        return sampler.denoise_step(
-            graph, noise, log_score_fn(broken_at), keys(3), x_BxL, steps=steps
+        return sampler.finish(
+            name, graph, noise, log_score_fn(broken_at), keys(3), x_BxL, steps=steps
         ).is_defined_B
 
     second, last = noise(jnp.array([eps + 0.75 * (1 - eps), eps])).sigma
@@ -300,4 +303,4 @@ def test_both_samplers_are_one_for_the_absorbing_graph_with_loglinear_noise(grap
 
 def test_unknown_sampler_is_refused():
     with pytest.raises(ValueError, match="sampling.sampler"):
-        sampler.step("heun", GRAPHS[0], LogLinear(), None, keys(1), jnp.zeros((1, 3)), 0.5, 0.1)
+        sampler.finish("heun", GRAPHS[0], LogLinear(), None, keys(1), jnp.zeros((1, 3)), steps=4)

@@ -36,7 +36,7 @@ def sample_toy(graph, noise, name, key_R, steps) -> jax.Array:
 
         x_1xL = sampler.start(graph, key_1, 3 * SAMPLES // len(key_R))
         x_1xL = jax.lax.fori_loop(0, steps // 4, four_steps, x_1xL)
-        drawn = sampler.denoise_step(graph, noise, log_score_fn, key_1, x_1xL, steps=steps)
+        drawn = sampler.finish(name, graph, noise, log_score_fn, key_1, x_1xL, steps=steps)
         return drawn.x_BxL[0]
 
     return jax.lax.map(sample_row, key_R)
@@ -56,7 +56,7 @@ def test_samples_approach_the_truth_as_steps_grow(graph, noise, name):
 def test_a_sample_depends_on_its_key_alone_and_not_on_chunks(graph, noise, name):
     log_score_fn, key_B, steps = toy.log_score_fn(graph), jax.random.split(jax.random.key(0), 8), 8
     start = jax.jit(lambda key_B: sampler.start(graph, key_B, 30))
-    denoise = functools.partial(sampler.denoise_step, graph, noise, log_score_fn, steps=steps)
+    denoise = functools.partial(sampler.finish, name, graph, noise, log_score_fn, steps=steps)
 
     @functools.partial(jax.jit, static_argnames="num")
     def chunk(key_B, x_BxL, first, num):

@@ -69,9 +69,9 @@ def test_they_are_the_same_in_any_company(single, graph, reference):
 
 def test_one_program_serves_whatever_is_known(single, reference):
     programs = make_programs(single[0], "euler", 12, L)
-    before = programs.advance._cache_size(), programs.denoise._cache_size()
+    before = programs.advance._cache_size(), programs.finish._cache_size()
     samples(*single, make_known(TOKENS_NxL, ~IS_KNOWN_NxL, N, NUM_CODES))
-    assert (programs.advance._cache_size(), programs.denoise._cache_size()) == before
+    assert (programs.advance._cache_size(), programs.finish._cache_size()) == before
 
 
 def test_samples_with_nothing_unknown_cost_nothing(single, monkeypatch):

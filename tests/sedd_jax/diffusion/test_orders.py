@@ -1,0 +1,195 @@
+"""Samplers that choose which masked positions a step draws."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sedd_jax.diffusion import orders, sampler
+from sedd_jax.diffusion.graph import Absorbing, Uniform
+from sedd_jax.diffusion.known import Known
+from sedd_jax.diffusion.noise import LogLinear
+from sedd_jax.diffusion.schedule import Steps
+from tests.sedd_jax.diffusion import toy
+
+GRAPH, NOISE = Absorbing(toy.NUM_CODES), LogLinear()
+ROWS, ROTATIONS = 20_000, 300
+
+
+def keys(num: int, seed: int = 0) -> jax.Array:
+    return jax.random.split(jax.random.key(seed), num)
+
+
+@functools.partial(jax.jit, static_argnames=("name", "steps", "length", "num", "first"))
+def sample(name, key_B, steps, known=None, length=3, num=None, first=0, x_BxL=None):
+    """Samples of the toy, or what `num` steps from the first on make of x."""
+    args = (GRAPH, NOISE, toy.log_score_fn(GRAPH), key_B)
+    x_BxL = sampler.start(GRAPH, key_B, length) if x_BxL is None else x_BxL
+    x_BxL = sampler.sample_chunk(
+        name, *args, x_BxL, first=first, num=num or steps, steps=steps, known=known
+    ).x_BxL
+    if num:
+        return x_BxL
+    return sampler.finish(name, *args, x_BxL, steps=steps, known=known).x_BxL
+
+
+def distance(x_BxL, p) -> float:
+    """The total variation between the triples of x and a law of them."""
+    return np.abs(toy.histogram(x_BxL) - p).sum() / 2
+
+
+def chance(p, num: int = ROWS) -> float:
+    """The total variation to be expected between a law and so many draws of it."""
+    return np.sqrt(p * (1 - p) / num * 2 / np.pi).sum() / 2
+
+
+def test_one_position_a_step_is_exact_and_all_at_once_are_independent():
+    p = toy.joint()
+    assert distance(sample("spread", keys(ROWS), 3), p) < 1.5 * chance(p)
+    marginals = p.sum((1, 2))[:, None, None] * p.sum((0, 2))[:, None] * p.sum((0, 1))
+    x_BxL = sample("spread", keys(ROWS), 1)
+    assert distance(x_BxL, marginals) < 1.5 * chance(marginals)
+    assert distance(x_BxL, p) > 0.5
+
+
+def test_known_tokens_stay_and_the_others_are_drawn_given_them():
+    p, num = toy.joint(), ROWS // 4
+    tokens_BxL = toy.draw(np.random.default_rng(0), (num, 3))
+    for is_known_3 in ([True, False, False], [False, True, False], [False, True, True]):
+        is_known_BxL = np.broadcast_to(is_known_3, tokens_BxL.shape)
+        x_BxL = np.asarray(sample("spread", keys(num), 2, Known(tokens_BxL, is_known_BxL)))
+        np.testing.assert_array_equal(x_BxL[is_known_BxL], tokens_BxL[is_known_BxL])
+        assert distance(x_BxL, p) < 1.5 * chance(p, num) + 0.01  # and that of the known ones
+
+
+def test_a_token_that_the_model_lacks_stays_a_mask_and_comes_back():
+    tokens_BxL = np.full((5, 6), toy.NUM_CODES + 3)
+    is_known_BxL = np.arange(6)[None].repeat(5, 0) == 2
+    known = Known(tokens_BxL, is_known_BxL)
+    before = sample("spread", keys(5), 4, known, length=6, num=4)
+    assert ((np.asarray(before) == GRAPH.mask_id) == is_known_BxL).all()
+    x_BxL = np.asarray(sample("spread", keys(5), 4, known, length=6))
+    assert ((x_BxL == toy.NUM_CODES + 3) == is_known_BxL).all()
+
+
+def test_a_sample_depends_on_its_key_alone_and_not_on_chunks():
+    whole = sample("spread", keys(8), 4, length=30)
+    np.testing.assert_array_equal(sample("spread", keys(8)[3:4], 4, length=30), whole[3:4])
+    x_BxL = None
+    for first in (0, 2):
+        x_BxL = sample("spread", keys(8), 4, length=30, num=2, first=first, x_BxL=x_BxL)
+    np.testing.assert_array_equal(x_BxL, whole)
+    assert len(np.unique(whole, axis=0)) == 8
+
+
+@pytest.mark.parametrize("num", [1, 5, 16, 23])
+def test_the_order_is_that_of_bit_reversal_turned_at_random(num):
+    is_free_BxL = np.zeros((ROTATIONS, 23), bool)
+    for b, row_L in enumerate(is_free_BxL):
+        row_L[np.random.default_rng(b).permutation(23)[:num]] = True
+    rank_BxL = np.asarray(orders.spread_ranks(keys(ROTATIONS), is_free_BxL))
+    free_Bxn = rank_BxL[is_free_BxL].reshape(-1, num)
+    np.testing.assert_array_equal(np.sort(free_Bxn, -1)[0], np.arange(num))
+    assert (rank_BxL[~is_free_BxL] >= num).all()
+    first_B = free_Bxn.argmin(-1)
+    assert len(np.unique(first_B)) == num  # any may be the first
+    for ranks_n, first in zip(free_Bxn, first_B, strict=True):
+        turned_n = np.roll(ranks_n, -first)
+        if num == 16:
+            reversed_n = [int(f"{r:04b}"[::-1], 2) for r in range(16)]
+            np.testing.assert_array_equal(turned_n, reversed_n)
+        for drawn in range(2, num + 1):  # what is drawn so far lies evenly on the circle
+            gaps = np.diff(np.flatnonzero(turned_n < drawn), append=num)
+            assert gaps.max() <= 2 * gaps.min() + 1
+
+
+@pytest.mark.parametrize("schedule", ["uniform", "cosine"])
+@pytest.mark.parametrize("steps", [1, 4, 16, 40])
+def test_every_step_draws_and_the_last_one_leaves_nothing(schedule, steps):
+    grid, num_B = Steps(steps, schedule), jnp.array([0, 1, 7, 16, 1000])
+    left = np.stack([grid.left(num_B, index) for index in range(steps + 1)])
+    np.testing.assert_array_equal(left[0], num_B)
+    assert not left[-1].any()
+    drawn = -np.diff(left, axis=0)
+    assert (drawn >= (left[:-1] > 0)).all()
+    if schedule == "uniform" and steps == 4:
+        np.testing.assert_array_equal(drawn[:, -1], [250] * 4)
+    if schedule == "cosine" and steps == 4:
+        np.testing.assert_array_equal(left[:, -1], [1000, 924, 707, 383, 0])
+
+
+def slow_chain(rng, shape, stay, num_codes) -> np.ndarray:
+    """Rows of a chain that keeps its code with probability `stay`, and else takes any; (B, L)."""
+    x_BxL = rng.integers(num_codes, size=shape)
+    for place in range(1, shape[1]):
+        keeps_B = rng.random(shape[0]) < stay
+        x_BxL[:, place] = np.where(keeps_B, x_BxL[:, place - 1], x_BxL[:, place])
+    return x_BxL
+
+
+def slow_chain_bits(x_BxL, is_seen_BxL, stay, num_codes) -> np.ndarray:
+    """-log2 p(x_i | the tokens that are seen) of that chain, at each position (B, L)."""
+
+    def towards(x_BxL, is_seen_BxL):  # how a code is favoured by the last one seen before it
+        place_L = np.arange(x_BxL.shape[1])
+        last_BxL = np.maximum.accumulate(np.where(is_seen_BxL, place_L, -1), axis=1)
+        kept_BxL = np.where(last_BxL < 0, 0.0, stay ** (place_L - last_BxL))
+        code_BxL = np.take_along_axis(x_BxL, np.maximum(last_BxL, 0), axis=1)
+        is_code_BxLxK = code_BxL[..., None] == np.arange(num_codes)
+        return kept_BxL[..., None] * is_code_BxLxK + (1 - kept_BxL[..., None]) / num_codes
+
+    back = slice(None), slice(None, None, -1)
+    p_BxLxK = towards(x_BxL, is_seen_BxL) * towards(x_BxL[back], is_seen_BxL[back])[back]
+    p_BxLxK /= p_BxLxK.sum(-1, keepdims=True)
+    return -np.log2(np.take_along_axis(p_BxLxK, x_BxL[..., None], axis=-1)[..., 0])
+
+
+@pytest.mark.parametrize(
+    "num, expected", [(8, (0.279, 0.159, 0.034)), (16, (0.113, 0.070, 0.0016))]
+)
+def test_what_few_steps_cost_on_a_markov_chain(num, expected):
+    """The bits a token that drawing in parallel costs above the chain's own entropy."""
+    stay, num_codes, rows, length = 0.9, 16, 64, 256
+    chain = {"stay": stay, "num_codes": num_codes}
+    x_BxL = slow_chain(np.random.default_rng(0), (rows, length), **chain)
+    is_free_BxL = np.ones((rows, length), bool)
+    are_drawn = jax.jit(orders.are_drawn, static_argnums=0)
+
+    def total(are_drawn_fn, num):
+        is_seen_BxL, bits = ~is_free_BxL, 0.0
+        for index in range(num):
+            is_now_BxL = np.asarray(are_drawn_fn(index))
+            bits += slow_chain_bits(x_BxL, is_seen_BxL, **chain)[is_now_BxL].sum()
+            is_seen_BxL = is_seen_BxL | is_now_BxL
+        assert is_seen_BxL.all()
+        return bits / x_BxL.size
+
+    def in_order(steps):
+        return total(lambda index: are_drawn(steps, keys(rows), is_free_BxL, index), steps.num)
+
+    def at_random(steps):
+        place_BxL = np.random.default_rng(1).random((rows, length)).argsort(-1)
+        left = [int(steps.left(jnp.array([length]), index)[0]) for index in range(steps.num + 1)]
+        first, last = length - np.array(left[:-1]), length - np.array(left[1:])
+        return total(lambda i: (place_BxL >= first[i]) & (place_BxL < last[i]), steps.num)
+
+    own = total(lambda index: np.arange(length)[None].repeat(rows, 0) == index, length)
+    measured = (
+        at_random(Steps(num, "uniform")) - own,
+        at_random(Steps(num, "cosine")) - own,
+        in_order(Steps(num, "cosine")) - own,
+    )
+    np.testing.assert_allclose(measured, expected, rtol=0.02)
+    if num == 16:
+        assert abs(in_order(Steps(length, "cosine")) - own) < 1e-12  # one position a step
+
+
+def test_the_uniform_graph_and_unknown_names_are_refused():
+    graph = Uniform(toy.NUM_CODES)
+    args = (NOISE, None, keys(1), jnp.zeros((1, 3), jnp.int32))
+    with pytest.raises(ValueError, match="no mask"):
+        sampler.sample_chunk("spread", graph, *args, first=0, num=1, steps=1)
+    with pytest.raises(ValueError, match="sampling.schedule"):
+        sampler.sample_chunk("spread", GRAPH, *args, first=0, num=1, steps=1, schedule="sine")
