@@ -30,7 +30,8 @@ def get_config() -> ConfigDict:
     noise.sigma_max = 20.0
 
     config.loss = loss = ConfigDict()
-    loss.type = "score_entropy"
+    loss.type = "score_entropy"  # conditional, masked: configs/README.md
+    loss.times = "uniform"  # masked_share makes a difference to geometric noise alone
 
     config.model = model = ConfigDict()
     model.type = "diffusion"  # "autoregressive": the next token's, a baseline and a judge

@@ -85,6 +85,20 @@ def _check_together(config: ConfigDict) -> None:
             f"config.training.batch_size {training.batch_size} must be a multiple of "
             f"config.training.accumulation {training.accumulation}"
         )
+    loss = config.loss
+    if loss.type != "score_entropy" and config.graph.type != "absorbing":
+        raise UserError(
+            f"config.loss.type is {loss.type}: it is of masked positions, and the "
+            f"{config.graph.type} graph has no masks"
+        )
+    if loss.times == "masked_share" and config.graph.type != "absorbing":
+        raise UserError(
+            f"config.loss.times is masked_share, and the {config.graph.type} graph has no masks"
+        )
+    if loss.times == "masked_share" and noise.type == "loglinear":
+        raise UserError(
+            "config.loss.times is masked_share: under loglinear noise uniform times are the same"
+        )
     share = training.high_noise_share
     if share and not round(share * training.batch_size):
         raise UserError(
@@ -108,6 +122,7 @@ def _check_autoregressive(config: ConfigDict) -> None:
         )
     for key, off in (
         ("loss.type", "score_entropy"),
+        ("loss.times", "uniform"),
         ("training.span_masks", 0),
         ("training.high_noise_share", 0),
         ("evaluation.samples_every", 0),
@@ -121,15 +136,19 @@ def _check_autoregressive(config: ConfigDict) -> None:
 
 
 def settled(config: ConfigDict) -> ConfigDict:
-    """The config as it is computed and kept: scale_by_sigma for absorbing diffusion alone.
+    """The config as it is computed and kept: scale_by_sigma for score entropy with masks alone.
 
     The offset log expm1(sigma) + log(V - 1) is what the absorbing graph's ratios are like. Those of
-    the uniform graph are near 1, so that a network would have to learn to undo it; an
-    autoregressive model has no sigma.
+    the uniform graph are near 1, so that a network would have to learn to undo it; where the output
+    is no score, or there is no sigma, it is of no use.
     """
     config = config.copy_and_resolve_references()
-    is_absorbing = config.graph.type == "absorbing" and config.model.type != AUTOREGRESSIVE
-    config.model.scale_by_sigma = config.model.scale_by_sigma and is_absorbing
+    has_use = (
+        config.graph.type == "absorbing"
+        and config.loss.type == "score_entropy"
+        and config.model.type != AUTOREGRESSIVE
+    )
+    config.model.scale_by_sigma = config.model.scale_by_sigma and has_use
     return config
 
 

@@ -15,6 +15,7 @@ from sedd_jax.diffusion.choices import (
     PARAMETRISATIONS,
     SAMPLERS,
     STEP_SCHEDULES,
+    TIMES,
 )
 from sedd_jax.network.choices import IMPLEMENTATIONS, MODEL_TYPES, REMAT
 
@@ -104,6 +105,12 @@ KEYS: dict[str, Key] = {
         choices=PARAMETRISATIONS,
         default_of_older_runs="score_entropy",
         fixed=True,
+    ),
+    "loss.times": Key(
+        str,
+        "What training draws evenly: times, or shares that are masked, of geometric noise.",
+        choices=TIMES,
+        default_of_older_runs="uniform",
     ),
     "model.type": Key(
         str,

@@ -17,7 +17,7 @@ from sedd_jax.checkpoints import BEST
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
-from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
+from sedd_jax.diffusion.noise import EvenShare, Geometric, LogLinear, Noise, make_noise
 from sedd_jax.diffusion.parametrisation import Parametrisation, make_parametrisation
 from sedd_jax.errors import UserError
 from sedd_jax.network import next_token, transformer
@@ -55,6 +55,11 @@ class ModelDef:
     parametrisation: Parametrisation
     mesh: Mesh
     vocabulary: Vocabulary = UNCONDITIONAL
+
+    @property
+    def training_noise(self) -> Noise:
+        """The noise at the times that training draws: config.loss.times."""
+        return EvenShare(self.noise) if self.config.loss.times == "masked_share" else self.noise
 
     @property
     def is_autoregressive(self) -> bool:
@@ -175,6 +180,7 @@ def build(
         causal=is_causal,
         num_tags=len(vocabulary),
         vectors=tuple((kind, known.width) for kind, known in vocabulary.vectors.items()),
+        is_told_sigma=parametrisation.is_told_sigma,
         **model,
     )
     return ModelDef(config, codec, graph, noise, network, parametrisation, mesh, vocabulary)

@@ -3,7 +3,8 @@
 import math
 from typing import NamedTuple
 
-PARAMETRISATIONS = ("score_entropy",)
+PARAMETRISATIONS = ("score_entropy", "conditional", "masked")
+TIMES = ("uniform", "masked_share")  # what training spreads its times evenly over
 
 
 class Traits(NamedTuple):

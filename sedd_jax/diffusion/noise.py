@@ -64,9 +64,42 @@ class Geometric:
         return jnp.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)
 
 
-Noise = LogLinear | Geometric
-
 MIN_T = 1e-3  # the earliest time that is trained, as in the published program
+
+
+@dataclasses.dataclass(frozen=True)
+class EvenShare:
+    """The noise of another schedule at other times: the masked share grows evenly with them.
+
+    From MIN_T to 1 the share 1 - exp(-sigma), RADD's lambda, goes through what it goes through with
+    `noise` (Ou et al. 2024, arXiv 2406.03736: the lambda-DCE loss). A loss that weighs sigma by its
+    rate has the same expectation with either, and another variance; the weight that -log p(x0) of
+    a masked token has, dsigma / expm1(sigma), is one over the share here. Log-linear noise is so
+    itself.
+    """
+
+    noise: "LogLinear | Geometric"
+
+    def __call__(self, t: jax.Array) -> NoiseLevel:
+        """The noise at times t in [MIN_T, 1]."""
+        low, high = self._ends()
+        first, last = -jnp.expm1(-low), -jnp.expm1(-high)
+        rate = (last - first) / (1 - MIN_T)
+        share = jnp.minimum(first + rate * (t - MIN_T), 1.0)
+        sigma = jnp.minimum(-jnp.log1p(-share), high)  # a share near 1 may round to it
+        return NoiseLevel(sigma, rate * jnp.exp(sigma))
+
+    def time_of(self, sigma: jax.Array) -> jax.Array:
+        """The time at which the noise in all is sigma."""
+        low, high = self._ends()
+        passed = (jnp.expm1(-low) - jnp.expm1(-sigma)) / (jnp.expm1(-low) - jnp.expm1(-high))
+        return MIN_T + (1 - MIN_T) * passed
+
+    def _ends(self) -> jax.Array:
+        return self.noise(jnp.array([MIN_T, 1.0])).sigma
+
+
+Noise = LogLinear | Geometric | EvenShare
 
 
 def masked_share_sigma(noise: Noise, share: jax.Array) -> jax.Array:

@@ -5,6 +5,18 @@ from one object, which the config names (`loss.type`):
 
 - "score_entropy" (Lou, Meng & Ermon 2024, arXiv 2310.16834), both graphs: the output is the
   log-score itself, and the loss the score entropy of it.
+- "conditional" (RADD: Ou et al. 2024, arXiv 2406.03736), absorbing graph: a softmax of the output
+  over the codes is p(code | the tokens that are not masked), in which no time occurs, so that the
+  network is not told the noise level. The log-score is log p - log expm1(sigma) (Theorem 1).
+- "masked" (MD4: Shi et al. 2024, arXiv 2406.04329; MDLM: Sahoo et al. 2024, arXiv 2406.07524),
+  absorbing graph: the same softmax of a network that is told the noise level.
+
+The last two have one loss, -log p(x0) of masked positions weighted by dsigma / expm1(sigma): the
+t-DCE of RADD (eq. 3.8), and the masked cross-entropy of MD4 and MDLM with the weight of the
+schedule, -alpha'/(1 - alpha) of alpha = exp(-sigma). Nor is it another than the first: the scores
+p / expm1(sigma) sum to 1 / expm1(sigma), the true ratio at x0, so that of their score entropy
+(arXiv 2310.16834, eq. 7) nothing is left but that cross-entropy. What differs is what the network
+has to learn by itself: its sum, and what time changes.
 
 Letters: B batch, L length, V vocabulary (with the mask, where there is one).
 """
@@ -18,7 +30,8 @@ import jax
 import jax.numpy as jnp
 
 from sedd_jax.diffusion.choices import PARAMETRISATIONS
-from sedd_jax.diffusion.graph import Graph
+from sedd_jax.diffusion.code_nats import log_sum_codes, weighted_code_nats
+from sedd_jax.diffusion.graph import Absorbing, Graph
 from sedd_jax.diffusion.noise import Noise
 
 # (x_BxL, sigma_B) -> output_BxLxV of the network, fp32.
@@ -26,7 +39,13 @@ OutputFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Parametrisation(Protocol):
-    """The meaning of a network's output (B, L, V) for tokens x_BxL at noise sigma_B."""
+    """The meaning of a network's output (B, L, V) for tokens x_BxL at noise sigma_B.
+
+    is_told_sigma: whether the network is to be told sigma_B.
+    """
+
+    @property
+    def is_told_sigma(self) -> bool: ...
 
     def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
         """Log-scores (B, L, V), zero at the current token."""
@@ -50,6 +69,11 @@ class ScoreEntropy:
     graph: Graph
     scale_by_sigma: bool
 
+    @property
+    def is_told_sigma(self) -> bool:
+        """True: scores depend on it."""
+        return True
+
     def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
         """See `Parametrisation`."""
         vocab_size = output_BxLxV.shape[-1]
@@ -64,6 +88,31 @@ class ScoreEntropy:
         """See `Parametrisation`."""
         log_score_BxLxV = self.log_score(output_BxLxV, x_BxL, sigma_B)
         return self.graph.score_entropy(log_score_BxLxV, sigma_B, x_BxL, x0_BxL)
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeProbabilities:
+    """A softmax of the output over the codes, never the mask, is p(x0_i | x) of masked positions.
+
+    Of the output at other positions nothing is used, and nothing is learnt.
+    """
+
+    graph: Absorbing
+    is_told_sigma: bool
+
+    def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """See `Parametrisation`."""
+        log_sum_BxL = log_sum_codes(self.graph.mask_id, output_BxLxV)
+        offset_BxL = log_sum_BxL + jnp.log(jnp.expm1(sigma_B))[:, None]
+        return zero_at_current(output_BxLxV - offset_BxL[..., None], x_BxL)
+
+    def entropy(
+        self, output_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
+    ) -> jax.Array:
+        """See `Parametrisation`."""
+        mask_id = self.graph.mask_id
+        weight_BxL = jnp.where(x_BxL == mask_id, 1 / jnp.expm1(sigma_B)[:, None], 0.0)
+        return weighted_code_nats(mask_id, output_BxLxV, x0_BxL, weight_BxL)
 
 
 def zero_at_current(log_score_BxLxV: jax.Array, x_BxL: jax.Array) -> jax.Array:
@@ -98,4 +147,8 @@ def make_parametrisation(name: str, graph: Graph, *, scale_by_sigma: bool) -> Pa
     """
     if name == "score_entropy":
         return ScoreEntropy(graph, scale_by_sigma)
-    raise ValueError(f"loss.type must be one of {PARAMETRISATIONS}, got {name!r}")
+    if name not in PARAMETRISATIONS:
+        raise ValueError(f"loss.type must be one of {PARAMETRISATIONS}, got {name!r}")
+    if not isinstance(graph, Absorbing):
+        raise ValueError(f'loss.type "{name}" is for the absorbing graph: the other has no masks')
+    return CodeProbabilities(graph, is_told_sigma=name == "masked")

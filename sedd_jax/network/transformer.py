@@ -36,7 +36,8 @@ SIGMA_MAX_PERIOD = 10_000.0
 class NetworkConfig:
     """Size and execution of a network; hashable, so that programs can be cached by it.
 
-    mesh: of the devices that it runs on; None: the default device.
+    mesh: of the devices that it runs on; None: the default device. is_told_sigma: whether the
+    noise level is among what it is conditioned on.
     """
 
     vocab_size: int
@@ -46,6 +47,7 @@ class NetworkConfig:
     num_heads: int
     cond_dim: int
     dropout: float = 0.1
+    is_told_sigma: bool = True
     compute_dtype: str = "float32"
     remat: str = "none"
     attention: str = "auto"
@@ -90,6 +92,21 @@ class SigmaEmbedder(nnx.Module):
         angle_BxF = sigma_B[:, None].astype(jnp.float32) * frequency_F[None, :]
         waves_Bx2F = jnp.concatenate([jnp.cos(angle_BxF), jnp.sin(angle_BxF)], axis=-1)
         return self.out(nnx.silu(self.hidden(waves_Bx2F)))
+
+
+class Constant(nnx.Module):
+    """A learnt vector (C,), as large at first as a noise level's embedding, in the place of that.
+
+    Tags and vectors are added to it. Without it their embedding, zero at the start, and the layers
+    that read it, zero too, would never have a gradient.
+    """
+
+    def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
+        self.value = nnx.Param(uniform(16)(rngs.params(), (config.cond_dim,)))
+
+    def __call__(self, sigma_B):
+        """The same for every row, (B, C), whatever its noise level."""
+        return jnp.broadcast_to(self.value[...], (*sigma_B.shape, *self.value.shape))
 
 
 class Block(nnx.Module):
@@ -187,9 +204,15 @@ class VocabEmbedding(nnx.Module):
 MODULES = {
     "vocab_embed": VocabEmbedding,
     "sigma_map": SigmaEmbedder,
+    "constant": Constant,
     "blocks": Block,
     "output_layer": OutputLayer,
 }
+
+
+def _left_out(config: NetworkConfig) -> str:
+    """The module that the network does without."""
+    return "constant" if config.is_told_sigma else "sigma_map"
 
 
 @functools.cache
@@ -211,7 +234,8 @@ def init_params(config: NetworkConfig, key) -> dict:
     def init(name, key):
         return nnx.to_pure_dict(nnx.state(MODULES[name](config, nnx.Rngs(key))))
 
-    keys = dict(zip(MODULES, jax.random.split(key, len(MODULES)), strict=True))
+    names = [name for name in MODULES if name != _left_out(config)]
+    keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
     block_keys_N = jax.random.split(keys.pop("blocks"), config.num_blocks)
     params = {name: init(name, key) for name, key in keys.items()}
     if config.num_tags or config.vectors:
@@ -228,7 +252,8 @@ def output(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None
     off; condition: see sedd_jax/conditions.py, None for none.
     """
     x_BxLxD = _module(config, "vocab_embed", params["vocab_embed"])(x_BxL)
-    cond_BxC = _module(config, "sigma_map", params["sigma_map"])(sigma_B)
+    name = "sigma_map" if config.is_told_sigma else "constant"
+    cond_BxC = _module(config, name, params[name])(sigma_B)
     if condition is not None:
         cond_BxC = cond_BxC + condition_lib.embed(params["condition"], condition)
     cond_BxC = nnx.silu(cond_BxC)

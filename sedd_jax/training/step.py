@@ -55,10 +55,10 @@ def draw(
     noise_key_B = row_keys(noise_key, rows_B)
     if training.span_masks:
         xt_BxL, t_B = span_masked(
-            run.graph, run.noise, noise_key_B, x0_BxL, t_B, training.span_masks
+            run.graph, run.training_noise, noise_key_B, x0_BxL, t_B, training.span_masks
         )
     else:
-        xt_BxL = run.graph.perturb(noise_key_B, x0_BxL, run.noise(t_B).sigma)
+        xt_BxL = run.graph.perturb(noise_key_B, x0_BxL, run.training_noise(t_B).sigma)
     return Noised(x0_BxL, t_B, xt_BxL, row_keys(dropout_key, rows_B), condition)
 
 
@@ -100,7 +100,7 @@ def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
         return run.output(params, x_BxL, sigma_B, **options)
 
     return training_loss(
-        run.parametrisation, output_fn, run.noise, batch.x0_BxL, batch.t_B, batch.xt_BxL
+        run.parametrisation, output_fn, run.training_noise, batch.x0_BxL, batch.t_B, batch.xt_BxL
     ).mean()
 
 

@@ -4,14 +4,14 @@
                         (sedd_jax/weights/torch_weights.py), fp32 or fp16; `condition.*` beside them
                         where the model knows tags or vectors
     config.json         the run's config
-    config.yaml         the same for the published program, of an unconditional model
+    config.yaml         the same for the published program, which knows score_entropy and no tags
     codec.json          dataset.json's "codec": whose tokens these are
     tags.json           the vocabulary of its tags and vectors, where it has one
     README.md           the model card
 
-An unconditional one is what the published program loads: model.safetensors, but for the buffer
-rotary_emb.inv_freq, into the network that config.yaml makes. The metadata of the safetensors file
-holds the step.
+An unconditional one of score_entropy is what the published program loads: model.safetensors, but
+for the buffer rotary_emb.inv_freq, into the network that config.yaml makes. The metadata of the
+safetensors file holds the step.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ def write(directory: str | os.PathLike, model: Exported, dtype: str, card: str) 
         metadata = {"format": "pt", "step": str(model.step)}
         save_file(arrays, partial / WEIGHTS, metadata)
         (partial / CONFIG).write_text(config_lib.to_json(model.config))
-        if not condition:
+        if not condition and model.config.loss.type == "score_entropy":
             num_codes = model.config.graph.num_codes or model.codec["codebook_size"]
             text = published_config.to_yaml(model.config, num_codes)
             (partial / PUBLISHED_CONFIG).write_text(text)

@@ -17,6 +17,15 @@ from sedd_jax.weights import exported, hub
 from tokenizer_bridge.token_dataset.mirrors import new_folder
 from tokenizer_bridge.token_dataset.paths import is_url
 
+SAID_OF = {
+    "score_entropy": "A score-entropy discrete diffusion model (Lou, Meng & Ermon 2024, "
+    "arXiv:2310.16834)",
+    "conditional": "A discrete diffusion model of time-free conditionals (Ou et al. 2024, "
+    "arXiv:2406.03736)",
+    "masked": "A masked discrete diffusion model (Shi et al. 2024, arXiv:2406.04329; Sahoo et al. "
+    "2024, arXiv:2406.07524)",
+}
+
 
 def push(folder: str, name: str) -> str:
     """Uploads an exported folder to the hub; its address there. Raises UserError: how to go on."""
@@ -132,7 +141,7 @@ def model_card(
         "",
         "# A SEDD-Music model",
         "",
-        f"A score-entropy discrete diffusion model (Lou, Meng & Ermon 2024, arXiv:2310.16834) of "
+        f"{SAID_OF[config.loss.type]} of "
         f"tokens of the codec `{codec['name']}`: {config.graph.type} graph, {config.noise.type} "
         f"noise, {count:,} parameters, windows of {config.model.length} tokens ({seconds:.1f} s), "
         f"{training}.",

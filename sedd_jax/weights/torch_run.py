@@ -103,6 +103,11 @@ def complete_config(
     with config.ignore_type():
         config.update_from_flattened_dict(values)
     config = config_lib.settled(config_lib.from_dict(config.to_dict()))
+    if config.loss.type != "score_entropy":
+        raise UserError(
+            f"config.loss.type is {config.loss.type}: published weights are read as scores alone, "
+            "score_entropy"
+        )
     num_codes = vocab_size - (config.graph.type == "absorbing")
     if published and published.num_codes not in (None, num_codes):
         raise UserError(

@@ -17,6 +17,7 @@ NAMES = {
     ("sigma_map", "hidden", "bias"): "sigma_map.mlp.0.bias",
     ("sigma_map", "out", "kernel"): "sigma_map.mlp.2.weight",
     ("sigma_map", "out", "bias"): "sigma_map.mlp.2.bias",
+    ("constant", "value"): "constant",  # in the place of sigma_map; no published network has it
     ("blocks", "norm1", "scale"): "norm1.weight",
     ("blocks", "attn_qkv", "kernel"): "attn_qkv.weight",
     ("blocks", "attn_out", "kernel"): "attn_out.weight",
@@ -47,7 +48,10 @@ def to_params(state_dict: StateDict) -> dict:
     weights = {name: w for name, w in state_dict.items() if not name.endswith(BUFFER)}
     num_blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     params: dict = {}
+    left_out = "sigma_map" if NAMES["constant", "value"] in weights else "constant"
     for path, name in NAMES.items():
+        if path[0] == left_out:
+            continue
         if path[0] == "blocks":
             blocks = [_take(weights, f"blocks.{i}.{name}", path) for i in range(num_blocks)]
             if not blocks or any(block.shape != blocks[0].shape for block in blocks):
@@ -86,14 +90,15 @@ def _take(weights: dict[str, np.ndarray], name: str, path: tuple[str, ...]) -> n
 def to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Our parameters → published state dict, in the published order, without the buffer."""
     arrays = {}
-    for path in NAMES:
+    names = {path: name for path, name in NAMES.items() if path[0] in params}
+    for path in names:
         node: Any = params
         for part in path:
             node = node[part]
         arrays[path] = np.asarray(node)
     state_dict = {}
-    for section in dict.fromkeys(path[0] for path in NAMES):
-        paths = [path for path in NAMES if path[0] == section]
+    for section in dict.fromkeys(path[0] for path in names):
+        paths = [path for path in names if path[0] == section]
         if section != "blocks":
             state_dict |= {NAMES[path]: _published(arrays[path], path) for path in paths}
             continue

@@ -62,6 +62,13 @@ AUTOREGRESSIVE = {"model__type": "autoregressive"}
         ({"noise__sigma_min": 0.0}, "0 < noise.sigma_min < noise.sigma_max"),
         ({"noise__sigma_max": 88.0}, "config.noise.sigma_max is 88.0; it must be between"),
         ({"training__span_masks": 0.5, "graph__type": "uniform"}, "the uniform graph has no masks"),
+        ({"loss__type": "cross_entropy"}, "it can be score_entropy, conditional, masked"),
+        ({"loss__type": "masked", "graph__type": "uniform"}, "the uniform graph has no masks"),
+        ({"loss__times": "masked_share"}, "under loglinear noise uniform times are the same"),
+        (
+            {"loss__times": "masked_share", "graph__type": "uniform"},
+            "config.loss.times is masked_share, and the uniform graph has no masks",
+        ),
         ({"training__high_noise_share": 0.01}, "0.01 of config.training.batch_size 8 is no row"),
         ({"training__high_noise_from": 1.0}, "it must be between 0.001 and 0.999"),
         ({"graph__type": "absorb"}, "absorbing, uniform"),
@@ -137,6 +144,7 @@ def test_the_offset_of_the_absorbing_graph_is_not_kept_for_the_uniform_one():
     kept = config_lib.settled(config)
     assert not kept.model.scale_by_sigma and config.model.scale_by_sigma
     config_lib.check_resumable(kept.to_dict(), config, "RUN")
+    assert not config_lib.settled(toy_config(loss__type="masked")).model.scale_by_sigma
     with pytest.raises(UserError, match="RUN was trained by an earlier version, .* uniform graph"):
         config_lib.check_resumable(config.to_dict(), config, "RUN")
 

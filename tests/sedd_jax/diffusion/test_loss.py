@@ -6,6 +6,7 @@ import pytest
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.loss import dwdse_loss, stratified_t, training_t
 from sedd_jax.diffusion.noise import Geometric, LogLinear
+from sedd_jax.diffusion.parametrisation import CodeProbabilities, ScoreEntropy, training_loss
 
 
 def test_stratified_t_has_one_time_in_every_stratum():
@@ -55,19 +56,25 @@ def test_loss_weighs_each_row_by_its_dsigma_and_sums_over_positions(graph):
     np.testing.assert_allclose(loss_B, dsigma_B * entropy_BxL.sum(-1), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("graph", "num_arrays"), [(Absorbing(4096), 2), (Uniform(4097), 3)])
-def test_loss_and_gradient_take_little_more_memory_than_the_log_scores(graph, num_arrays):
-    """Log-scores, their gradient, for the uniform graph one more; automatic gradients keep 4, 5."""
+@pytest.mark.parametrize(
+    ("parametrisation", "num_arrays"),
+    [
+        (ScoreEntropy(Absorbing(4096), scale_by_sigma=True), 2),
+        (ScoreEntropy(Uniform(4097), scale_by_sigma=False), 3),
+        (CodeProbabilities(Absorbing(4096), is_told_sigma=True), 2),
+    ],
+)
+def test_loss_and_gradient_take_little_more_memory_than_the_output(parametrisation, num_arrays):
+    """Output, its gradient, for the uniform graph one more; automatic gradients keep more."""
+    graph = parametrisation.graph
     noise, (batch, length, width) = LogLinear(), (2, 64, 16)
     t_B = jnp.array([0.3, 0.8])
 
     def loss(kernel_DxV, bias_V, h_BxLxD, x0_BxL, x_BxL):
-        def network_fn(x_BxL, sigma_B):
-            here_BxLxV = jnp.arange(graph.vocab_size)[None, None] == x_BxL[..., None]
-            output_BxLxV = h_BxLxD @ kernel_DxV + bias_V[None, None] - sigma_B[:, None, None]
-            return jnp.where(here_BxLxV, 0.0, output_BxLxV)
+        def output_fn(x_BxL, sigma_B):
+            return h_BxLxD @ kernel_DxV + bias_V[None, None]
 
-        return dwdse_loss(network_fn, graph, noise, x0_BxL, t_B, x_BxL).mean()
+        return training_loss(parametrisation, output_fn, noise, x0_BxL, t_B, x_BxL).mean()
 
     x_BxL = jnp.zeros((batch, length), jnp.int32)
     parameters = jnp.zeros((width, graph.vocab_size)), jnp.zeros(graph.vocab_size)

@@ -10,10 +10,12 @@ from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.choices import MAX_SIGMA
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.loss import dwdse_loss
-from sedd_jax.diffusion.noise import Geometric, LogLinear, make_noise
+from sedd_jax.diffusion.noise import EvenShare, Geometric, LogLinear, make_noise
+
+NOISES = [LogLinear(), Geometric(1e-4, 20.0), EvenShare(Geometric(1e-3, 10.0))]
 
 
-@pytest.mark.parametrize("noise", [LogLinear(), Geometric(1e-4, 20.0)])
+@pytest.mark.parametrize("noise", NOISES)
 def test_dsigma_is_the_derivative_of_sigma(noise):
     t = jnp.linspace(0.01, 0.99, 50)
     _, dsigma = noise(t)
@@ -21,7 +23,7 @@ def test_dsigma_is_the_derivative_of_sigma(noise):
     np.testing.assert_allclose(dsigma, derivative, rtol=1e-5)
 
 
-@pytest.mark.parametrize("noise", [LogLinear(), Geometric(1e-4, 20.0)])
+@pytest.mark.parametrize("noise", NOISES)
 def test_a_time_is_found_again_from_its_noise(noise):
     t = jnp.linspace(0.01, 0.99, 50)
     np.testing.assert_allclose(noise.time_of(noise(t).sigma), t, rtol=1e-4)

@@ -155,6 +155,24 @@ def test_a_fresh_conditional_network_is_the_unconditional_one():
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), params, plain))
 
 
+def test_a_network_that_is_not_told_sigma_has_a_constant_to_which_tags_are_added():
+    told = dataclasses.replace(CONFIG, num_tags=3)
+    config = dataclasses.replace(told, is_told_sigma=False)
+    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    assert "sigma_map" not in shapes and shapes["constant"]["value"].shape == (config.cond_dim,)
+    params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)
+    tags_BxN = np.array([[3], [0], [2]], np.int32)  # 3: no tag
+
+    def same(sigma_B, tags_BxN=tags_BxN):
+        return jit_output(config, params, x_BxL, sigma_B, condition={"tags": tags_BxN})
+
+    found = same(sigma_B)
+    np.testing.assert_array_equal(found, same(2 * sigma_B))
+    without = same(sigma_B, np.full((3, 1), 3, np.int32))
+    np.testing.assert_array_equal(found[0], without[0])
+    assert all(np.abs(found[row] - without[row]).max() > 0.001 for row in (1, 2))
+
+
 def test_dropout_is_keyed_by_row_alone():
     config = dataclasses.replace(CONFIG, dropout=0.2)
     params, (x_BxL, sigma_B) = noisy_params(config), inputs(config)

@@ -61,6 +61,28 @@ def test_span_masks_change_their_share_of_rows_and_nothing_else(toy_run, params)
     assert np.isfinite(step_lib.mean_loss(spans, params, mixed))
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"loss__type": "conditional"},
+        {"loss__type": "masked", "noise__type": "geometric", "loss__times": "masked_share"},
+    ],
+)
+def test_each_parametrisation_learns_with_tags(overrides):
+    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    vocabulary = Vocabulary({"genre---jig": 5, "genre---reel": 4}, 1)
+    run = build(toy_config(**overrides), CODEC, mesh, vocabulary)
+    state, step = run.fresh_state(), step_lib.compile_train_step(run)
+    x0_BxL = jnp.tile(jnp.arange(16)[None], (8, 1))
+    condition = run.vocabulary.condition([("genre---jig",)] * 8)
+    losses = []
+    for _ in range(20):
+        state, metrics = step(state, x0_BxL, condition)
+        losses.append(float(metrics["nats_per_token"]))
+    assert np.mean(losses[10:]) < 0.9 * np.mean(losses[:10])
+    assert np.any(state.params["condition"]["tags"]["embedding"][0])  # a gradient got there
+
+
 def paths(tree):
     return {mesh_lib.path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
 

@@ -62,6 +62,28 @@ def test_fp16_comes_back_rounded(tmp_path):
     assert load_file(tmp_path / "out/model.safetensors")["output_layer.linear.bias"].itemsize == 2
 
 
+@pytest.mark.parametrize("loss_type", ["conditional", "masked"])
+def test_a_run_of_another_parametrisation_is_saved_exported_and_read_again(loss_type, tmp_path):
+    write_run(tmp_path / "run", tmp_path / "tokens", loss__type=loss_type)
+    run = Model.load(tmp_path / "run")
+    export.main([f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'out'}"])
+    assert "score-entropy" not in (tmp_path / "out" / "README.md").read_text()
+    assert not (tmp_path / "out" / exported.PUBLISHED_CONFIG).exists()
+    names = load_file(tmp_path / "out" / exported.WEIGHTS).keys()
+    assert any("sigma_map" in name for name in names) == (loss_type == "masked")
+    again = Model.load(tmp_path / "out")
+    assert jax.tree.all(jax.tree.map(np.array_equal, run.params, again.params))
+    assert again.definition.parametrisation == run.definition.parametrisation
+    tokens_L = np.array([32] * 12 + [1, 2, 3, 4], np.uint16)  # 32: the mask
+    for model in (run, again):
+        scores_LxV = np.asarray(model.log_score(tokens_L, 0.5))[0]
+        np.testing.assert_allclose(
+            np.exp(scores_LxV[:12, :32]).sum(-1), 1 / np.expm1(0.5), rtol=1e-5
+        )
+    new = again.sample(2, steps=2)
+    assert new.shape == (2, 16) and new.max() < 32
+
+
 def test_tags_go_along(tmp_path):
     run, params = make_run()
     params, vocabulary = with_tags(params)

@@ -93,6 +93,12 @@ def test_what_is_told_comes_before_what_is_published(hub_folder, tmp_path):
     assert (config.model.length, config.model.num_heads, config.model.width) == (48, 2, 32)
 
 
+def test_published_weights_are_scores_and_nothing_else(hub_folder, tmp_path):
+    told = {"loss.type": "masked", "graph.type": "absorbing"}
+    with pytest.raises(UserError, match="config.loss.type is masked: published weights are read"):
+        write(hub_folder, tmp_path / "run", told=told)
+
+
 def test_sizes_that_the_weights_do_not_have_are_refused(hub_folder, tmp_path):
     with pytest.raises(UserError, match=r"config\.model\.width is 64, and the weights have 32"):
         write(hub_folder, tmp_path / "run", told={"model.width": 64})
