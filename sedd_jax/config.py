@@ -125,7 +125,6 @@ def _check_autoregressive(config: ConfigDict) -> None:
         ("loss.times", "uniform"),
         ("training.span_masks", 0),
         ("training.high_noise_share", 0),
-        ("evaluation.samples_every", 0),
     ):
         group, name = key.split(".")
         if config[group][name] != off:

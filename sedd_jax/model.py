@@ -180,7 +180,7 @@ def build(
         causal=is_causal,
         num_tags=len(vocabulary),
         vectors=tuple((kind, known.width) for kind, known in vocabulary.vectors.items()),
-        is_told_sigma=parametrisation.is_told_sigma,
+        is_told_sigma=parametrisation.is_told_sigma and not is_causal,
         **model,
     )
     return ModelDef(config, codec, graph, noise, network, parametrisation, mesh, vocabulary)

@@ -3,7 +3,7 @@
 B batch, L length, V vocabulary with mask, K codes: the entries before the mask.
 
 A causal transformer reads the sequence moved by one place, behind a token that begins it; for that
-the vocabulary's entry of the mask serves. Its noise level is always 0: nothing is hidden.
+the vocabulary's entry of the mask serves. It is told no noise level: nothing is hidden.
 """
 
 import jax

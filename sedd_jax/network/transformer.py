@@ -128,7 +128,8 @@ class Block(nnx.Module):
         self.adaLN = linear("adaLN", config.cond_dim, 6 * width, dtype=jnp.float32, zero=True)
         self.config, self.dtype = config, dtype
 
-    def __call__(self, x_BxLxD, cond_BxC, rotary, keep):
+    def __call__(self, x_BxLxD, cond_BxC, rotary, keep, attend=None):
+        """attend: (q, k, v) → (B, L, H, K), in the place of the config's attention."""
         config = self.config
         heads_shape = (*x_BxLxD.shape[:2], config.num_heads, config.head_width)
         shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(
@@ -139,7 +140,10 @@ class Block(nnx.Module):
         qkv_BxLx3xD = lay_out(config.mesh, self.attn_qkv(y_BxLxD), "qkv")
         q, k, v = (qkv_BxLx3xD[:, :, i].reshape(heads_shape) for i in range(3))
         q, k, v = checkpoint_name((rotate(q, *rotary), rotate(k, *rotary), v), "qkv")
-        y_BxLxHxK = attention(q, k, v, config.attention, config.mesh, causal=config.causal)
+        if attend is None:
+            y_BxLxHxK = attention(q, k, v, config.attention, config.mesh, causal=config.causal)
+        else:
+            y_BxLxHxK = attend(q, k, v)
         y_BxLxD = self._scatter(self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape)))
         y_BxLxD = checkpoint_name(y_BxLxD, "attn_out")
         x_BxLxD = x_BxLxD + gate1 * dropout(y_BxLxD, keep[0], config.dropout)
@@ -220,7 +224,8 @@ def _graphdef(config: NetworkConfig, name: str) -> nnx.GraphDef:
     return nnx.graphdef(nnx.eval_shape(lambda: MODULES[name](config, nnx.Rngs(0))))
 
 
-def _module(config: NetworkConfig, name: str, params) -> nnx.Module:
+def module(config: NetworkConfig, name: str, params) -> nnx.Module:
+    """The module of a name of MODULES with these parameters."""
     return nnx.merge(_graphdef(config, name), params)
 
 
@@ -245,18 +250,23 @@ def init_params(config: NetworkConfig, key) -> dict:
     return params | {"blocks": jax.vmap(functools.partial(init, "blocks"))(block_keys_N)}
 
 
+def embed_condition(config, params, sigma_B, condition=None):
+    """What all blocks are told beside the tokens: the noise level and a condition, (B, C) fp32."""
+    name = "sigma_map" if config.is_told_sigma else "constant"
+    cond_BxC = module(config, name, params[name])(sigma_B)
+    if condition is not None:
+        cond_BxC = cond_BxC + condition_lib.embed(params["condition"], condition)
+    return nnx.silu(cond_BxC)
+
+
 def output(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None):
     """The output (B, L, V) fp32, whose meaning is sedd_jax/diffusion/parametrisation.py's.
 
     x_BxL: tokens; sigma_B: total noise; dropout_key_B: typed keys, one a row: None turns dropout
     off; condition: see sedd_jax/conditions.py, None for none.
     """
-    x_BxLxD = _module(config, "vocab_embed", params["vocab_embed"])(x_BxL)
-    name = "sigma_map" if config.is_told_sigma else "constant"
-    cond_BxC = _module(config, name, params[name])(sigma_B)
-    if condition is not None:
-        cond_BxC = cond_BxC + condition_lib.embed(params["condition"], condition)
-    cond_BxC = nnx.silu(cond_BxC)
+    x_BxLxD = module(config, "vocab_embed", params["vocab_embed"])(x_BxL)
+    cond_BxC = embed_condition(config, params, sigma_B, condition)
     rotary = rotary_tables(x_BxL.shape[1], config.head_width)
     drop = dropout_key_B is not None and config.dropout > 0
 
@@ -265,11 +275,11 @@ def output(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None
         keep = (None, None)
         if drop:
             keep = keep_masks(dropout_key_B, index, *x_BxLxD.shape[1:], config.dropout)
-        return _module(config, "blocks", params)(x_BxLxD, cond_BxC, rotary, keep), None
+        return module(config, "blocks", params)(x_BxLxD, cond_BxC, rotary, keep), None
 
     keep = jax.checkpoint_policies.save_only_these_names(*REMAT[config.remat])
     block = jax.checkpoint(block, prevent_cse=False, policy=keep)
     blocks = (params["blocks"], jnp.arange(config.num_blocks))
     x_BxLxD, _ = jax.lax.scan(block, x_BxLxD, blocks)
 
-    return _module(config, "output_layer", params["output_layer"])(x_BxLxD, cond_BxC)
+    return module(config, "output_layer", params["output_layer"])(x_BxLxD, cond_BxC)

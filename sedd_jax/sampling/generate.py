@@ -19,15 +19,15 @@ import numpy as np
 
 from sedd_jax.checkpoints.meta import checksums
 from sedd_jax.diffusion import sampler
-from sedd_jax.diffusion.choices import TRAITS
 from sedd_jax.diffusion.jump import fold_in_rows
 from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.parallel.consensus import compile_for_all
+from sedd_jax.sampling import ancestral
 from sedd_jax.sampling.guide import Guide, make_log_score_fn
-from sedd_jax.sampling.settings import Sampling
+from sedd_jax.sampling.settings import Sampling, traits_of
 from sedd_jax.sampling.windows import Pieces
 from sedd_jax.state import Params
 
@@ -92,6 +92,8 @@ def make_programs(
 
     name: of the sampler; schedule: its own by default.
     """
+    if run.is_autoregressive:
+        return Programs(*ancestral.make_programs(run, length))
     rows, whole = mesh_lib.batch_sharding(run.mesh), mesh_lib.replicated(run.mesh)
 
     @functools.partial(jax.jit, out_shardings=rows)
@@ -187,9 +189,12 @@ def generate(
       on_steps: called after each dispatch with evaluations × samples done, N ×
         sampling.evaluations in all.
 
-    Raises UserError when the mesh does not divide the length, or scores cannot be sampled.
+    Raises UserError when the mesh does not divide the length, scores cannot be sampled, or an
+    autoregressive model is asked for what it cannot do.
     """
     length = sampling.at_once
+    if run.is_autoregressive:
+        ancestral.require(guide, known)
     mesh_lib.check_model(run.mesh, run.network.num_heads, length)
     if known is not None:
         is_whole_n = np.asarray(known.is_known_BxL)[indices_N].all(axis=1)
@@ -200,7 +205,7 @@ def generate(
     if not len(indices_N):
         return
     batch_size = mesh_lib.divisible(run.mesh, min(batch_size, len(indices_N)))
-    chunk, traits = chunk or chunk_size(sampling.steps), TRAITS[sampling.sampler]
+    chunk, traits = chunk or chunk_size(sampling.steps), traits_of(sampling.sampler)
     programs = make_programs(run, sampling.sampler, sampling.steps, length, sampling.schedule)
     sharding = mesh_lib.batch_sharding(run.mesh)
     is_free = known is None and length == sampling.length

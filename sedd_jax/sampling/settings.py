@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from sedd_jax.diffusion.choices import OWN, SAMPLERS, STEP_SCHEDULES, TRAITS
+from sedd_jax.diffusion.choices import OWN, SAMPLERS, STEP_SCHEDULES, TRAITS, Traits
 from sedd_jax.diffusion.draws import Draws
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.sampling.windows import num_windows
 
 MOST = 2**31 - 1  # steps, and tokens of a sample: programs count them in 32 bits
+ANCESTRAL = "ancestral"  # the sampler of autoregressive models
 TEMPERATURES = (1e-30, 1e30)  # within float32
 
 
@@ -55,7 +56,7 @@ class Sampling:
     @property
     def evaluations_of_window(self) -> int:
         """Network evaluations per window: those of the steps, and of the denoising."""
-        traits = TRAITS[self.sampler]
+        traits = traits_of(self.sampler)
         return self.steps * traits.evaluations + int(traits.denoises)
 
     @property
@@ -65,6 +66,11 @@ class Sampling:
             return None
         narrow = (self.temperature, self.top_k, self.top_p)
         return Draws(*(None if value is None else np.float32(value) for value in narrow))
+
+
+def traits_of(sampler: str) -> Traits:
+    """The traits of a sampler of `Sampling`: of SAMPLERS, or ANCESTRAL."""
+    return Traits(denoises=False) if sampler == ANCESTRAL else TRAITS[sampler]
 
 
 def settle(
@@ -83,13 +89,13 @@ def settle(
     """The settings of a run's samples, with its own where there is None.
 
     A length beyond that of the training is drawn in windows of that, which share `overlap` tokens,
-    half of a window by default. Settings that change nothing are None.
+    half of a window by default. Settings that change nothing are None. An autoregressive model has
+    a sampler and a number of steps of its own, one a token.
 
     Raises UserError for an overlap that does not fit, a sampler that is not for the run's graph,
-    what no computer could do, and an autoregressive model; ValueError where there is no such
-    sampler or schedule.
+    what no computer could do, and a sampler or steps of an autoregressive model; ValueError where
+    there is no such sampler or schedule.
     """
-    run.require_diffusion("sampling")
     defaults, window = run.config.sampling, run.config.model.length
     length = window if length is None else length
     for name, value in (("length", length), ("steps", steps)):
@@ -107,9 +113,17 @@ def settle(
         raise UserError(
             f"overlap is {overlap}: it must be from 0 to {window - 1}, less than a window has"
         )
-    sampler = sampler or defaults.sampler
-    schedule = schedule or defaults.schedule
-    _check_sampler(run, sampler, schedule)
+    if run.is_autoregressive:
+        if sampler is not None or steps is not None or schedule is not None:
+            raise UserError(
+                "an autoregressive model draws its tokens in order, one a step: there is no "
+                "sampler, number of steps or schedule to choose"
+            )
+        sampler, steps, schedule = ANCESTRAL, min(length, window), OWN
+    else:
+        sampler = sampler or defaults.sampler
+        schedule = schedule or defaults.schedule
+        _check_sampler(run, sampler, schedule)
     is_long = length > window
     return Sampling(
         sampler=sampler,
@@ -121,7 +135,7 @@ def settle(
         temperature=None if temperature == 1 else temperature,
         top_k=None if top_k is None or top_k >= run.graph.num_codes else top_k,
         top_p=None if top_p == 1 else top_p,
-        schedule=None if schedule in (OWN, TRAITS[sampler].schedule) else schedule,
+        schedule=None if schedule in (OWN, traits_of(sampler).schedule) else schedule,
     )
 
 

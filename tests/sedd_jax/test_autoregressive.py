@@ -9,7 +9,6 @@ from sedd_jax import Model
 from sedd_jax import evaluate as command
 from sedd_jax.errors import UserError
 from sedd_jax.jobs.evaluate import evaluate, table
-from sedd_jax.jobs.sample import sample
 from sedd_jax.likelihood.exact import token_nats
 from sedd_jax.weights.exporting import export
 from tests.sedd_jax.toy import CODEC, NUM_CODES, write_dataset
@@ -116,8 +115,6 @@ def test_what_needs_noise_is_refused_in_one_line(folder, tmp_path):
     model = Model.load(folder / "ar")
     tokens_L = np.zeros(16, int)
     for attempt in (
-        lambda: sample(folder / "ar", tmp_path / "new", 1),
-        lambda: model.sample(1),
         lambda: model.log_score(tokens_L, 0.5),
         lambda: model.bits_per_token(tokens_L, is_known=np.arange(16) < 8),
         lambda: export(str(folder / "ar"), str(tmp_path / "exported")),

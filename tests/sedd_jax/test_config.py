@@ -85,7 +85,6 @@ AUTOREGRESSIVE = {"model__type": "autoregressive"}
         (AUTOREGRESSIVE | {"graph__type": "uniform"}, "begins its sequences with the mask"),
         (AUTOREGRESSIVE | {"training__span_masks": 0.5}, "span_masks is 0.5: it is of diffusion"),
         (AUTOREGRESSIVE | {"training__high_noise_share": 0.5}, "share is 0.5: it is of diffusion"),
-        (AUTOREGRESSIVE | {"evaluation__samples_every": 5}, "every is 5: it is of diffusion"),
     ],
 )
 def test_impossible_values_are_refused_in_one_line(overrides, message):

@@ -1,0 +1,129 @@
+"""Sampling of an autoregressive model: one token after another, in order.
+
+It has the programs of sedd_jax/sampling/generate.py: a step is a position, several are one compiled
+scan, and the state of a batch is its tokens and the network's cache. Draws are those of diffusion,
+temperature, top-k and top-p too (sedd_jax/diffusion/draws.py), where a position always jumps from
+the mask; their keys are a row's and its positions'. Tokens that are known at the beginning are read
+instead of drawn.
+
+Letters: B rows, L length, N blocks, K codes, V codes and mask.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sedd_jax.diffusion.draws import Draws
+from sedd_jax.diffusion.jump import JumpLaw, ReverseStep, fold_in_rows
+from sedd_jax.diffusion.known import Known
+from sedd_jax.diffusion.sampler import Drawn
+from sedd_jax.errors import UserError
+from sedd_jax.model import ModelDef
+from sedd_jax.network.decoding import Cache, read_token
+from sedd_jax.parallel import mesh as mesh_lib
+from sedd_jax.sampling.guide import Guide
+from sedd_jax.state import Params
+
+
+class Reading(NamedTuple):
+    """The state of a batch: its tokens, the mask where there is none yet, and the cache."""
+
+    x_BxL: jax.Array
+    cache: Cache
+
+
+def require(guide: Guide | None, known: Known | None) -> None:
+    """Raises UserError for what an autoregressive model cannot be asked for."""
+    if guide is not None and guide.other is not None:
+        raise UserError("guidance needs a diffusion model, and this one is autoregressive")
+    if known is not None:
+        is_known_NxL = np.asarray(known.is_known_BxL)
+        if (is_known_NxL[:, 1:] & ~is_known_NxL[:, :-1]).any():
+            raise UserError(
+                "an autoregressive model goes on from a beginning: it cannot be given tokens that "
+                "stand behind those to be drawn"
+            )
+
+
+def make_programs(run: ModelDef, length: int) -> tuple[Callable, Callable, Callable]:
+    """start, advance and finish, as `Programs` of sedd_jax/sampling/generate.py has them.
+
+    There is a step a position, and nothing is left to finish.
+    """
+    rows, whole = mesh_lib.batch_sharding(run.mesh), mesh_lib.replicated(run.mesh)
+    stacked = mesh_lib.microbatch_sharding(run.mesh)  # rows second, behind the blocks
+    state = Reading(rows, Cache(stacked, stacked))
+
+    @functools.partial(jax.jit, out_shardings=state)
+    def start(key_B):
+        x_BxL = jnp.full((len(key_B), length), run.graph.mask_id, jnp.int32)
+        return Reading(x_BxL, Cache.empty(run.network, len(key_B), length))
+
+    @functools.partial(
+        jax.jit,
+        out_shardings=Drawn(state, whole),
+        donate_argnames="reading",
+        static_argnames="num",
+    )
+    def advance(params, key_B, reading, first, num, guide=None, known=None, draws=None):
+        return _draw_tokens(run, params, key_B, reading, first, num, guide, known, draws)
+
+    @functools.partial(jax.jit, out_shardings=Drawn(whole, whole))
+    def finish(params, key_B, reading, guide=None, known=None, draws=None):
+        del params, guide, known, draws
+        return Drawn(reading.x_BxL, jnp.ones(len(key_B), bool))
+
+    return start, advance, finish
+
+
+def _draw_tokens(
+    run: ModelDef,
+    params: Params,
+    key_B: jax.Array,
+    reading: Reading,
+    first: jax.Array,
+    num: int,
+    guide: Guide | None,
+    known: Known | None,
+    draws: Draws | None,
+) -> Drawn:
+    """`num` positions on, from `first`; `Drawn` holds a Reading."""
+    mask_B = jnp.full(len(key_B), run.graph.mask_id, jnp.int32)
+    condition = None if guide is None else guide.condition
+
+    def draw(carry: tuple[Reading, jax.Array], position: jax.Array) -> tuple[Any, None]:
+        (x_BxL, cache), is_defined_B = carry
+        before_B = jax.lax.dynamic_index_in_dim(x_BxL, position - 1, 1, keepdims=False)
+        input_B = jnp.where(position == 0, mask_B, before_B)
+        output_BxV, cache = read_token(
+            run.network, params, input_B, position, cache, condition=condition
+        )
+        log_prob_BxK = jax.nn.log_softmax(output_BxV[:, : run.graph.num_codes])
+        step = _step(mask_B, log_prob_BxK)
+        if draws is not None:
+            step = draws.narrow(step)
+        token_B = step.draw(fold_in_rows(key_B, position))[:, 0]
+        is_right_B = step.is_defined()[:, 0]
+        if known is not None:
+            given_B, is_given_B = (
+                jax.lax.dynamic_index_in_dim(values_BxL, position, 1, keepdims=False)
+                for values_BxL in (known.tokens_BxL, known.is_known_BxL)
+            )
+            token_B = jnp.where(is_given_B, given_B.astype(jnp.int32), token_B)
+        x_BxL = jax.lax.dynamic_update_index_in_dim(x_BxL, token_B, position, 1)
+        return (Reading(x_BxL, cache), is_defined_B & is_right_B), None
+
+    is_defined_B = jnp.ones(len(key_B), bool)
+    carry, _ = jax.lax.scan(draw, (reading, is_defined_B), first + jnp.arange(num))
+    return Drawn(*carry)
+
+
+def _step(mask_B: jax.Array, log_prob_BxK: jax.Array) -> ReverseStep:
+    """A step from the mask that always jumps, to each code with its probability: (B, 1)."""
+    x_Bx1, zero_Bx1 = mask_B[:, None], jnp.zeros((len(mask_B), 1))
+    log_score_BxV = jnp.pad(log_prob_BxK, ((0, 0), (0, 1)))
+    return ReverseStep.make(x_Bx1, log_score_BxV[:, None], JumpLaw(zero_Bx1, zero_Bx1 + 1))
