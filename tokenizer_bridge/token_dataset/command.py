@@ -30,6 +30,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -313,3 +314,25 @@ def _raise_at_sigterm() -> None:
             raise Terminated
 
     signal.signal(signal.SIGTERM, stop)
+    report = sys.unraisablehook
+
+    def stop_later(unraisable) -> None:
+        """Sends the signal again whose exception fell where Python ignores any: in a callback of
+        the garbage collector, say, of which JAX has one."""
+        number = _signal_behind(unraisable.exc_value)
+        if number is None:
+            return report(unraisable)
+        if unraisable.exc_type is Terminated:
+            signal.signal(number, stop)
+        threading.Timer(0.05, os.kill, (command, number)).start()
+
+    sys.unraisablehook = stop_later
+
+
+def _signal_behind(error: BaseException | None) -> int | None:
+    """The signal that a handler of ours, or Python's of Ctrl-C, raised as this exception."""
+    if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+        return error.code - 128
+    if isinstance(error, Terminated):
+        return signal.SIGTERM
+    return signal.SIGINT if isinstance(error, KeyboardInterrupt) else None

@@ -138,6 +138,37 @@ def test_the_exit_code_is_main_s():
     assert run("run_command(lambda: None)").returncode == 0
 
 
+EXITS = "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))"
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "said"),
+    [
+        ("SIGTERM", "", "terminated\n"),
+        ("SIGTERM", EXITS, ""),  # as several processes that have joined hear it
+        ("SIGINT", "", "interrupted\n"),
+    ],
+)
+def test_a_signal_is_heard_where_exceptions_are_ignored(number, before, said):
+    program = (
+        "import gc, os, signal, sys, time\n"
+        "from tokenizer_bridge.token_dataset.command import run_command\n"
+        "def callback(phase, info):\n"
+        "    gc.callbacks.clear()\n"
+        f"    os.kill(os.getpid(), signal.{number})\n"
+        "def main():\n"
+        f"    {before}\n"
+        "    gc.callbacks.append(callback)\n"
+        "    gc.collect()\n"
+        "    time.sleep(600)\n"
+        "run_command(main)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=500
+    )
+    assert (result.returncode, result.stderr) == (128 + signal.Signals[number], said)
+
+
 def test_sigterm_removes_what_is_half_written(tmp_path):
     program = (
         "import pathlib, time\n"
