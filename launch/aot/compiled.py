@@ -105,6 +105,7 @@ def make_run(config: ConfigDict, topology: Topology, codebook_size: int) -> Mode
 
 def _compile_sampler(run: ModelDef, batch: int, chunk: int):
     """The sampler's advance by `chunk` steps, for parameters as they are laid out in training."""
+    run.require_diffusion("this look at the sampler")
     rows = mesh_lib.batch_sharding(run.mesh)
     config = run.config
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch))

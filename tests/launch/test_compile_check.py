@@ -8,6 +8,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.sharding import NamedSharding
 
 from configs import music_small
 from launch.aot import compiled, cost, search, show, topology
@@ -17,6 +18,7 @@ from launch.aot.roofline import analyse
 from sedd_jax.errors import UserError
 from sedd_jax.model import build
 from sedd_jax.monitoring.metrics import train_flops_per_token
+from sedd_jax.network.attention import attention
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.training.step import compile_train_step, jit_train_step
 from tests.sedd_jax.toy import run
@@ -109,6 +111,35 @@ def test_gpus_of_several_hosts(gpu_program):
     assert (("fsdp",), "IB") in networks and (("fsdp",), "NVLink") not in networks
     model = train_flops_per_token(run.network) * 16 * 128 / 8
     assert model <= roofline.flops <= 1.5 * model
+
+
+def attention_program(name: str, implementation: str, causal: bool) -> str:
+    """Attention with its gradient, of two rows and two heads a device, as compiled for them."""
+    devices = topology.describe(name).devices
+    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 1, "tensor": len(devices)}, devices)
+    rows = NamedSharding(mesh, mesh_lib.activation_spec("heads"))
+    q = jax.ShapeDtypeStruct((2, 256, 2 * len(devices), 64), jnp.bfloat16, sharding=rows)
+
+    def outputs(q, k, v, do):
+        o, gradient = jax.vjp(
+            lambda *x: attention(*x, implementation, mesh, causal=causal), q, k, v
+        )
+        return o, gradient(do)
+
+    return jax.jit(outputs).lower(q, q, q, q).compile().as_text()
+
+
+@needs("jax_plugins.xla_cuda13")
+@pytest.mark.parametrize(("causal", "mask"), [(False, "NO_MASK"), (True, "CAUSAL")])
+def test_attention_of_a_gpu_looks_back_alone_when_it_is_to(causal, mask):
+    text = attention_program("h100:1x2", "cudnn", causal)
+    assert text.count(f'"mask_type": "{mask}"') == text.count('"mask_type"') == 2  # and backward
+
+
+@needs("libtpu")
+def test_causal_attention_compiles_for_a_tpu():
+    """What the kernel computes is seen where it is interpreted (test_attention.py)."""
+    assert attention_program("v5e:2x2", "splash", True).count('"tpu_custom_call"') == 2
 
 
 @needs("jax_plugins.xla_cuda13")
