@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from sedd_jax.diffusion.schedule import Schedule
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import cost
 from sedd_jax.likelihood.held_out import SplitWindows
@@ -100,7 +101,8 @@ class Model(Editable):
         seed: int = 0,
         steps: int | None = None,
         sampler: str | None = None,
-        schedule: str | None = None,
+        schedule: Schedule | None = None,
+        strength: float | None = None,
         length: int | None = None,
         overlap: int | None = None,
         temperature: float = 1.0,
@@ -122,7 +124,8 @@ class Model(Editable):
           vectors: of kinds in `self.vectors`, (W,) for all samples or (num_samples, W).
           guidance: how much tags and vectors count: 1 is the conditional model; others take twice
             the time.
-          steps, sampler, schedule, batch_size: as in config.sampling by default.
+          steps, sampler, schedule, batch_size: as in config.sampling by default; strength: of a
+            sampler that has one (sedd_jax/diffusion/orders.py).
           length: tokens of a sequence; those of training by default. More than those are drawn in
             windows of that length, each given the end of the one before, of `overlap` tokens; half
             a window by default.
@@ -168,6 +171,7 @@ class Model(Editable):
             seed=seed,
             sampler=sampler,
             schedule=schedule,
+            strength=strength,
             steps=steps,
             length=length,
             overlap=overlap,

@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sedd_jax import config_arguments
-from sedd_jax.diffusion.choices import SAMPLERS, SCHEDULES, STEP_SCHEDULES
+from sedd_jax.diffusion.choices import SAMPLERS, SCHEDULES, STEP_SCHEDULES, TRAITS
 from sedd_jax.errors import UserError
 from sedd_jax.parallel import membership
 from tokenizer_bridge.token_dataset.command import (
@@ -70,20 +70,34 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--sampler",
         choices=SAMPLERS,
-        help="How a step is taken; config.sampling.sampler by default. euler and analytic are the "
-        "same for a run of the absorbing graph with log-linear noise. spread draws positions that "
-        "lie far apart, for runs of the absorbing graph.",
+        help="How a step is taken; config.sampling.sampler by default. For both graphs: euler and "
+        "analytic (the same for the absorbing graph with log-linear noise), trapezoidal. For the "
+        "absorbing graph: spread draws positions far apart; first_hitting in random order; remask "
+        "masks some again; confidence and entropy draw the most certain first, which no number of "
+        "steps makes the law of the model.",
     )
     parser.add_argument(
         "--steps",
         type=integer(1),
         help="Steps from noise to data; config.sampling.steps by default. Each evaluates the "
-        "network once; euler and analytic do so once more at the end.",
+        "network once, of trapezoidal twice; euler, analytic and trapezoidal do so once more at "
+        "the end, and entropy may need fewer.",
     )
     parser.add_argument(
         "--schedule",
-        choices=STEP_SCHEDULES,
-        help="How much each step draws; config.sampling.schedule by default.",
+        type=local_path,
+        metavar=f"{{{','.join(STEP_SCHEDULES)},EVALUATION.json}}",
+        help="How much each step draws; config.sampling.schedule by default. The file that "
+        "sedd_jax.evaluate wrote of an absorbing model: fitted to what that measured.",
+    )
+    parser.add_argument(
+        "--strength",
+        type=number(0.0),
+        help="Of confidence, the noise on log-probabilities; of entropy, the nats that a step may "
+        "draw beside its least certain token; of remask, the largest share of tokens that a step "
+        "masks again. By default "
+        + ", ".join(f"{name} {t.strength:g}" for name, t in TRAITS.items() if t.strength)
+        + ".",
     )
     how_long = parser.add_mutually_exclusive_group()
     how_long.add_argument(
@@ -221,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=arguments.seed,
             sampler=arguments.sampler,
             schedule=arguments.schedule,
+            strength=arguments.strength,
             steps=arguments.steps,
             length=arguments.length,
             seconds=arguments.seconds,

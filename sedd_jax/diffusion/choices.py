@@ -12,19 +12,28 @@ class Traits(NamedTuple):
 
     schedule: the one that it takes by default, of `STEP_SCHEDULES`. evaluations: of the network, a
     step. denoises: whether one more evaluation after the steps draws what they have left.
-    needs_mask: whether it is for the absorbing graph alone.
+    needs_mask: whether it is for the absorbing graph alone. strength: the default of its own number
+    (sedd_jax/diffusion/orders.py), at least 0; None: it has none. ends_early: whether a sample may
+    be whole before its last step.
     """
 
     schedule: str = "uniform"
     evaluations: int = 1
     denoises: bool = True
     needs_mask: bool = False
+    strength: float | None = None
+    ends_early: bool = False
 
 
 TRAITS = {
     "euler": Traits(),
     "analytic": Traits(),
+    "trapezoidal": Traits(evaluations=2),
     "spread": Traits("cosine", denoises=False, needs_mask=True),
+    "first_hitting": Traits(denoises=False, needs_mask=True),
+    "confidence": Traits("cosine", denoises=False, needs_mask=True, strength=4.5),
+    "entropy": Traits("cosine", denoises=False, needs_mask=True, strength=1.0, ends_early=True),
+    "remask": Traits(denoises=False, needs_mask=True, strength=0.04),
 }
 SAMPLERS = tuple(TRAITS)
 STEP_SCHEDULES = ("uniform", "cosine")  # of a sampler's steps

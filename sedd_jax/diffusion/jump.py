@@ -92,6 +92,16 @@ class ReverseStep:
         weight_BxL = jnp.where(target_BxL == self.x_BxL, self.law.stay_BxL, target_weight_BxL)
         return jnp.log(weight_BxL) - jnp.log(self.law.stay_BxL + self.jump_weight())
 
+    def target_entropy(self) -> jax.Array:
+        """The entropy of where each position jumps, given that it does, (B, L) nats."""
+        code_1x1xV = jnp.arange(self.log_score_BxLxV.shape[-1])[None, None]
+        weight_BxLxV = _target_weights(
+            self.log_score_BxLxV, code_1x1xV, self.x_BxL, self.law.floor_BxL
+        )
+        sum_BxL = self.block_BxLxG.sum(-1)
+        log_BxLxV = jnp.log(jnp.where(weight_BxLxV > 0, weight_BxLxV, 1.0))
+        return jnp.log(sum_BxL) - (weight_BxLxV * log_BxLxV).sum(-1) / sum_BxL
+
     def _weights(self, code_BxLxN: jax.Array) -> jax.Array:
         """max(s - floor, 0) of some codes, (B, L, N), zero for x."""
         log_score_BxLxN = jnp.take_along_axis(self.log_score_BxLxV, code_BxLxN, axis=-1)

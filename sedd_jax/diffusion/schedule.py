@@ -8,6 +8,10 @@ process has changed such shares.
   noise is the same.
 - cosine: u_j = cos(pi j / 2 S): few tokens while little is known (Chang et al. 2022, arXiv
   2202.04200).
+- fitted to a model: to e(u), what a masked token costs where the share u is masked. A step from u
+  to v draws at e(u) what costs e between v and u, one by one; over all steps that is the error of a
+  left Riemann sum of e (Chen, Cong & Li 2025, arXiv 2511.04647), which many steps make smallest
+  where their density goes with the root of e's slope. That is for positions in random order.
 """
 
 import dataclasses
@@ -15,31 +19,41 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sedd_jax.diffusion.choices import STEP_SCHEDULES
 from sedd_jax.diffusion.noise import Noise
 
+# A name of `STEP_SCHEDULES`, or e over equal parts of the masked share, from the lowest.
+Schedule = str | tuple[float, ...]
 
-def shares(name: str, steps: int) -> tuple[float, ...]:
+_LEAST_DENSITY = 0.1  # of fitted steps, of their mean: e is measured, and flat by chance
+
+
+def shares(schedule: Schedule, steps: int) -> tuple[float, ...]:
     """u_0 ... u_S of S steps. ValueError for another name than those of `STEP_SCHEDULES`."""
-    if name == "uniform":
+    if isinstance(schedule, tuple):
+        return _fitted(np.array(schedule), steps)
+    if schedule == "uniform":
         return tuple(1 - j / steps for j in range(steps + 1))
-    if name == "cosine":
+    if schedule == "cosine":
         return (1.0, *(math.cos(math.pi / 2 * j / steps) for j in range(1, steps)), 0.0)
-    raise ValueError(f"sampling.schedule must be one of {STEP_SCHEDULES}, got {name!r}")
+    raise ValueError(f"sampling.schedule must be one of {STEP_SCHEDULES}, got {schedule!r}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
     """The steps of a sampler, `num` of them, and where the schedule has each of them begin and end.
 
-    Indices count from 0 and may be traced. eps: the time at which steps end that go from time to
-    time.
+    Indices count from 0 and may be traced. schedule: its name, or the shares themselves. eps: the
+    time at which steps end that go from time to time. strength: the number of a sampler that has
+    one.
     """
 
     num: int
-    schedule: str = "uniform"
+    schedule: Schedule = "uniform"
     eps: float = 1e-5
+    strength: float = 0.0
 
     def share(self, index: jax.Array | int) -> jax.Array:
         """u, the share of tokens still to be drawn before step `index`, []."""
@@ -69,3 +83,20 @@ class Steps:
         last = -jnp.expm1(-noise(jnp.ones(())).sigma)
         sigma = -jnp.log1p(-jnp.minimum(self.share(index), last))
         return jnp.clip(noise.time_of(sigma), self.eps, 1.0)
+
+
+def _fitted(cost_N: np.ndarray, steps: int) -> tuple[float, ...]:
+    """The shares of steps whose density goes with the root of the slope of a cost of N parts."""
+    num = len(cost_N)
+    mean_NxN = np.array(
+        [[cost_N[i : k + 1].mean() if i <= k else np.nan for k in range(num)] for i in range(num)]
+    )
+    # The nearest that never falls: what is known only makes a token cheaper.
+    rising_N = [np.nanmin(mean_NxN[: j + 1, j:], axis=1).max() for j in range(num)]
+    density_N = np.sqrt(np.maximum(np.gradient(rising_N), 0)) if num > 1 else np.ones(1)
+    density_N = np.maximum(density_N, _LEAST_DENSITY * density_N.mean())
+    if not density_N.any():
+        density_N = np.ones(num)
+    passed = np.concatenate([[0.0], density_N.cumsum() / density_N.sum()])
+    inner = np.interp(1 - np.arange(1, steps) / steps, passed, np.linspace(0, 1, num + 1))
+    return (1.0, *inner.tolist(), 0.0)

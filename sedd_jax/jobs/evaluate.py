@@ -166,6 +166,7 @@ def evaluate(
         "num_short_tracks": int((windows.begin_W > 0).sum()),
         "bits_per_token": {name: estimate(bits_W, windows) for name, bits_W in bits.items()},
         "model_bits_by_t": costs["model"].bits_by_t,
+        "model_bits_by_masked_share": costs["model"].bits_by_masked_share,
         # Paired by artist, so its interval is narrower than the two figures' own would suggest.
         "above_model": {
             name: estimate(bits_W - bits["model"], windows)

@@ -1,6 +1,5 @@
 """Sampling: draws from a run's model, and stores the samples as a token dataset."""
 
-import dataclasses
 import signal
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sedd_jax.conditions import Vocabulary, category
+from sedd_jax.diffusion.choices import STEP_SCHEDULES
 from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
@@ -19,7 +19,7 @@ from sedd_jax.progress import progress_bar, say
 from sedd_jax.sampling.editing import num_tokens, token_rate
 from sedd_jax.sampling.generate import Pace, fingerprint, generate
 from sedd_jax.sampling.guide import Guide
-from sedd_jax.sampling.settings import Sampling, settle
+from sedd_jax.sampling.settings import Sampling, read_costs, settle
 from sedd_jax.sampling.store import NoStore, SampleStore
 from sedd_jax.sampling.tags import UNSTEERED, Steering
 from sedd_jax.state import Params
@@ -47,7 +47,8 @@ def sample(
     step: int | str | None = None,
     seed: int = 0,
     sampler: str | None = None,
-    schedule: str | None = None,
+    schedule: str | Path | None = None,
+    strength: float | None = None,
     steps: int | None = None,
     length: int | None = None,
     seconds: float | None = None,
@@ -64,7 +65,9 @@ def sample(
       workdir: of the run; step: of its checkpoint, the newest by default, or "best".
       output: directory of the token dataset.
       seed: of the samples.
-      sampler, schedule, steps, batch_size: as in config.sampling by default.
+      sampler, schedule, steps, batch_size: as in config.sampling by default. schedule: a name, or
+        the file of an evaluation that it is fitted to.
+      strength: of a sampler that has one, its own by default.
       length: tokens of a sample, or seconds; as in training by default.
       overlap, temperature, top_k, top_p: as `settle` has them.
       steering: what the samples are to be like, of a model that was trained with tags or vectors.
@@ -79,7 +82,8 @@ def sample(
         run,
         seed=seed,
         sampler=sampler,
-        schedule=schedule,
+        schedule=schedule if schedule in (None, *STEP_SCHEDULES) else read_costs(schedule),
+        strength=strength,
         steps=steps,
         length=length,
         overlap=overlap,
@@ -122,7 +126,7 @@ def sample_run(
 
     def settings_of(n: int) -> dict[str, Any]:
         condition = None if tags_N is None else steering.settings(tags_N[:n], vectors_N[:n])
-        return dataclasses.asdict(sampling) | {
+        return sampling.as_json() | {
             "num_samples": n,
             "checkpoint_step": step,
             "checkpoint_fingerprint": weights,
@@ -176,7 +180,7 @@ def make_samples(
         return
     if 0 < done < num_samples:
         say(f"going on after {done} finished samples")
-    pace = Pace()
+    pace, spent = Pace(), list[int]()
     with progress_bar(
         num_samples * sampling.evaluations,
         "sample-step",
@@ -193,7 +197,13 @@ def make_samples(
         for indices_b, tokens_bxL in generate(
             run, params, sampling, missing_N,
             batch_size=batch_size, guide=guide, known=known, on_steps=on_steps,
+            on_spent=spent.extend,
         ):  # fmt: skip
             store.save(indices_b, tokens_bxL)
-    seconds = pace.seconds_per_step
-    store.finish(seconds_per_sample=seconds and seconds * sampling.evaluations, **notes)
+    seconds, evaluations = pace.seconds_per_step, sampling.evaluations
+    measured: dict[str, float] = {}
+    if spent:
+        evaluations = float(np.mean(spent))
+        measured = {"evaluations_per_sample": evaluations}
+        say(f"{evaluations:.1f} evaluations of the network a sample, {max(spent)} at most")
+    store.finish(seconds_per_sample=seconds and seconds * evaluations, **measured, **notes)

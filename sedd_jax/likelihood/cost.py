@@ -17,11 +17,13 @@ class Cost:
     """The cost of W windows.
 
     nats_W: of the tokens that count, float64: −log p of an autoregressive model, else estimates of
-    a bound on it; bits_by_t: the parts of t that the bound comes from ({} where it is exact).
+    a bound on it; bits_by_t: the parts of t that the bound comes from ({} where it is exact);
+    bits_by_masked_share: of an absorbing model, what a masked token costs (None of others).
     """
 
     nats_W: np.ndarray
     bits_by_t: Mapping[str, float]
+    bits_by_masked_share: Sequence[float | None] | None = None
 
 
 def of_windows(
@@ -61,4 +63,7 @@ def of_windows(
         vectors_T=vectors_T,
         on_windows=on_windows,
     )
-    return Cost(bound.nats_W, elbo.bits_by_t(bound, windows.counted_W))
+    counted_W, by_share = windows.counted_W, None
+    if run.graph.mask_id is not None:
+        by_share = elbo.bits_by_masked_share(bound, counted_W, run.noise)
+    return Cost(bound.nats_W, elbo.bits_by_t(bound, counted_W), by_share)

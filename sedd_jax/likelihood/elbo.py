@@ -26,6 +26,7 @@ import numpy as np
 from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.graph import Absorbing, Graph
 from sedd_jax.diffusion.loss import LogScoreFn
+from sedd_jax.diffusion.noise import Noise
 from sedd_jax.likelihood.control_variate import without_shared_error
 from sedd_jax.likelihood.held_out import SplitWindows
 from sedd_jax.model import ModelDef, Stream
@@ -35,6 +36,7 @@ from sedd_jax.state import Params
 from tokenizer_bridge.token_dataset.vectors import Vectors
 
 NUM_BINS = 10  # of t
+NUM_SHARES = 32  # parts of the masked share
 
 
 def record_hash(record_id: str) -> int:
@@ -149,6 +151,27 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
         return model.total_B, error_B, model.t_BxS, model.integrand_BxS
 
     return measure
+
+
+def bits_by_masked_share(
+    bound: SplitBound, counted_W: np.ndarray, noise: Noise
+) -> list[float | None]:
+    """What a masked token costs an absorbing model, in bits, by the share that is masked.
+
+    The means of NUM_SHARES equal parts of the share, from the lowest; None for one that nothing was
+    measured in.
+    """
+    t_WxS = jnp.asarray(bound.t_WxS, jnp.float32)
+    last_sigma = noise(jnp.ones(())).sigma
+    masked_WxS = np.asarray(jnp.expm1(-noise(t_WxS).sigma) / jnp.expm1(-last_sigma))
+    sigma_WxS, rate_WxS = map(np.asarray, noise(t_WxS))
+    # The integrand is over t, a masked token's cost over the share.
+    growth_WxS = rate_WxS * np.exp(-sigma_WxS) / -np.expm1(-float(last_sigma))
+    part_WxS = np.minimum(masked_WxS * NUM_SHARES, NUM_SHARES - 1).astype(int)
+    bits = np.bincount(part_WxS.ravel(), bound.integrand_WxS.ravel() / math.log(2), NUM_SHARES)
+    weight_WxS = counted_W[:, None] * growth_WxS
+    weight = np.bincount(part_WxS.ravel(), weight_WxS.ravel(), NUM_SHARES)
+    return [float(b / w) if w else None for b, w in zip(bits, weight, strict=True)]
 
 
 def uniform_guess(graph: Graph) -> LogScoreFn:

@@ -21,6 +21,7 @@ from sedd_jax.checkpoints.meta import checksums
 from sedd_jax.diffusion import sampler
 from sedd_jax.diffusion.jump import fold_in_rows
 from sedd_jax.diffusion.known import Known
+from sedd_jax.diffusion.schedule import Schedule
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, Stream
 from sedd_jax.parallel import mesh as mesh_lib
@@ -82,15 +83,22 @@ class Programs:
     advance: Callable  # (params, key_B, x_BxL, first, num, guide, known, draws) → `num` steps on;
     # it donates x
     finish: Callable  # (params, key_B, x_BxL, guide, known, draws) → tokens, on every device
+    # (x_BxL, known) → where masks are left to be drawn, (B,), likewise; None where none can be.
+    is_open: Callable | None = None
 
 
 @functools.lru_cache(maxsize=8)
 def make_programs(
-    run: ModelDef, name: str, steps: int, length: int, schedule: str | None = None
+    run: ModelDef,
+    name: str,
+    steps: int,
+    length: int,
+    schedule: Schedule | None = None,
+    strength: float | None = None,
 ) -> Programs:
     """Programs for a run's graph, network and mesh.
 
-    name: of the sampler; schedule: its own by default.
+    name: of the sampler; schedule, strength: its own by default.
     """
     if run.is_autoregressive:
         return Programs(*ancestral.make_programs(run, length))
@@ -110,7 +118,8 @@ def make_programs(
         log_score_fn = make_log_score_fn(run, params, guide)
         return sampler.sample_chunk(
             name, run.graph, run.noise, log_score_fn, key_B, x_BxL,
-            first=first, num=num, steps=steps, schedule=schedule, known=known, draws=draws,
+            first=first, num=num, steps=steps, schedule=schedule, strength=strength, known=known,
+            draws=draws,
         )  # fmt: skip
 
     @functools.partial(jax.jit, out_shardings=whole)
@@ -121,7 +130,12 @@ def make_programs(
             steps=steps, known=known, draws=draws,
         )  # fmt: skip
 
-    return Programs(start, advance, finish)
+    @functools.partial(jax.jit, out_shardings=whole)
+    def is_open(x_BxL, known=None):
+        is_masked_BxL = x_BxL == run.graph.mask_id
+        return (is_masked_BxL if known is None else is_masked_BxL & ~known.is_known_BxL).any(-1)
+
+    return Programs(start, advance, finish, is_open)
 
 
 def sample_keys(run: ModelDef, seed: int, index_B: np.ndarray, window: int = 0) -> jax.Array:
@@ -176,6 +190,7 @@ def generate(
     known: Known | None = None,
     chunk: int | None = None,
     on_steps: Callable[[int], None] = lambda num_sample_steps: None,
+    on_spent: Callable[[np.ndarray], None] = lambda evaluations_b: None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields finished batches: (sample indices (b,), tokens (b, L) uint16), b ≤ batch_size.
 
@@ -188,6 +203,8 @@ def generate(
       chunk: steps per dispatch, a divisor of sampling.steps; `chunk_size` by default.
       on_steps: called after each dispatch with evaluations × samples done, N ×
         sampling.evaluations in all.
+      on_spent: called before each batch is yielded, where samples may end early, with the network
+        evaluations that each has taken, (b,).
 
     Raises UserError when the mesh does not divide the length, scores cannot be sampled, or an
     autoregressive model is asked for what it cannot do.
@@ -204,9 +221,15 @@ def generate(
             yield whole_n, known.tokens_BxL[whole_n].astype(np.uint16)
     if not len(indices_N):
         return
+    traits = traits_of(sampling.sampler)
+    if known is not None and known.sweeps > 1 and traits.needs_mask:
+        raise UserError(f"sweeps are {known.sweeps}: the sampler {sampling.sampler} has none")
     batch_size = mesh_lib.divisible(run.mesh, min(batch_size, len(indices_N)))
-    chunk, traits = chunk or chunk_size(sampling.steps), traits_of(sampling.sampler)
-    programs = make_programs(run, sampling.sampler, sampling.steps, length, sampling.schedule)
+    # A chunk's steps are all taken: where a sample may end early, each is a dispatch.
+    chunk = chunk or (1 if traits.ends_early else chunk_size(sampling.steps))
+    programs = make_programs(
+        run, sampling.sampler, sampling.steps, length, sampling.schedule, sampling.strength
+    )
     sharding = mesh_lib.batch_sharding(run.mesh)
     is_free = known is None and length == sampling.length
     options = {} if known is None else {"time": known.time, "sweeps": known.sweeps}
@@ -222,6 +245,7 @@ def generate(
         if known is not None:
             pieces.fill(known.tokens_BxL[index_B], known.is_known_BxL[index_B])
         account = _Account(on_steps, sampling, pieces.windows_B[: len(wanted_b)])
+        spent_B = np.zeros(batch_size, np.int64)
         for window in range(pieces.windows_B.max()):
             key_B = sample_keys(run, sampling.seed, index_B, window)
             known_B = None if is_free else Known(*map(place, pieces.known(window)), **options)
@@ -231,12 +255,20 @@ def generate(
                 compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk, *told)
                 compile_for_all(programs.finish, params, key_B, x_BxL, *told)
             for step in range(0, sampling.steps, chunk):
+                if traits.ends_early and programs.is_open is not None:
+                    is_open_B = np.asarray(programs.is_open(x_BxL, known_B))
+                    if not is_open_B.any():
+                        account.add(window, (sampling.steps - step) * traits.evaluations)
+                        break
+                    spent_B += chunk * traits.evaluations * is_open_B
                 drawn = programs.advance(params, key_B, x_BxL, np.int32(step), chunk, *told)
                 x_BxL = _tokens(drawn)
                 account.add(window, chunk * traits.evaluations)
             drawn = programs.finish(params, key_B, x_BxL, *told)
             pieces.take(window, np.asarray(_tokens(drawn)))
             account.add(window, int(traits.denoises))
+        if traits.ends_early:
+            on_spent(spent_B[: len(wanted_b)])
         yield wanted_b, pieces.tokens_BxT[: len(wanted_b)]
 
 

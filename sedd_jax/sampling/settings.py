@@ -1,11 +1,16 @@
 """The settings of samples."""
 
 import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sedd_jax.diffusion.choices import OWN, SAMPLERS, STEP_SCHEDULES, TRAITS, Traits
 from sedd_jax.diffusion.draws import Draws
+from sedd_jax.diffusion.schedule import Schedule
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.sampling.windows import num_windows
@@ -13,6 +18,7 @@ from sedd_jax.sampling.windows import num_windows
 MOST = 2**31 - 1  # steps, and tokens of a sample: programs count them in 32 bits
 ANCESTRAL = "ancestral"  # the sampler of autoregressive models
 TEMPERATURES = (1e-30, 1e30)  # within float32
+COSTS = "model_bits_by_masked_share"  # of an evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +28,9 @@ class Sampling:
     steps: from noise to data, without denoising. length: tokens of a sample. window, overlap: where
     a sample is drawn in several windows, their length and the tokens that one shares with that
     before it. temperature, top_k, top_p: how narrow draws are (sedd_jax/diffusion/draws.py).
-    schedule: of the steps (sedd_jax/diffusion/schedule.py). None stands for none of it, and of a
-    schedule for the sampler's own.
+    schedule: of the steps, a name or what it is fitted to (sedd_jax/diffusion/schedule.py).
+    strength: of samplers that have one (sedd_jax/diffusion/orders.py). None stands for none of it,
+    and of schedule and strength for the sampler's own.
     """
 
     sampler: str
@@ -35,7 +42,8 @@ class Sampling:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
-    schedule: str | None = None
+    schedule: Schedule | None = None
+    strength: float | None = None
 
     @property
     def at_once(self) -> int:
@@ -49,7 +57,7 @@ class Sampling:
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations per sample, over all its windows."""
+        """Network evaluations per sample, over all its windows; at most, where it ends early."""
         windows = num_windows(self.length, self.at_once, self.shared)
         return windows * self.evaluations_of_window
 
@@ -58,6 +66,11 @@ class Sampling:
         """Network evaluations per window: those of the steps, and of the denoising."""
         traits = traits_of(self.sampler)
         return self.steps * traits.evaluations + int(traits.denoises)
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        schedule = list(self.schedule) if isinstance(self.schedule, tuple) else self.schedule
+        return dataclasses.asdict(self) | {"schedule": schedule}
 
     @property
     def draws(self) -> Draws | None:
@@ -84,7 +97,8 @@ def settle(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
-    schedule: str | None = None,
+    schedule: Schedule | None = None,
+    strength: float | None = None,
 ) -> Sampling:
     """The settings of a run's samples, with its own where there is None.
 
@@ -114,7 +128,7 @@ def settle(
             f"overlap is {overlap}: it must be from 0 to {window - 1}, less than a window has"
         )
     if run.is_autoregressive:
-        if sampler is not None or steps is not None or schedule is not None:
+        if (sampler, steps, schedule, strength) != (None,) * 4:
             raise UserError(
                 "an autoregressive model draws its tokens in order, one a step: there is no "
                 "sampler, number of steps or schedule to choose"
@@ -123,7 +137,7 @@ def settle(
     else:
         sampler = sampler or defaults.sampler
         schedule = schedule or defaults.schedule
-        _check_sampler(run, sampler, schedule)
+        _check_sampler(run, sampler, schedule, strength)
     is_long = length > window
     return Sampling(
         sampler=sampler,
@@ -136,17 +150,43 @@ def settle(
         top_k=None if top_k is None or top_k >= run.graph.num_codes else top_k,
         top_p=None if top_p == 1 else top_p,
         schedule=None if schedule in (OWN, traits_of(sampler).schedule) else schedule,
+        strength=None if strength == traits_of(sampler).strength else strength,
     )
 
 
-def _check_sampler(run: ModelDef, sampler: str, schedule: str) -> None:
-    """Refuses a sampler and a schedule that a run's samples cannot be drawn by."""
-    for name, value, choices in (
-        ("sampler", sampler, SAMPLERS),
-        ("schedule", schedule, (OWN, *STEP_SCHEDULES)),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} is {value!r}: it can be {', '.join(choices)}")
+def read_costs(path: str | Path) -> tuple[float, ...]:
+    """The bits of a masked token in equal parts of the masked share, from an evaluation's file.
+
+    Raises UserError where there is no such file, or none of it.
+    """
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON, as an evaluation is") from error
+    costs = report.get(COSTS) if isinstance(report, dict) else None
+    if not costs:
+        raise UserError(
+            f"{path} has no {COSTS}: evaluate an absorbing model to get a file that has"
+        )
+    found = [place for place, cost in enumerate(costs) if cost is not None]
+    filled = np.interp(np.arange(len(costs)), found, [costs[place] for place in found])
+    return tuple(filled.tolist())
+
+
+def _check_sampler(run: ModelDef, sampler: str, schedule: Schedule, strength: float | None) -> None:
+    """Refuses what a run's samples cannot be drawn by."""
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler is {sampler!r}: it can be {', '.join(SAMPLERS)}")
+    if isinstance(schedule, str) and schedule not in (OWN, *STEP_SCHEDULES):
+        raise ValueError(f"schedule is {schedule!r}: it can be {', '.join(STEP_SCHEDULES)}")
+    if strength is not None:
+        if TRAITS[sampler].strength is None:
+            with_one = [name for name, traits in TRAITS.items() if traits.strength is not None]
+            raise UserError(f"the sampler {sampler} has no strength; {', '.join(with_one)} have")
+        if not 0 <= strength <= (most := 1.0 if sampler == "remask" else math.inf):
+            raise UserError(f"strength is {strength:g}: for {sampler} it is from 0 to {most:g}")
     if TRAITS[sampler].needs_mask and run.graph.mask_id is None:
         raise UserError(
             f"the sampler {sampler} draws masked tokens, and a model of the uniform graph has no "

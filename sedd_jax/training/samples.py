@@ -10,7 +10,6 @@ A model of tags or vectors is told those of held-out tracks.
 """
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import time
@@ -161,7 +160,7 @@ class Samples:
         partial = self._folder / f".{step}{_PARTIAL}"
         shutil.rmtree(partial, ignore_errors=True)
         tags_N, vectors_N = self._told or (None, None)
-        settings = dataclasses.asdict(self._sampling) | {
+        settings = self._sampling.as_json() | {
             "num_samples": self._num_samples,
             "checkpoint_step": step,
             "checkpoint_fingerprint": weights,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sedd_jax.diffusion import orders, sampler
+from sedd_jax.diffusion.choices import TRAITS
 from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.known import Known
 from sedd_jax.diffusion.noise import LogLinear
@@ -16,19 +17,27 @@ from tests.sedd_jax.diffusion import toy
 
 GRAPH, NOISE = Absorbing(toy.NUM_CODES), LogLinear()
 ROWS, ROTATIONS = 20_000, 300
+NAMES = [name for name, traits in TRAITS.items() if traits.needs_mask]
 
 
 def keys(num: int, seed: int = 0) -> jax.Array:
     return jax.random.split(jax.random.key(seed), num)
 
 
-@functools.partial(jax.jit, static_argnames=("name", "steps", "length", "num", "first"))
-def sample(name, key_B, steps, known=None, length=3, num=None, first=0, x_BxL=None):
+@functools.partial(jax.jit, static_argnames=("name", "steps", "length", "num", "first", "strength"))
+def sample(name, key_B, steps, known=None, length=3, num=None, first=0, x_BxL=None, strength=None):
     """Samples of the toy, or what `num` steps from the first on make of x."""
     args = (GRAPH, NOISE, toy.log_score_fn(GRAPH), key_B)
     x_BxL = sampler.start(GRAPH, key_B, length) if x_BxL is None else x_BxL
     x_BxL = sampler.sample_chunk(
-        name, *args, x_BxL, first=first, num=num or steps, steps=steps, known=known
+        name,
+        *args,
+        x_BxL,
+        first=first,
+        num=num or steps,
+        steps=steps,
+        known=known,
+        strength=strength,
     ).x_BxL
     if num:
         return x_BxL
@@ -45,43 +54,61 @@ def chance(p, num: int = ROWS) -> float:
     return np.sqrt(p * (1 - p) / num * 2 / np.pi).sum() / 2
 
 
-def test_one_position_a_step_is_exact_and_all_at_once_are_independent():
+@pytest.mark.parametrize("name", ["spread", "first_hitting", "entropy"])
+def test_one_position_a_step_is_exact_and_all_at_once_are_independent(name):
     p = toy.joint()
-    assert distance(sample("spread", keys(ROWS), 3), p) < 1.5 * chance(p)
+    assert distance(sample(name, keys(ROWS), 3, strength=0.0), p) < 1.5 * chance(p)
     marginals = p.sum((1, 2))[:, None, None] * p.sum((0, 2))[:, None] * p.sum((0, 1))
-    x_BxL = sample("spread", keys(ROWS), 1)
+    x_BxL = sample(name, keys(ROWS), 1)
     assert distance(x_BxL, marginals) < 1.5 * chance(marginals)
     assert distance(x_BxL, p) > 0.5
 
 
-def test_known_tokens_stay_and_the_others_are_drawn_given_them():
-    p, num = toy.joint(), ROWS // 4
+def test_a_large_budget_of_entropy_draws_all_at_once():
+    x_BxL = sample("entropy", keys(50), 3, num=1, strength=100.0)
+    assert (x_BxL != GRAPH.mask_id).all()
+    x_BxL = sample("entropy", keys(50), 3, num=1, strength=0.0)
+    assert ((x_BxL != GRAPH.mask_id).sum(-1) == 1).all()
+
+
+def test_masking_again_approaches_the_truth_and_confidence_does_not():
+    p = toy.joint()
+    coarse, fine = (distance(sample("remask", keys(ROWS), n, strength=0.1), p) for n in (4, 32))
+    assert fine < coarse / 4 and fine < 0.07
+    assert distance(sample("confidence", keys(ROWS), 3, strength=0.0), p) > 0.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_known_tokens_come_back_and_one_that_the_model_lacks_is_a_mask_until_then(name):
+    tokens_BxL = np.array([[0, toy.NUM_CODES + 3, 2, 1, 3, 0]]).repeat(5, 0)
+    is_known_BxL = np.array([[True, True, False, False, True, False]]).repeat(5, 0)
+    known = Known(tokens_BxL, is_known_BxL)
+    before = np.asarray(sample(name, keys(5), 2, known, length=6, num=2))
+    assert ((before == GRAPH.mask_id) == (np.arange(6) == 1)).all()
+    x_BxL = np.asarray(sample(name, keys(5), 2, known, length=6))
+    np.testing.assert_array_equal(x_BxL[is_known_BxL], tokens_BxL[is_known_BxL])
+    assert (x_BxL[~is_known_BxL] < toy.NUM_CODES).all()
+
+
+def test_the_others_are_drawn_given_the_known_ones():
+    p, num = toy.joint(), ROWS // 2
     tokens_BxL = toy.draw(np.random.default_rng(0), (num, 3))
-    for is_known_3 in ([True, False, False], [False, True, False], [False, True, True]):
+    for is_known_3 in ([True, False, False], [False, True, True]):
         is_known_BxL = np.broadcast_to(is_known_3, tokens_BxL.shape)
         x_BxL = np.asarray(sample("spread", keys(num), 2, Known(tokens_BxL, is_known_BxL)))
         np.testing.assert_array_equal(x_BxL[is_known_BxL], tokens_BxL[is_known_BxL])
         assert distance(x_BxL, p) < 1.5 * chance(p, num) + 0.01  # and that of the known ones
 
 
-def test_a_token_that_the_model_lacks_stays_a_mask_and_comes_back():
-    tokens_BxL = np.full((5, 6), toy.NUM_CODES + 3)
-    is_known_BxL = np.arange(6)[None].repeat(5, 0) == 2
-    known = Known(tokens_BxL, is_known_BxL)
-    before = sample("spread", keys(5), 4, known, length=6, num=4)
-    assert ((np.asarray(before) == GRAPH.mask_id) == is_known_BxL).all()
-    x_BxL = np.asarray(sample("spread", keys(5), 4, known, length=6))
-    assert ((x_BxL == toy.NUM_CODES + 3) == is_known_BxL).all()
-
-
-def test_a_sample_depends_on_its_key_alone_and_not_on_chunks():
-    whole = sample("spread", keys(8), 4, length=30)
-    np.testing.assert_array_equal(sample("spread", keys(8)[3:4], 4, length=30), whole[3:4])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_depends_on_its_key_alone_and_not_on_chunks(name):
+    whole = np.asarray(sample(name, keys(8), 4, length=30))
+    assert whole.max() < GRAPH.mask_id and len(np.unique(whole, axis=0)) == 8
+    np.testing.assert_array_equal(sample(name, keys(8)[3:4], 4, length=30), whole[3:4])
     x_BxL = None
     for first in (0, 2):
-        x_BxL = sample("spread", keys(8), 4, length=30, num=2, first=first, x_BxL=x_BxL)
+        x_BxL = sample(name, keys(8), 4, length=30, num=2, first=first, x_BxL=x_BxL)
     np.testing.assert_array_equal(x_BxL, whole)
-    assert len(np.unique(whole, axis=0)) == 8
 
 
 @pytest.mark.parametrize("num", [1, 5, 16, 23])
@@ -155,7 +182,11 @@ def test_what_few_steps_cost_on_a_markov_chain(num, expected):
     chain = {"stay": stay, "num_codes": num_codes}
     x_BxL = slow_chain(np.random.default_rng(0), (rows, length), **chain)
     is_free_BxL = np.ones((rows, length), bool)
-    are_drawn = jax.jit(orders.are_drawn, static_argnums=0)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def are_drawn(steps, index):
+        rank_BxL = orders.spread_ranks(keys(rows), is_free_BxL)
+        return orders.are_due(steps, rank_BxL, is_free_BxL, index)
 
     def total(are_drawn_fn, num):
         is_seen_BxL, bits = ~is_free_BxL, 0.0
@@ -167,7 +198,7 @@ def test_what_few_steps_cost_on_a_markov_chain(num, expected):
         return bits / x_BxL.size
 
     def in_order(steps):
-        return total(lambda index: are_drawn(steps, keys(rows), is_free_BxL, index), steps.num)
+        return total(lambda index: are_drawn(steps, index), steps.num)
 
     def at_random(steps):
         place_BxL = np.random.default_rng(1).random((rows, length)).argsort(-1)

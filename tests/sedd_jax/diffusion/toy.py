@@ -25,7 +25,9 @@ def joint() -> np.ndarray:
 def draw(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """x_BxL of (B, L / 3) triples drawn from the toy."""
     state = rng.choice(NUM_CODES**3, size=(shape[0], shape[1] // 3), p=joint().ravel())
-    return np.stack(np.unravel_index(state, [NUM_CODES] * 3), -1).reshape(shape).astype(np.int32)
+    # Not np.unravel_index, which NumPy 2.4 gets wrong for (B, 1) of more than 8,192 rows.
+    codes = [state // NUM_CODES**power % NUM_CODES for power in (2, 1, 0)]
+    return np.stack(codes, -1).reshape(shape).astype(np.int32)
 
 
 def histogram(x_BxL: jax.Array) -> np.ndarray:
