@@ -190,5 +190,5 @@ def _check_sampler(run: ModelDef, sampler: str, schedule: Schedule, strength: fl
     if TRAITS[sampler].needs_mask and run.graph.mask_id is None:
         raise UserError(
             f"the sampler {sampler} draws masked tokens, and a model of the uniform graph has no "
-            "mask: choose euler or analytic"
+            "mask: choose euler, analytic or trapezoidal"
         )

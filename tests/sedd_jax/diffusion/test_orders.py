@@ -24,24 +24,19 @@ def keys(num: int, seed: int = 0) -> jax.Array:
     return jax.random.split(jax.random.key(seed), num)
 
 
-@functools.partial(jax.jit, static_argnames=("name", "steps", "length", "num", "first", "strength"))
-def sample(name, key_B, steps, known=None, length=3, num=None, first=0, x_BxL=None, strength=None):
-    """Samples of the toy, or what `num` steps from the first on make of x."""
-    args = (GRAPH, NOISE, toy.log_score_fn(GRAPH), key_B)
-    x_BxL = sampler.start(GRAPH, key_B, length) if x_BxL is None else x_BxL
-    x_BxL = sampler.sample_chunk(
-        name,
-        *args,
-        x_BxL,
-        first=first,
-        num=num or steps,
-        steps=steps,
-        known=known,
-        strength=strength,
-    ).x_BxL
-    if num:
-        return x_BxL
-    return sampler.finish(name, *args, x_BxL, steps=steps, known=known).x_BxL
+@functools.partial(jax.jit, static_argnames=("name", "steps", "num", "strength"))
+def advance(name, key_B, x_BxL, first, steps, num, known=None, strength=None):
+    """The toy's x after `num` steps from the first on."""
+    return sampler.sample_chunk(
+        name, GRAPH, NOISE, toy.log_score_fn(GRAPH), key_B, x_BxL,
+        first=first, num=num, steps=steps, known=known, strength=strength,
+    ).x_BxL  # fmt: skip
+
+
+def sample(name, key_B, steps, length=3, num=None, **options) -> np.ndarray:
+    """Samples of the toy, or what the first `num` steps make of the start."""
+    x_BxL = sampler.start(GRAPH, key_B, length)
+    return np.asarray(advance(name, key_B, x_BxL, 0, steps, num or steps, **options))
 
 
 def distance(x_BxL, p) -> float:
@@ -83,9 +78,10 @@ def test_known_tokens_come_back_and_one_that_the_model_lacks_is_a_mask_until_the
     tokens_BxL = np.array([[0, toy.NUM_CODES + 3, 2, 1, 3, 0]]).repeat(5, 0)
     is_known_BxL = np.array([[True, True, False, False, True, False]]).repeat(5, 0)
     known = Known(tokens_BxL, is_known_BxL)
-    before = np.asarray(sample(name, keys(5), 2, known, length=6, num=2))
+    before = sample(name, keys(5), 2, length=6, known=known)
     assert ((before == GRAPH.mask_id) == (np.arange(6) == 1)).all()
-    x_BxL = np.asarray(sample(name, keys(5), 2, known, length=6))
+    args = (name, GRAPH, NOISE, None, keys(5), before)
+    x_BxL = np.asarray(sampler.finish(*args, steps=2, known=known).x_BxL)
     np.testing.assert_array_equal(x_BxL[is_known_BxL], tokens_BxL[is_known_BxL])
     assert (x_BxL[~is_known_BxL] < toy.NUM_CODES).all()
 
@@ -95,19 +91,19 @@ def test_the_others_are_drawn_given_the_known_ones():
     tokens_BxL = toy.draw(np.random.default_rng(0), (num, 3))
     for is_known_3 in ([True, False, False], [False, True, True]):
         is_known_BxL = np.broadcast_to(is_known_3, tokens_BxL.shape)
-        x_BxL = np.asarray(sample("spread", keys(num), 2, Known(tokens_BxL, is_known_BxL)))
+        x_BxL = sample("spread", keys(num), 2, known=Known(tokens_BxL, is_known_BxL))
         np.testing.assert_array_equal(x_BxL[is_known_BxL], tokens_BxL[is_known_BxL])
         assert distance(x_BxL, p) < 1.5 * chance(p, num) + 0.01  # and that of the known ones
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_depends_on_its_key_alone_and_not_on_chunks(name):
-    whole = np.asarray(sample(name, keys(8), 4, length=30))
+    whole = sample(name, keys(8), 4, length=30)
     assert whole.max() < GRAPH.mask_id and len(np.unique(whole, axis=0)) == 8
     np.testing.assert_array_equal(sample(name, keys(8)[3:4], 4, length=30), whole[3:4])
-    x_BxL = None
+    x_BxL = sampler.start(GRAPH, keys(8), 30)
     for first in (0, 2):
-        x_BxL = sample(name, keys(8), 4, length=30, num=2, first=first, x_BxL=x_BxL)
+        x_BxL = advance(name, keys(8), x_BxL, first, 4, 2)
     np.testing.assert_array_equal(x_BxL, whole)
 
 

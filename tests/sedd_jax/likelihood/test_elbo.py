@@ -9,7 +9,7 @@ import pytest
 
 from sedd_jax.diffusion.bound import bound_terms
 from sedd_jax.diffusion.graph import Absorbing, Uniform
-from sedd_jax.diffusion.noise import LogLinear
+from sedd_jax.diffusion.noise import Geometric, LogLinear
 from sedd_jax.likelihood import elbo
 from sedd_jax.likelihood.control_variate import without_shared_error
 from sedd_jax.likelihood.held_out import SplitWindows, cut_windows
@@ -150,3 +150,21 @@ def test_an_unknown_code_is_a_mask_and_free(windows):
 
 def test_record_hash_is_stable():
     assert elbo.record_hash("track_0000948") == 3600044643
+
+
+@pytest.mark.parametrize("noise", [LogLinear(), Geometric(1e-3, 8.0)])
+def test_what_a_masked_token_costs_is_told_by_the_share_that_is_masked(noise):
+    """A cost of 1 + share bits, as the integrand over t that it makes."""
+    t_WxS = ((np.arange(4000) + 0.5) / 4000).reshape(1000, 4)
+    sigma_WxS, rate_WxS = map(np.asarray, noise(jnp.array(t_WxS, jnp.float32)))
+    all_masked = -np.expm1(-float(noise(jnp.float32(1)).sigma))
+    share_WxS = -np.expm1(-sigma_WxS) / all_masked
+    counted_W = np.full(1000, 7)
+    growth_WxS = rate_WxS * np.exp(-sigma_WxS) / all_masked
+    integrand_WxS = 7 * growth_WxS * (1 + share_WxS) * np.log(2)
+    bound = elbo.SplitBound(np.zeros(1000), np.zeros(1000), t_WxS, integrand_WxS)
+    bits = elbo.bits_by_masked_share(bound, counted_W, noise)
+    expected = 1 + (np.arange(elbo.NUM_SHARES) + 0.5) / elbo.NUM_SHARES
+    np.testing.assert_allclose(bits[1:], expected[1:], rtol=2e-3)
+    few = elbo.SplitBound(np.zeros(1), np.zeros(1), t_WxS[-1:], integrand_WxS[-1:])
+    assert elbo.bits_by_masked_share(few, counted_W[:1], noise)[:-1] == [None] * 31

@@ -1,5 +1,6 @@
 """Samples depend on (seed, index) alone, and come as wanted."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from sedd_jax.conditions import Vocabulary
+from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
 from sedd_jax.sampling import generate as generate_lib
 from sedd_jax.sampling.generate import (
@@ -18,7 +20,7 @@ from sedd_jax.sampling.generate import (
     make_programs,
     sample_keys,
 )
-from sedd_jax.sampling.settings import Sampling, settle
+from sedd_jax.sampling.settings import Sampling, read_costs, settle
 from sedd_jax.sampling.tags import make_guide
 from tests.sedd_jax.toy import NUM_CODES
 from tests.sedd_jax.toy_run import make_run
@@ -121,10 +123,56 @@ def test_samplers_that_leave_nothing_to_denoise_take_an_evaluation_a_step(single
     assert_same(alone, samples(run, params, sampling, chunk=2))
 
 
-def test_a_sampler_of_masks_is_refused_where_there_are_none():
-    run, _ = make_run(graph__type="uniform")
-    with pytest.raises(UserError, match="no mask: choose euler or analytic"):
+def test_a_sampler_that_ends_early_tells_what_each_sample_took(single):
+    """Of 16 tokens, one at least in each of 16 steps; a large budget draws all at once."""
+    reports, spent = [], []
+    for strength, expected in ((0.0, 16), (100.0, 1)):
+        sampling = settle(
+            single[0], seed=3, sampler="entropy", steps=16, schedule="uniform", strength=strength
+        )
+        tokens = samples(*single, sampling, on_steps=reports.append, on_spent=spent.extend)
+        assert max(row.max() for row in tokens.values()) < NUM_CODES
+        assert spent == [expected] * NUM_SAMPLES
+        assert sum(reports) == NUM_SAMPLES * 16  # so that a bar ends where it is to
+        reports.clear(), spent.clear()
+
+
+def test_samplers_are_refused_what_makes_no_sense():
+    run, params = make_run(graph__type="uniform")
+    with pytest.raises(UserError, match="no mask: choose euler, analytic or trapezoidal"):
         settle(run, seed=0, sampler="spread")
+    run, params = make_run()
+    with pytest.raises(UserError, match="euler has no strength; confidence, entropy, remask have"):
+        settle(run, seed=0, strength=1.0)
+    with pytest.raises(UserError, match="strength is 1.5: for remask it is from 0 to 1"):
+        settle(run, seed=0, sampler="remask", strength=1.5)
+    with pytest.raises(ValueError, match="sampler is 'heun'"):
+        settle(run, seed=0, sampler="heun")
+    with pytest.raises(ValueError, match="schedule is 'sine': it can be uniform, cosine"):
+        settle(run, seed=0, schedule="sine")
+    known = Known(np.zeros((1, 16), int), np.arange(16)[None] > 8, sweeps=2)
+    with pytest.raises(UserError, match="sweeps are 2: the sampler spread has none"):
+        samples(run, params, settle(run, seed=0, sampler="spread"), indices=[0], known=known)
+
+
+def test_a_schedule_is_fitted_to_the_file_of_an_evaluation(tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps({"model_bits_by_masked_share": [None, 1.0, None, 3.0]}))
+    costs = read_costs(path)
+    assert costs == (1.0, 1.0, 2.0, 3.0)
+    run, _ = make_run()
+    sampling = settle(run, seed=0, schedule=costs)
+    assert sampling.as_json()["schedule"] == [1.0, 1.0, 2.0, 3.0]
+    for text, message in (
+        ("{}", "has no model_bits_by_masked_share: evaluate an absorbing model"),
+        ("[1]", "has no model_bits_by_masked_share"),
+        ("x", "is not JSON"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_costs(path)
+    with pytest.raises(UserError, match="No such file"):
+        read_costs(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("steps, chunk", [(1, 1), (12, 1), (128, 4), (1021, 1), (1024, 32)])
