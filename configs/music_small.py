@@ -44,6 +44,7 @@ def get_config() -> ConfigDict:
     model.scale_by_sigma = True  # for the absorbing graph; the uniform one has no use for it
     model.compute_dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
     model.remat = "none"
+    model.unroll = "auto"
     model.attention = "auto"
 
     config.optim = optim = ConfigDict()

@@ -17,7 +17,7 @@ from sedd_jax.diffusion.choices import (
     STEP_SCHEDULES,
     TIMES,
 )
-from sedd_jax.network.choices import IMPLEMENTATIONS, MODEL_TYPES, REMAT
+from sedd_jax.network.choices import IMPLEMENTATIONS, MODEL_TYPES, REMAT, UNROLL
 
 MAX_INTEGER = 2**32 - 1  # what counters and seeds hold
 
@@ -137,6 +137,13 @@ KEYS: dict[str, Key] = {
     ),
     "model.remat": Key(
         str, "What the backward pass computes anew.", choices=tuple(REMAT), resumable=True
+    ),
+    "model.unroll": Key(
+        str,
+        "Blocks one by one instead of in a loop; auto: on accelerators where remat is none.",
+        choices=UNROLL,
+        default_of_older_runs="off",
+        resumable=True,
     ),
     "model.attention": Key(
         str, "Implementation of attention.", choices=IMPLEMENTATIONS, resumable=True

@@ -158,6 +158,11 @@ def build(
     model = config.model.to_dict()
     if model["compute_dtype"] == "auto":
         model["compute_dtype"] = "float32" if platform == "cpu" else "bfloat16"
+    if model["unroll"] == "auto":
+        # A CPU gains nothing. Where blocks are computed anew memory is scarce, and a loop needs less.
+        model["unroll"] = platform != "cpu" and model["remat"] == "none"
+    else:
+        model["unroll"] = model["unroll"] == "on"
     for attention, needed in (("cudnn", "gpu"), ("splash", "tpu")):
         if model["attention"] == attention and platform != needed:
             raise UserError(

@@ -21,6 +21,8 @@ FREE = frozenset(
 IDLE_CALLS = ("AllocateBuffer", "ConcatBitcast", "SliceId")
 # They move data only.
 COPYING_CALLS = ("ZeroCrop",)
+# Started, and waited for later.
+PREFETCHES = ("copy-start", "slice-start")
 SLICES = ("dynamic-slice", "slice", "gather")
 # Of what is read through these, only the elements that are used are computed.
 ELEMENT_WISE = frozenset(

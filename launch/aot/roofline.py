@@ -1,7 +1,8 @@
 """The least time that a compiled program takes on a chip whose figures are known.
 
 - An instruction takes the longer of its FLOPs at the chip's peak and its bytes at the memory's
-  rate; instructions of a device run one after the other. All operands are counted as read from the
+  rate; instructions of a device run one after the other, copies that are started and waited for
+  later (a TPU's prefetches) beside them. All operands are counted as read from the
   main memory: of those that are still in a cache (50 MB on an H100) that is more than the least.
 - A collective takes the bytes that each device sends, ring algorithms assumed, over the rate of the
   links that its group can use. A group that spans several slices (or GPU hosts) works in two
@@ -168,7 +169,7 @@ def _unknown(module: Module) -> tuple[int, int, tuple[str, ...]]:
 class Work:
     """All executions of an instruction: FLOPs, bytes of main memory, and the longer of their times.
 
-    runs_beside: a collective, which other instructions need not wait for.
+    runs_beside: a collective or a copy that other instructions need not wait for.
     """
 
     instruction: Instruction
@@ -184,10 +185,11 @@ def work(module: Module, chip: Chip) -> Iterator[Work]:
     # TPUs number their scratchpads from 1; on GPUs all spaces are parts of the main memory.
     traffic = cost.Traffic(module, lambda shape: chip.platform != "tpu" or shape.space == 0)
     for computation, instruction, times in module.executed():
+        opcode = instruction.opcode
         flops = times * cost.flops(module, computation, instruction)
         num_bytes = times * traffic.of(computation, instruction)
         seconds = max(flops / chip.flops, num_bytes / chip.hbm_rate)
-        runs_beside = is_collective(instruction.opcode)
+        runs_beside = is_collective(opcode) or opcode in cost.PREFETCHES
         yield Work(instruction, times, flops, num_bytes, seconds, runs_beside)
 
 

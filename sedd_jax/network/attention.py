@@ -84,11 +84,29 @@ def best_implementation(platform: str, num_devices: int, dtype, length: int) -> 
     return "xla"
 
 
-def _cudnn_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, *, causal: bool):
-    o_BxLxHxK = jax.nn.dot_product_attention(
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _cudnn_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, causal: bool):
+    return jax.nn.dot_product_attention(
         q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, is_causal=causal, implementation="cudnn"
     )
-    return checkpoint_name(o_BxLxHxK, "attention")
+
+
+def _cudnn_forward(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, causal: bool):
+    """The output, and what JAX's own rule keeps for the gradient: it does not name its log-sums.
+
+    Without a name they would not be kept by a checkpoint, and attention would be computed twice.
+    """
+    inputs = (q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
+    own = functools.partial(jax.nn.dot_product_attention, is_causal=causal, implementation="cudnn")
+    arrays, tree = jax.tree.flatten(jax.vjp(own, *inputs))
+    named = {id(x): x for x in inputs}
+    for x in arrays:
+        if id(x) not in named:
+            named[id(x)] = checkpoint_name(x, "attention")
+    return jax.tree.unflatten(tree, [named[id(x)] for x in arrays])
+
+
+_cudnn_attention.defvjp(_cudnn_forward, lambda causal, gradient, do_BxLxHxK: gradient(do_BxLxHxK))
 
 
 def _splash_attention(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, *, interpret: bool, causal: bool):

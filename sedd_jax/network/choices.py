@@ -4,11 +4,13 @@ AUTOREGRESSIVE = "autoregressive"
 MODEL_TYPES = ("diffusion", AUTOREGRESSIVE)
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "loop")  # of attention
 
+UNROLL = ("auto", "on", "off")
+
 # What each policy keeps of a block for the backward pass, beside the block's input; the rest is
 # computed anew. Element-wise work always is: it is cheaper than the memory it would fill.
 REMAT = {
-    "none": ("qkv", "attention", "attn_out", "mlp_in", "mlp_out"),
-    "dots": ("qkv", "attn_out", "mlp_in", "mlp_out"),
+    "none": ("norm", "qkv", "attention", "attn_out", "mlp_in", "mlp_out"),
+    "dots": ("norm", "qkv", "attn_out", "mlp_in", "mlp_out"),
     "block": (),
 }
 

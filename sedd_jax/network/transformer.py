@@ -22,12 +22,13 @@ from sedd_jax.network import condition as condition_lib
 from sedd_jax.network.attention import attention
 from sedd_jax.network.choices import REMAT, check_heads
 from sedd_jax.network.dropout import dropout, keep_masks
+from sedd_jax.network.gelu import gelu
 from sedd_jax.network.linear import Linear, uniform
+from sedd_jax.network.norm import ModulatedNorm
 from sedd_jax.network.rotary import rotary_tables, rotate
 from sedd_jax.parallel.mesh import lay_out, reshard, weight_layout
 
 MLP_RATIO = 4
-LAYER_NORM_EPS = 1e-5
 SIGMA_FREQUENCIES = 256
 SIGMA_MAX_PERIOD = 10_000.0
 
@@ -36,6 +37,8 @@ SIGMA_MAX_PERIOD = 10_000.0
 class NetworkConfig:
     """Size and execution of a network; hashable, so that programs can be cached by it.
 
+    unroll: a program in which every block stands by itself, instead of a loop over them: longer to
+    compile, but with no copies of what is kept for the backward pass.
     mesh: of the devices that it runs on; None: the default device. is_told_sigma: whether the
     noise level is among what it is conditioned on.
     """
@@ -50,6 +53,7 @@ class NetworkConfig:
     is_told_sigma: bool = True
     compute_dtype: str = "float32"
     remat: str = "none"
+    unroll: bool = False
     attention: str = "auto"
     mesh: Mesh | None = None
     causal: bool = False  # a position sees itself and those before it alone
@@ -64,19 +68,6 @@ class NetworkConfig:
     @property
     def head_width(self) -> int:
         return self.width // self.num_heads
-
-
-class LayerNorm(nnx.Module):
-    """Normalisation over the last axis with a scale and no bias; always in fp32."""
-
-    def __init__(self, width: int):
-        self.scale = nnx.Param(jnp.ones(width))
-
-    def __call__(self, x):
-        x = x.astype(jnp.float32)
-        centred = x - x.mean(axis=-1, keepdims=True)
-        variance = jnp.square(centred).mean(axis=-1, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + LAYER_NORM_EPS) * self.scale[...][None, None, :]
 
 
 class SigmaEmbedder(nnx.Module):
@@ -119,10 +110,10 @@ class Block(nnx.Module):
             layout = weight_layout(config.mesh, f"blocks/{name}/kernel")
             return Linear(*sizes, rngs=rngs, dtype=dtype, layout=layout, **options)
 
-        self.norm1 = LayerNorm(width)
+        self.norm1 = ModulatedNorm(width)
         self.attn_qkv = linear("attn_qkv", width, (3, width), use_bias=False)
         self.attn_out = linear("attn_out", width, width, use_bias=False)
-        self.norm2 = LayerNorm(width)
+        self.norm2 = ModulatedNorm(width)
         self.mlp_in = linear("mlp_in", width, MLP_RATIO * width)
         self.mlp_out = linear("mlp_out", MLP_RATIO * width, width)
         self.adaLN = linear("adaLN", config.cond_dim, 6 * width, dtype=jnp.float32, zero=True)
@@ -136,7 +127,7 @@ class Block(nnx.Module):
             self.adaLN(cond_BxC)[:, None, :], 6, axis=-1
         )  # each (B, 1, D)
 
-        y_BxLxD = self._gather(self.norm1(x_BxLxD) * (1 + scale1) + shift1)
+        y_BxLxD = self._gather(self.norm1(x_BxLxD, shift1, scale1, self.dtype))
         qkv_BxLx3xD = lay_out(config.mesh, self.attn_qkv(y_BxLxD), "qkv")
         q, k, v = (qkv_BxLx3xD[:, :, i].reshape(heads_shape) for i in range(3))
         q, k, v = checkpoint_name((rotate(q, *rotary), rotate(k, *rotary), v), "qkv")
@@ -148,16 +139,16 @@ class Block(nnx.Module):
         y_BxLxD = checkpoint_name(y_BxLxD, "attn_out")
         x_BxLxD = x_BxLxD + gate1 * dropout(y_BxLxD, keep[0], config.dropout)
 
-        y_BxLxD = self._gather(self.norm2(x_BxLxD) * (1 + scale2) + shift2)
+        y_BxLxD = self._gather(self.norm2(x_BxLxD, shift2, scale2, self.dtype))
         h_BxLxM = lay_out(config.mesh, self.mlp_in(y_BxLxD), "hidden")
         h_BxLxM = checkpoint_name(h_BxLxM, "mlp_in")
-        y_BxLxD = self._scatter(self.mlp_out(nnx.gelu(h_BxLxM, approximate=True)))
+        y_BxLxD = self._scatter(self.mlp_out(gelu(h_BxLxM)))
         y_BxLxD = checkpoint_name(y_BxLxD, "mlp_out")
         return x_BxLxD + gate2 * dropout(y_BxLxD, keep[1], config.dropout)
 
     def _gather(self, y_BxLxD):
-        """Gathers all positions, which were split over `tensor`, in the compute dtype."""
-        return lay_out(self.config.mesh, y_BxLxD.astype(self.dtype), "block_input", "residual")
+        """Gathers all positions, which were split over `tensor`."""
+        return lay_out(self.config.mesh, y_BxLxD, "block_input", "residual")
 
     def _scatter(self, y_BxLxD):
         """Adds the partial sums over `tensor` and splits their positions over it."""
@@ -168,7 +159,7 @@ class OutputLayer(nnx.Module):
     """Final modulated norm and the head: (B, L, D) → (B, L, V) in fp32. Starts at zero."""
 
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
-        self.norm_final = LayerNorm(config.width)
+        self.norm_final = ModulatedNorm(config.width)
         self.adaLN = Linear(config.cond_dim, 2 * config.width, rngs=rngs, zero=True)
         self.linear = Linear(
             config.width,
@@ -183,7 +174,7 @@ class OutputLayer(nnx.Module):
 
     def __call__(self, x_BxLxD, cond_BxC):
         shift, scale = jnp.split(self.adaLN(cond_BxC)[:, None, :], 2, axis=-1)  # each (B, 1, D)
-        y_BxLxD = self.norm_final(x_BxLxD) * (1 + scale) + shift
+        y_BxLxD = self.norm_final(x_BxLxD, shift, scale, self.linear.dtype)
         return lay_out(self.mesh, self.linear(y_BxLxD), "logits")
 
 
@@ -278,8 +269,10 @@ def output(config, params, x_BxL, sigma_B, *, dropout_key_B=None, condition=None
         return module(config, "blocks", params)(x_BxLxD, cond_BxC, rotary, keep), None
 
     keep = jax.checkpoint_policies.save_only_these_names(*REMAT[config.remat])
-    block = jax.checkpoint(block, prevent_cse=False, policy=keep)
+    # Outside of a loop, XLA would find that what is to be computed anew is there already.
+    prevent_cse = config.unroll and config.remat != "none"
+    block = jax.checkpoint(block, prevent_cse=prevent_cse, policy=keep)
     blocks = (params["blocks"], jnp.arange(config.num_blocks))
-    x_BxLxD, _ = jax.lax.scan(block, x_BxLxD, blocks)
+    x_BxLxD, _ = jax.lax.scan(block, x_BxLxD, blocks, unroll=config.unroll)
 
     return module(config, "output_layer", params["output_layer"])(x_BxLxD, cond_BxC)

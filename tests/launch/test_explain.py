@@ -75,7 +75,7 @@ def test_a_compiled_network_tells_its_lines():
 
     def loss(params):
         return jnp.square(
-            transformer.log_score(CONFIG, params, x_BxL, sigma_B, dropout_key_B=keys_B)
+            transformer.output(CONFIG, params, x_BxL, sigma_B, dropout_key_B=keys_B)
         ).sum()
 
     text = jax.jit(jax.grad(loss)).lower(noisy_params(CONFIG)).compile().as_text()

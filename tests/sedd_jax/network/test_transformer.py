@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import operator
 
 import jax
 import jax.numpy as jnp
@@ -55,25 +54,19 @@ def test_logits_under_bf16_have_more_digits_than_bf16():
     assert (logits == rounded).mean() < 0.2  # chance
 
 
-def test_scan_equals_a_loop_over_blocks():
+def test_a_loop_over_blocks_equals_one_by_one():
     params, (x_BxL, sigma_B) = noisy_params(CONFIG), inputs(CONFIG)
-
-    def without_scan(block, x, stacked):
-        for i in range(CONFIG.num_blocks):
-            x, _ = block(x, jax.tree.map(operator.itemgetter(i), stacked))
-        return x, None
-
-    scanned = output(CONFIG, params, x_BxL, sigma_B)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.lax, "scan", without_scan)
-        looped = output(CONFIG, params, x_BxL, sigma_B)
-    np.testing.assert_allclose(scanned, looped, atol=1e-5)
+    looped = jit_output(CONFIG, params, x_BxL, sigma_B)
+    unrolled = jit_output(dataclasses.replace(CONFIG, unroll=True), params, x_BxL, sigma_B)
+    np.testing.assert_allclose(looped, unrolled, atol=1e-5)
 
 
 @functools.cache
-def gradients_and_memory(remat: str):
+def gradients_and_memory(remat: str, unroll: bool):
     """(gradient of a sum of scores with dropout on, bytes of temporaries)."""
-    config = dataclasses.replace(CONFIG, remat=remat, dropout=0.3, length=64, attention="loop")
+    config = dataclasses.replace(
+        CONFIG, remat=remat, unroll=unroll, dropout=0.3, length=64, attention="loop"
+    )
     x_BxL, sigma_B = inputs(config)
     keys_B = jax.random.split(jax.random.key(3), len(x_BxL))
     weight_BxLxV = np.random.default_rng(1).normal(size=(*x_BxL.shape, config.vocab_size))
@@ -86,13 +79,19 @@ def gradients_and_memory(remat: str):
     return compiled(noisy_params(config)), compiled.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("remat", [name for name in REMAT if name != "none"])
-def test_remat_saves_memory_and_keeps_gradients(remat):
-    kept, kept_bytes = gradients_and_memory("none")
-    remade, remade_bytes = gradients_and_memory(remat)
-    assert remade_bytes < kept_bytes
-    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(remade), strict=True):
+def assert_near(ours, theirs):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("remat", [name for name in REMAT if name != "none"])
+def test_remat_saves_memory_and_keeps_gradients(remat, unroll):
+    kept, kept_bytes = gradients_and_memory("none", unroll)
+    remade, remade_bytes = gradients_and_memory(remat, unroll)
+    assert remade_bytes < kept_bytes
+    assert_near(kept, remade)
+    assert_near(kept, gradients_and_memory("none", False)[0])
 
 
 def test_tags_add_their_rows_to_the_embedding_of_sigma():
