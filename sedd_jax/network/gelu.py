@@ -1,4 +1,4 @@
-"""GELU in its tanh form (Hendrycks & Gimpel 2016, arXiv:1606.08415), which keeps its input alone."""
+"""GELU in its tanh form (Hendrycks & Gimpel 2016, arXiv:1606.08415): only its input is kept."""
 
 import functools
 
@@ -15,7 +15,7 @@ def gelu(x):
 
 
 def _forward(x):
-    return gelu(x), x
+    return _gelu(x), x
 
 
 def _backward(x, dy):
