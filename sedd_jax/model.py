@@ -159,7 +159,7 @@ def build(
     if model["compute_dtype"] == "auto":
         model["compute_dtype"] = "float32" if platform == "cpu" else "bfloat16"
     if model["unroll"] == "auto":
-        # A CPU gains nothing; where blocks are computed anew memory is scarce, and a loop needs less.
+        # A CPU gains nothing. Where blocks are computed anew, memory is scarce: a loop needs less.
         model["unroll"] = platform != "cpu" and model["remat"] == "none"
     else:
         model["unroll"] = model["unroll"] == "on"

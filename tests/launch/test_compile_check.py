@@ -32,6 +32,7 @@ def small_config(**mesh):
     config.model.update(num_blocks=3, width=64, num_heads=4, cond_dim=16, length=128)
     config.training.update(batch_size=16)
     config.sampling.update(batch_size=4, steps=4)
+    config.model.unroll = "off"  # so that what a loop exchanges can be told
     config.mesh.update(mesh)
     return config
 
