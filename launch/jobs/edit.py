@@ -20,6 +20,7 @@ from tokenizer_bridge.token_dataset.command import naming
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, Record, TokenDataset
+from tokenizer_bridge.token_dataset.wording import counted
 
 SONG, TOKENS = "song", "tokens"  # folders of the output: the song's tokens, those of the edits
 
@@ -88,7 +89,7 @@ def edit(
             notes={"command": command},
         )
     assert store is not None  # this is the only process
-    print(f"{store.num_samples} edits of {record.id} in {store.path}")
+    print(f"{counted(store.num_samples, 'edit', 'edits')} of {record.id} in {store.path}")
     if audio is None:
         return 0
     keeps = keep_audio and not change.is_scattered

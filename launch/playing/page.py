@@ -246,6 +246,7 @@ def launch(page: Page, host: str, port: int | None, max_upload_mb: int) -> str:
         allowed_paths=[str(page.studio.folder)], max_file_size=f"{max_upload_mb}mb",
         ssr_mode=False, mcp_server=False, pwa=False, footer_links=[], run_history=False,
         enable_monitoring=False,
+        _frontend=False,  # once more it asks itself, and gives up where that takes 3 s
         theme=theme, css=_read("page.css"),
     )  # fmt: skip
     return address

@@ -52,3 +52,18 @@ def test_it_writes_in_its_temporary_folder_alone_and_removes_it(toy_workdir, cod
     assert process.returncode == 130
     left = [path for folder in (home, temporary, elsewhere) for path in folder.rglob("*")]
     assert left == []
+
+
+@needs_gradio
+def test_it_starts_on_a_machine_too_busy_to_answer_at_once(studio, monkeypatch):
+    from gradio import networking
+
+    from launch.playing.page import Page, launch
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(networking, "url_ok", lambda url: False)  # which waits for 3 s
+    page = Page(studio)
+    try:
+        assert launch(page, "127.0.0.1", None, 1).startswith("http://127.0.0.1:")
+    finally:
+        page.close()

@@ -115,7 +115,9 @@ def test_a_recording_is_gone_on_with_and_stays_what_it_was(studio, song, tmp_pat
     (piece,) = upload.pieces
     assert piece.label == "my song.flac" and piece.seconds == 0.25 and piece.command is None
     assert [file.name for file in studio.folder.rglob("upload*")] == ["upload.flac"]
+    assert "read in " in board(upload, studio, no_url)
     longer = studio.change(upload, 1, Continue(0.1), JIG, no_report)
+    assert "read in" not in board(longer, studio, no_url)
     again = studio.change(longer, 3, Continue(0.1), JIG, no_report)
     audio_TxC, rate = soundfile.read(again.pieces[0].sound)
     assert rate == 44_100 and audio_TxC.shape == (pytest.approx(0.45 * rate, abs=rate / 3000), 2)
