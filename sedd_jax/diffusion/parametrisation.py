@@ -101,10 +101,13 @@ class CodeProbabilities:
     is_told_sigma: bool
 
     def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
-        """See `Parametrisation`."""
-        log_sum_BxL = log_sum_codes(self.graph.mask_id, output_BxLxV)
-        offset_BxL = log_sum_BxL + jnp.log(jnp.expm1(sigma_B))[:, None]
-        return zero_at_current(output_BxLxV - offset_BxL[..., None], x_BxL)
+        """See `Parametrisation`. That of turning into the mask, which nothing asks for, is 0."""
+        mask_id = self.graph.mask_id
+        offset_BxL = log_sum_codes(mask_id, output_BxLxV) + jnp.log(jnp.expm1(sigma_B))[:, None]
+        token_V = jnp.arange(output_BxLxV.shape[-1])[None, None]
+        log_score_BxLxV = output_BxLxV - offset_BxL[..., None]
+        # Its output has never met a gradient, and may be too large to exponentiate.
+        return zero_at_current(jnp.where(token_V == mask_id, 0.0, log_score_BxLxV), x_BxL)
 
     def entropy(
         self, output_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array

@@ -47,7 +47,7 @@ def toy_scores(name, power=1.0):
         if name != "score_entropy":
             output_BxLxV += jnp.sin(jnp.arange(x_BxL.shape[1]))[None, :, None]
             is_mask_V = jnp.arange(TOY.vocab_size) == TOY.mask_id
-            output_BxLxV = jnp.where(is_mask_V[None, None], 7.0, output_BxLxV)
+            output_BxLxV = jnp.where(is_mask_V[None, None], 200.0, output_BxLxV)
         return parametrisation.log_score(output_BxLxV, x_BxL, sigma_B)
 
     return log_score_fn
