@@ -6,6 +6,7 @@ NEW is what `python -m sedd_jax.sample --workdir=RUN` wrote. The same measures a
 windows of RUN's validation tracks, if it has so many: good samples are near to them, not below.
 
     seconds_per_sample       of the sampling itself, compilation left out
+    evaluations_per_sample   of the network; guidance doubles each
     unigram_bits_per_token   cross-entropy under the add-α unigram of the training tracks
     bigram_bits_per_token    the same under their Kneser–Ney bigram
                              (sedd_jax/likelihood/baselines.py): whether neighbours follow each
@@ -37,7 +38,14 @@ def make_parser() -> Parser:
         type=local_path,
         required=True,
         metavar="RUN",
-        help="The run that they are from.",
+        help="The run that they are from; or an exported model, or demo.",
+    )
+    add(
+        "--real",
+        type=local_path,
+        metavar="TOKENS",
+        help="Token dataset of real tracks to compare with, and to fit the unigram and bigram on; "
+        "the run's training data by default.",
     )
     add("--output", type=local_path, required=True, metavar="JSON", help="File to write.")
     return parser
@@ -48,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from launch.jobs.measure_samples import measure_samples
 
-    report = measure_samples(arguments.tokens, arguments.workdir)
+    report = measure_samples(arguments.tokens, arguments.workdir, arguments.real)
     write_json_atomically(Path(arguments.output), report)
     for name, value in report["measures"].items():
         real = report["real"]

@@ -14,7 +14,8 @@ The config file has a sweep() beside its get_config(), which yields the override
     --report        makes table and plot from what there is, of --metric=NAME
 
 The same command goes on where an earlier one was: finished runs are not repeated, the others
-resume. Ctrl-C or SIGTERM lets the runs under way save first. DIR gets results.csv and METRIC.png.
+resume. Ctrl-C or SIGTERM lets the runs under way save first. DIR gets results.csv, results.json
+and METRIC.png.
 Exit codes: 0 all runs finished; 1 some did not, or a mistake; 128 + n stopped by signal n.
 """
 

@@ -151,7 +151,9 @@ def show_results(
     print(report.table(rows, metric, pick))
     workdir.mkdir(parents=True, exist_ok=True)
     report.write_csv(workdir / "results.csv", rows)
+    report.write_json(workdir / "results.json", rows)
     print(workdir / "results.csv")
+    print(workdir / "results.json")
     plot = workdir / f"{metric.replace('/', '_')}.png"
     if write_plot(plot, rows, metric):
         print(plot)

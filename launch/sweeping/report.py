@@ -11,7 +11,7 @@ from typing import Any
 from launch.sweeping.jobs import last_line
 from launch.sweeping.runs import Command, SweepRun, swept_keys
 from sedd_jax.config import flatten
-from tokenizer_bridge.token_dataset.files import atomic_file
+from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
 
 REAL = "real tracks"
 
@@ -82,6 +82,23 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         writer.writeheader()
         for row in rows:
             writer.writerow({"run": row.run.name, "state": row.state} | row.keys | row.metrics)
+
+
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """The same, and the measures of real data beside them."""
+    runs = [
+        {
+            "run": row.run.name, "state": row.state, "keys": row.keys,
+            "metrics": _json(row.metrics), "reference": _json(row.reference),
+        }
+        for row in rows
+    ]  # fmt: skip
+    write_json_atomically(path, {"runs": runs})
+
+
+def _json(metrics: dict[str, float]) -> dict[str, float | None]:
+    finite = {name: value for name, value in metrics.items() if value is not None}
+    return {name: value if math.isfinite(value) else None for name, value in finite.items()}
 
 
 def table(rows: Sequence[Row], metric: str, pick: str) -> str:

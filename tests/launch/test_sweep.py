@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.sweeps import sampler_steps
+from configs.sweeps import sampler_steps, samplers
+from launch.jobs.measure_samples import evaluations
 from launch.sweeping.runs import SweepFile, plan, read_sweep
 from launch.sweeping.sampling import MIN_CLIP_S, MIN_SAMPLES, Sampling
 from launch.sweeping.training import Training
@@ -242,6 +243,43 @@ def test_samplers_on_one_checkpoint(tokens, tmp_path):
         sampling.progress(colder)
 
 
+def test_samplers_are_compared_at_equal_evaluations(tokens, tmp_path):
+    def planned(*overrides, **changes):
+        config = samplers.get_config("tiny")
+        config.update(run="demo", **changes)
+        sampling, sweep = Sampling(), SweepFile("samplers.py", "sample", overrides)
+        return sampling, plan(config, (), sweep, sampling, tmp_path / "sweep")
+
+    names = ("euler", "trapezoidal", "spread")
+    sampling, runs = planned(*({"sampler": name, "evaluations": 9} for name in names))
+    lines = [sampling.line(run) for run in runs]
+    for line, steps in zip(lines, (8, 4, 9), strict=True):
+        assert {"--workdir=demo", f"--steps={steps}", "--length=1024"} <= {*line}
+        assert not [flag for flag in line if flag.startswith("--evaluations")]
+    with pytest.raises(UserError, match="evaluations is 2: trapezoidal needs 3 at least"):
+        planned({"sampler": "trapezoidal", "evaluations": 2})
+    with pytest.raises(UserError, match="config.judge=nobody: no such folder"):
+        planned({"seed": 0}, judge="nobody")
+    sampling, [judged] = planned({"seed": 0}, judge=str(tmp_path), real=str(tokens))
+    measure, judge = sampling.after(judged)
+    assert f"--real={tokens}" in measure and f"--workdir={tmp_path}" in judge and "--judge" in judge
+    assert len(list(samplers.sweep("full"))) == 42
+
+
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        ({"sampler": "euler", "steps": 8}, 9),
+        ({"sampler": "trapezoidal", "steps": 8}, 17),
+        ({"sampler": "spread", "steps": 8}, 8),
+        ({"sampler": "spread", "steps": 8, "length": 40, "window": 16, "overlap": 8}, 32),
+        ({"sampler": "entropy", "steps": 8, "evaluations_per_sample": 2.5}, 2.5),
+    ],
+)
+def test_evaluations_are_counted_by_what_samples_say(settings, expected):
+    assert evaluations({"length": 16, "seed": 0, "num_samples": 3} | settings) == expected
+
+
 def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
     write_run(tmp_path / "run", tokens)
     (tmp_path / "music").mkdir()
@@ -277,10 +315,12 @@ def test_samples_are_compared_with_music_where_it_is_given(tokens, tmp_path):
     write_json_atomically(heard.directory / "measures.json", measures)
     assert not sampling.progress(heard).is_finished  # the report is to come
     compared = {
-        "embedding": {"name": "musicnn"}, "fad": 5.0, "fad_infinity": None, "kad": {"value": 0.5},
+        "embedding": {"name": "musicnn"}, "fad": 5.0, "fad_infinity": None,
+        "kad": {"value": 0.5, "low": 0.4, "high": 0.7},
     }  # fmt: skip
     write_json_atomically(heard.directory / "report/report.json", {"measurements": [compared]})
     figures = {"distinct_codes": 3, "fad_musicnn": 5.0, "kad_musicnn": 0.5}
+    figures |= {"kad_musicnn_low": 0.4, "kad_musicnn_high": 0.7}
     assert sampling.history(heard) == [figures]
     assert sampling.history(silent) == [{"distinct_codes": 3}]
 
