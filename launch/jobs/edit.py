@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launch.changes import Change
+from launch.changes import BY_MODE, Change
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.jobs.sample import sample_run
 from sedd_jax.sampling import editing
@@ -51,7 +51,7 @@ def edit(
     Raises UserError, and SystemExit: with 128 + n when it is stopped by signal n, or with the code
     of an encoder that failed and has said why. What is refused leaves nothing in the output.
     """
-    require_own(output, audio)
+    require_own(output, audio, change)
     use_compilation_cache()
     run, params, step = exported.load(workdir, step)
     run.require_diffusion("editing a song")
@@ -96,8 +96,8 @@ def edit(
     return decode(store.path, audio if keeps else None, codec_dir, output, overwrite)
 
 
-def require_own(output: Path, audio: str | None) -> None:
-    """Raises UserError where the output holds anything but edits of this song."""
+def require_own(output: Path, audio: str | None, change: Change) -> None:
+    """Raises UserError where the output holds anything but this song, changed like this."""
     nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise UserError(f"{nearest} is a file: choose another --output")
@@ -108,6 +108,11 @@ def require_own(output: Path, audio: str | None) -> None:
         record = find_track(TokenDataset(output / SONG), None)
         if record.id != as_text(Path(audio).name):
             raise UserError(f"{output} holds edits of {record.id}: choose another --output")
+    if (output / TOKENS / DATASET_FILE).exists():
+        edit = TokenDataset(output / TOKENS).origin.get("edit", {})
+        if edit and (edit["mode"], edit["value"]) != (change.mode, change.value):
+            made_by = BY_MODE[edit["mode"]](edit["value"]).argument
+            raise UserError(f"{output} holds edits by {made_by}: choose another --output")
 
 
 @contextlib.contextmanager

@@ -236,8 +236,10 @@ def test_what_a_signal_stops_goes_on_and_what_was_there_stays(
 def test_another_edit_does_not_overwrite_the_first(workdir, codec_dir, song, tmp_path):
     words = f"--audio={song}", "--variations=1"
     assert run(workdir, codec_dir, tmp_path / "out", *words, "--replace=0.5:0.51") == 0
-    with pytest.raises(UserError, match="holds other samples"):
+    with pytest.raises(UserError, match=r"out holds edits by --replace=0.5:0.51: choose another"):
         run(workdir, codec_dir, tmp_path / "out", *words, "--replace=0.5:0.52")
+    with pytest.raises(UserError, match="holds other samples"):
+        run(workdir, codec_dir, tmp_path / "out", *words, "--replace=0.5:0.51", "--seed=1")
     (path,) = (tmp_path / "out").glob("*.wav")
     content = path.read_bytes()
     path.write_bytes(b"mine")
