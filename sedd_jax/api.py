@@ -145,6 +145,7 @@ class Model(Editable):
           ValueError: a number is out of range, or there is no such sampler, schedule or time.
         """
         _require_integer("num_samples", num_samples, 0)
+        _require_integer("sweeps", sweeps, 1)
         given = None
         if known is not None or is_known is not None:
             given = make_known(

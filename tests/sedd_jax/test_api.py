@@ -150,7 +150,8 @@ def test_the_example_of_the_readme_runs(tmp_path, capsys):
     "wrong",
     [
         {"num_samples": -1}, {"num_samples": 1.5}, {"seed": -1}, {"steps": 0}, {"length": 0},
-        {"batch_size": -1}, {"sampler": "Euler"}, {"guidance": np.nan}, {"guidance": -1.0},
+        {"sweeps": 0}, {"sweeps": 1.5}, {"batch_size": -1}, {"sampler": "Euler"},
+        {"guidance": np.nan}, {"guidance": -1.0},
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_named(wrong):
