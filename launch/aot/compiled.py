@@ -14,11 +14,13 @@ from launch.aot.hlo import parse
 from launch.aot.roofline import Roofline, analyse, work
 from launch.aot.topology import Topology
 from sedd_jax import config as config_lib
+from sedd_jax.diffusion.choices import TRAITS
 from sedd_jax.model import ModelDef, build
 from sedd_jax.monitoring.metrics import forward_flops_per_token, train_flops_per_token
 from sedd_jax.network.attention import best_implementation
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.sampling.generate import chunk_size, make_programs
+from sedd_jax.sampling.settings import settle
 from sedd_jax.training.step import compile_train_step
 
 # XLA's complaint when a TPU program needs more than the chip has.
@@ -149,8 +151,9 @@ def report(
     if sample:
         batch = mesh_lib.divisible(run.mesh, config.sampling.batch_size)
         program = f"sampler, {chunk} of {steps} steps"
-        model_flops = forward_flops_per_token(network) * batch * length * chunk
-        tokens = batch * length * chunk / (steps + 1)
+        evaluations = chunk * TRAITS[config.sampling.sampler].evaluations
+        model_flops = forward_flops_per_token(network) * batch * length * evaluations
+        tokens = batch * length * evaluations / settle(run, seed=0).evaluations
     else:
         batch = config.training.batch_size
         program = "train step"

@@ -47,7 +47,7 @@ def sample(
     step: int | str | None = None,
     seed: int = 0,
     sampler: str | None = None,
-    schedule: str | Path | None = None,
+    schedule: str | None = None,
     strength: float | None = None,
     steps: int | None = None,
     length: int | None = None,
@@ -74,6 +74,12 @@ def sample(
 
     Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
     """
+    fitted = None
+    if schedule is not None and schedule not in STEP_SCHEDULES:
+        if not Path(schedule).is_file():
+            named = ", ".join(STEP_SCHEDULES)
+            raise UserError(f"--schedule={schedule}: it is {named}, or the file of an evaluation")
+        fitted = read_costs(schedule)
     run, params, step = exported.load(workdir, step)
     if seconds is not None:
         with naming("--seconds"):
@@ -82,7 +88,7 @@ def sample(
         run,
         seed=seed,
         sampler=sampler,
-        schedule=schedule if schedule in (None, *STEP_SCHEDULES) else read_costs(schedule),
+        schedule=fitted or schedule,
         strength=strength,
         steps=steps,
         length=length,

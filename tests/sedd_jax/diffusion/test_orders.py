@@ -9,7 +9,9 @@ import pytest
 
 from sedd_jax.diffusion import orders, sampler
 from sedd_jax.diffusion.choices import TRAITS
+from sedd_jax.diffusion.draws import Draws
 from sedd_jax.diffusion.graph import Absorbing, Uniform
+from sedd_jax.diffusion.guidance import Guided
 from sedd_jax.diffusion.known import Known
 from sedd_jax.diffusion.noise import LogLinear
 from sedd_jax.diffusion.schedule import Steps
@@ -211,6 +213,43 @@ def test_what_few_steps_cost_on_a_markov_chain(num, expected):
     np.testing.assert_allclose(measured, expected, rtol=0.02)
     if num == 16:
         assert abs(in_order(Steps(length, "cosine")) - own) < 1e-12  # one position a step
+
+
+@pytest.mark.parametrize("name", [*NAMES, "trapezoidal"])
+def test_scores_that_are_not_finite_are_told(name):
+    score_fn, x_BxL = toy.log_score_fn(GRAPH), sampler.start(GRAPH, keys(3), 6)
+
+    def log_score_fn(x_BxL, sigma_B):
+        is_broken_Bx1x1 = (jnp.arange(3) == 1)[:, None, None]
+        return jnp.where(is_broken_Bx1x1, jnp.nan, score_fn(x_BxL, sigma_B))
+
+    args = (name, GRAPH, NOISE, log_score_fn, keys(3), x_BxL)
+    is_defined_B = jax.jit(
+        lambda: sampler.sample_chunk(*args, first=0, num=1, steps=2).is_defined_B
+    )()
+    np.testing.assert_array_equal(is_defined_B, [True, False, True])
+
+
+@pytest.mark.parametrize("name", ["spread", "confidence", "trapezoidal"])
+def test_guidance_and_narrow_draws_are_those_of_the_process(name):
+    """Guided by itself a model is itself, and the most probable code is drawn alone."""
+    score_fn, x_BxL = toy.log_score_fn(GRAPH), sampler.start(GRAPH, keys(20), 30)
+    guided = Guided(lambda *args: (score_fn(*args),) * 2, lambda t: jnp.float32(3.0))
+
+    @functools.partial(jax.jit, static_argnums=(0,))
+    def draw(log_score_fn, draws):
+        args = (name, GRAPH, NOISE, log_score_fn, keys(20), x_BxL)
+        return sampler.sample_chunk(*args, first=0, num=1, steps=2, draws=draws).x_BxL
+
+    plain = np.asarray(draw(score_fn, None))
+    assert 0 < (plain == GRAPH.mask_id).mean() < 0.9
+    assert (plain == np.asarray(draw(guided, None))).mean() > 0.99
+    narrow = np.asarray(draw(guided, Draws(top_k=jnp.float32(1))))
+    marginal_3x4 = np.stack([toy.joint().sum(axes) for axes in ((1, 2), (0, 2), (0, 1))])
+    best_L = np.tile(marginal_3x4.argmax(-1), 10)
+    others = (narrow != GRAPH.mask_id) & (narrow != best_L)
+    # The second leap of trapezoidal knows what the first has drawn.
+    assert others.any() == (name == "trapezoidal")
 
 
 def test_the_uniform_graph_and_unknown_names_are_refused():
