@@ -59,8 +59,8 @@ def evaluations(origin: Mapping[str, Any]) -> float:
     """The evaluations of the network that a sample took, by what its dataset says of itself."""
     if "evaluations_per_sample" in origin:
         return origin["evaluations_per_sample"]
-    names = [field.name for field in dataclasses.fields(Sampling)]
-    return Sampling(**{name: origin.get(name) for name in names}).evaluations
+    settings: dict[str, Any] = {f.name: origin.get(f.name) for f in dataclasses.fields(Sampling)}
+    return Sampling(**settings).evaluations
 
 
 def measure(
