@@ -43,6 +43,7 @@ def get_config() -> ConfigDict:
     model.dropout = 0.1
     model.scale_by_sigma = True  # for the absorbing graph; the uniform one has no use for it
     model.compute_dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
+    model.residual_dtype = "float32"
     model.remat = "none"
     model.unroll = "auto"
     model.attention = "auto"

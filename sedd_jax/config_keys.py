@@ -135,12 +135,18 @@ KEYS: dict[str, Key] = {
         "Of block activations; auto: float32 on CPU, bfloat16 on accelerators.",
         choices=("auto", "float32", "bfloat16"),
     ),
+    "model.residual_dtype": Key(
+        str,
+        "Of the residual stream between blocks, whose sums are in float32.",
+        choices=("float32", "bfloat16"),
+        default_of_older_runs="float32",
+    ),
     "model.remat": Key(
         str, "What the backward pass computes anew.", choices=tuple(REMAT), resumable=True
     ),
     "model.unroll": Key(
         str,
-        "Blocks one by one instead of in a loop; auto: on accelerators where remat is none.",
+        "Blocks one by one instead of in a loop; auto: on GPUs where remat is none.",
         choices=UNROLL,
         default_of_older_runs="off",
         resumable=True,

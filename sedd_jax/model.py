@@ -159,8 +159,9 @@ def build(
     if model["compute_dtype"] == "auto":
         model["compute_dtype"] = "float32" if platform == "cpu" else "bfloat16"
     if model["unroll"] == "auto":
-        # A CPU gains nothing. Where blocks are computed anew, memory is scarce: a loop needs less.
-        model["unroll"] = platform != "cpu" and model["remat"] == "none"
+        # A CPU gains nothing, and a TPU's program takes many minutes to compile. Where blocks are
+        # computed anew, memory is scarce: a loop needs less.
+        model["unroll"] = platform == "gpu" and model["remat"] == "none"
     else:
         model["unroll"] = model["unroll"] == "on"
     for attention, needed in (("cudnn", "gpu"), ("splash", "tpu")):

@@ -140,6 +140,7 @@ class Traffic:
     def __init__(self, module: Module, in_main_memory: Callable[[Shape], bool]):
         self._module = module
         self._in_main_memory = in_main_memory
+        self._shares: dict[tuple[str, str, bool], float] = {}  # read, of the arrays of fusions
 
     def _bytes(self, shapes: tuple[Shape, ...]) -> int:
         return sum(shape.num_bytes for shape in shapes if self._in_main_memory(shape))
@@ -202,10 +203,16 @@ class Traffic:
         return min(round(self._share_read(fused, operand, in_place=True) * whole), whole)
 
     def _share_read(self, fused: Computation, operand: Instruction, in_place: bool) -> float:
-        """The elements of an array of a fusion that are used, over all; more than 1 if repeatedly.
+        """The share of an array's elements that a fusion uses.
 
         in_place: whether what updates a part of it leaves the rest where it is.
         """
+        key = fused.name, operand.name, in_place
+        if key not in self._shares:
+            self._shares[key] = min(self._sum_of_shares(fused, operand, in_place), 1.0)
+        return self._shares[key]
+
+    def _sum_of_shares(self, fused: Computation, operand: Instruction, in_place: bool) -> float:
         if operand is fused.root or len(operand.shapes) != 1:
             return 1.0
         total, size = 0.0, max(operand.shapes[0].size, 1)

@@ -52,6 +52,7 @@ class NetworkConfig:
     dropout: float = 0.1
     is_told_sigma: bool = True
     compute_dtype: str = "float32"
+    residual_dtype: str = "float32"
     remat: str = "none"
     unroll: bool = False
     attention: str = "auto"
@@ -137,14 +138,18 @@ class Block(nnx.Module):
             y_BxLxHxK = attend(q, k, v)
         y_BxLxD = self._scatter(self.attn_out(y_BxLxHxK.reshape(x_BxLxD.shape)))
         y_BxLxD = checkpoint_name(y_BxLxD, "attn_out")
-        x_BxLxD = x_BxLxD + gate1 * dropout(y_BxLxD, keep[0], config.dropout)
+        x_BxLxD = self._add(x_BxLxD, gate1, dropout(y_BxLxD, keep[0], config.dropout))
 
         y_BxLxD = self._gather(self.norm2(x_BxLxD, shift2, scale2, self.dtype))
         h_BxLxM = lay_out(config.mesh, self.mlp_in(y_BxLxD), "hidden")
         h_BxLxM = checkpoint_name(h_BxLxM, "mlp_in")
         y_BxLxD = self._scatter(self.mlp_out(gelu(h_BxLxM)))
         y_BxLxD = checkpoint_name(y_BxLxD, "mlp_out")
-        return x_BxLxD + gate2 * dropout(y_BxLxD, keep[1], config.dropout)
+        return self._add(x_BxLxD, gate2, dropout(y_BxLxD, keep[1], config.dropout))
+
+    def _add(self, x_BxLxD, gate_Bx1xD, y_BxLxD):
+        """The residual stream with a gated branch added in fp32, in the dtype that it has."""
+        return (x_BxLxD + gate_Bx1xD * y_BxLxD).astype(x_BxLxD.dtype)
 
     def _gather(self, y_BxLxD):
         """Gathers all positions, which were split over `tensor`."""
@@ -184,7 +189,7 @@ class VocabEmbedding(nnx.Module):
     def __init__(self, config: NetworkConfig, rngs: nnx.Rngs):
         shape = (config.vocab_size, config.width)
         self.embedding = nnx.Param(uniform(config.width)(rngs.params(), shape))
-        self.mesh = config.mesh
+        self.mesh, self.dtype = config.mesh, jnp.dtype(config.residual_dtype)
 
     def __call__(self, x_BxL):
         embedding_VxD = self.embedding[...]
@@ -193,7 +198,7 @@ class VocabEmbedding(nnx.Module):
             # Backward, the second is first: each device adds its rows to a whole gradient, and the
             # sum of those is split. Left to choose, XLA would rather replicate the rows.
             embedding_VxD = reshard(reshard(embedding_VxD, used, kept), used, used)
-        return lay_out(self.mesh, embedding_VxD[x_BxL], "residual")
+        return lay_out(self.mesh, embedding_VxD[x_BxL].astype(self.dtype), "residual")
 
 
 MODULES = {

@@ -305,3 +305,17 @@ def test_bytes_of_what_is_read_and_written_in_part(name, num_bytes):
     module = parse(PLACES)
     main = module.computations["main"]
     assert cost.Traffic(module, lambda shape: True).of(main, main[name]) == num_bytes
+
+
+def test_a_long_chain_of_products_is_followed_once():
+    """2^60 ways lead from the table to its rows."""
+    chain = "".join(f"  %x{i + 1} = f32[100,8]{{1,0}} multiply(%x{i}, %x{i})\n" for i in range(60))
+    text = PLACES.replace(
+        "  %half = bf16[100,8]{1,0} convert(%table)\n",
+        f"  %x0 = f32[100,8]{{1,0}} negate(%table)\n{chain}"
+        "  %half = bf16[100,8]{1,0} convert(%x60)\n",
+    )
+    module = parse(text)
+    main = module.computations["main"]
+    num_bytes = cost.Traffic(module, lambda shape: True).of(main, main["found"])
+    assert num_bytes <= 100 * 8 * 4 + 5 * 4 + 5 * 8 * 2

@@ -46,6 +46,14 @@ def test_bf16_is_near_fp32_and_gives_fp32():
         assert 1e-5 < error.max() < 0.1 * np.abs(exact).max()
 
 
+def test_a_bf16_residual_stream_is_near_fp32_and_the_output_fp32():
+    params, given = noisy_params(CONFIG), inputs(CONFIG)
+    exact = jit_output(CONFIG, params, *given)
+    rounded = jit_output(dataclasses.replace(CONFIG, residual_dtype="bfloat16"), params, *given)
+    assert rounded.dtype == jnp.float32
+    assert 1e-5 < np.abs(rounded - exact).max() < 0.05 * np.abs(exact).max()
+
+
 def test_logits_under_bf16_have_more_digits_than_bf16():
     """Rounded to bf16, a logit between 8 and 16 would be a multiple of 0.06."""
     config = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
