@@ -31,8 +31,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sedd_jax import config_arguments
-from sedd_jax.diffusion.choices import SAMPLERS, SCHEDULES
-from sedd_jax.sample import parse_vector, vectors_asked_for
+from sedd_jax.diffusion.choices import SCHEDULES
+from sedd_jax.sample import add_drawing, parse_vector, vectors_asked_for
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     Switch,
@@ -115,36 +115,15 @@ def make_parser() -> Parser:
 def add_sampling(parser: Parser) -> None:
     """The arguments that say how the model draws."""
     config_arguments.add_step(parser)
-    add = parser.add_argument_group("how the model draws").add_argument
+    group = parser.add_argument_group("how the model draws")
+    add = group.add_argument
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the variations.")
-    add(
-        "--sampler",
-        choices=SAMPLERS,
-        help="How a step is taken; config.sampling.sampler by default.",
-    )
-    add(
-        "--steps",
-        type=integer(1),
-        help="Steps from noise to data; config.sampling.steps by default.",
-    )
+    add_drawing(group)
     add(
         "--overlap",
         type=integer(0),
         help="In songs longer than the model's context: how many tokens before what is new the "
         "model is told; half of the context by default.",
-    )
-    add(
-        "--temperature",
-        type=number(above=0.0),
-        default=1.0,
-        help="Below 1, what is probable becomes more so.",
-    )
-    add("--top_k", type=integer(1), help="Draw from so many of the most probable tokens.")
-    add(
-        "--top_p",
-        type=number(high=1.0, above=0.0),
-        default=1.0,
-        help="Draw from the most probable tokens that make up this share.",
     )
     add(
         "--batch_size",
@@ -232,6 +211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=arguments.seed,
         sampler=arguments.sampler,
         steps=arguments.steps,
+        schedule=arguments.schedule,
+        strength=arguments.strength,
         overlap=arguments.overlap,
         temperature=arguments.temperature,
         top_k=arguments.top_k,

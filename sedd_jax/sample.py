@@ -67,38 +67,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the samples."
     )
-    parser.add_argument(
-        "--sampler",
-        choices=SAMPLERS,
-        help="How a step is taken; config.sampling.sampler by default. For both graphs: euler and "
-        "analytic (the same for the absorbing graph with log-linear noise), trapezoidal. For the "
-        "absorbing graph: spread draws positions far apart; first_hitting in random order; remask "
-        "masks some again; confidence and entropy draw the most certain first, which no number of "
-        "steps makes the law of the model.",
-    )
-    parser.add_argument(
-        "--steps",
-        type=integer(1),
-        help="Steps from noise to data; config.sampling.steps by default. Each evaluates the "
-        "network once, of trapezoidal twice; euler, analytic and trapezoidal do so once more at "
-        "the end, and entropy may need fewer.",
-    )
-    parser.add_argument(
-        "--schedule",
-        type=local_path,
-        metavar=f"{{{','.join(STEP_SCHEDULES)},EVALUATION.json}}",
-        help="How much each step draws; config.sampling.schedule by default. The file that "
-        "sedd_jax.evaluate wrote of an absorbing model: fitted to what that measured.",
-    )
-    parser.add_argument(
-        "--strength",
-        type=number(0.0),
-        help="Of confidence, the noise on log-probabilities; of entropy, the nats that a step may "
-        "draw beside its least certain token; of remask, the largest share of tokens that a step "
-        "masks again. By default "
-        + ", ".join(f"{name} {t.strength:g}" for name, t in TRAITS.items() if t.strength)
-        + ".",
-    )
+    add_drawing(parser)
     how_long = parser.add_mutually_exclusive_group()
     how_long.add_argument(
         "--length",
@@ -113,21 +82,6 @@ def make_parser() -> Parser:
         "--overlap",
         type=integer(0),
         help="Tokens that a window shares with the one before; half of a window by default.",
-    )
-    parser.add_argument(
-        "--temperature",
-        type=number(above=0.0),
-        default=1.0,
-        help="Below 1, what is probable becomes more so: which token is drawn, never when.",
-    )
-    parser.add_argument(
-        "--top_k", type=integer(1), help="Draw from so many of the most probable tokens."
-    )
-    parser.add_argument(
-        "--top_p",
-        type=number(high=1.0, above=0.0),
-        default=1.0,
-        help="Draw from the most probable tokens that make up this share.",
     )
     parser.add_argument(
         "--batch_size",
@@ -191,6 +145,57 @@ def make_parser() -> Parser:
     )
     membership.add_arguments(parser)
     return parser
+
+
+def add_drawing(parser: Parser | argparse._ArgumentGroup) -> None:
+    """The arguments that say how a model draws, of all commands that sample."""
+    parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        help="How a step is taken; config.sampling.sampler by default. For both graphs: euler and "
+        "analytic (the same for the absorbing graph with log-linear noise), trapezoidal. For the "
+        "absorbing graph: spread draws positions far apart; first_hitting in random order; remask "
+        "masks some again; confidence and entropy draw the most certain first, which no number of "
+        "steps makes the law of the model.",
+    )
+    parser.add_argument(
+        "--steps",
+        type=integer(1),
+        help="Steps from noise to data; config.sampling.steps by default. Each evaluates the "
+        "network once, of trapezoidal twice; euler, analytic and trapezoidal do so once more at "
+        "the end, and entropy may need fewer.",
+    )
+    parser.add_argument(
+        "--schedule",
+        type=local_path,
+        metavar=f"{{{','.join(STEP_SCHEDULES)},EVALUATION.json}}",
+        help="How much each step draws; config.sampling.schedule by default. The file that "
+        "sedd_jax.evaluate wrote of an absorbing model: fitted to what that measured.",
+    )
+    parser.add_argument(
+        "--strength",
+        type=number(0.0),
+        help="Of confidence, the noise on log-probabilities; of entropy, the nats that a step may "
+        "draw beside its least certain token; of remask, the largest share of tokens that a step "
+        "masks again. By default "
+        + ", ".join(f"{name} {t.strength:g}" for name, t in TRAITS.items() if t.strength)
+        + ".",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=number(above=0.0),
+        default=1.0,
+        help="Below 1, what is probable becomes more so: which token is drawn, never when.",
+    )
+    parser.add_argument(
+        "--top_k", type=integer(1), help="Draw from so many of the most probable tokens."
+    )
+    parser.add_argument(
+        "--top_p",
+        type=number(high=1.0, above=0.0),
+        default=1.0,
+        help="Draw from the most probable tokens that make up this share.",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

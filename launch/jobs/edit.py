@@ -11,7 +11,7 @@ from typing import Any
 
 from launch.changes import BY_MODE, Change
 from sedd_jax.compilation_cache import use_compilation_cache
-from sedd_jax.jobs.sample import sample_run
+from sedd_jax.jobs.sample import read_schedule, sample_run
 from sedd_jax.sampling import editing
 from sedd_jax.sampling.settings import settle
 from sedd_jax.sampling.tags import Steering
@@ -40,18 +40,20 @@ def edit(
     step: int | str | None,
     seed: int,
     batch_size: int | None,
+    schedule: str | None,
     steering: Steering,
     command: str,
     **options: Any,
 ) -> int:
     """Makes the variations; an exit code. The arguments are the command's.
 
-    options: as `settle` takes them.
+    options: as `settle` takes them. schedule: as `read_schedule`.
 
     Raises UserError, and SystemExit: with 128 + n when it is stopped by signal n, or with the code
     of an encoder that failed and has said why. What is refused leaves nothing in the output.
     """
     require_own(output, audio, change)
+    steps_schedule = read_schedule(schedule)
     use_compilation_cache()
     run, params, step = exported.load(workdir, step)
     run.require_diffusion("editing a song")
@@ -78,7 +80,7 @@ def edit(
             run,
             params,
             step,
-            settle(run, seed=seed, length=total, **options),
+            settle(run, seed=seed, length=total, schedule=steps_schedule, **options),
             output / TOKENS,
             variations,
             batch_size=batch_size,

@@ -14,7 +14,6 @@ from launch.playing.job import Cancelled, Job
 from launch.playing.pieces import Batch
 from launch.playing.studio import MOST_BATCHES, Reporter, Studio
 from launch.playing.wishes import MOST_SEED, Wish, by_category, tag_of
-from sedd_jax.diffusion.choices import SAMPLERS
 from tokenizer_bridge.token_dataset.errors import UserError, explain
 
 ANY = "any"
@@ -85,7 +84,7 @@ class Page:
                     )
                     with gr.Accordion("More", open=False, elem_id="more"):
                         steps = gr.Radio(STEPS, value=default.steps, label="Steps", elem_id="steps")
-                        sampler = gr.Radio(SAMPLERS, value=default.sampler, label="Sampler")
+                        sampler = gr.Radio(studio.samplers, value=default.sampler, label="Sampler")
                         temperature = gr.Slider(
                             0.1, 2, 1, step=0.05, label="Temperature", buttons=[]
                         )

@@ -21,6 +21,7 @@ from launch.playing.pieces import Batch, Piece, Shelf, title_of
 from launch.playing.recipes import Changed, New, Recipe, Source, Upload
 from launch.playing.wishes import NUM_PIECES, Wish
 from sedd_jax import Model
+from sedd_jax.diffusion.choices import TRAITS
 from sedd_jax.errors import UserError
 from sedd_jax.sampling import editing
 from sedd_jax.sampling.settings import Sampling, settle
@@ -62,6 +63,12 @@ class Studio:
         short = {-(-self.model.length // part) for part in (4, 2, 1)}
         long = {round(seconds * self.codec.token_rate) for seconds in LONG_S}
         return sorted(short | {length for length in long if length > self.model.length})
+
+    @property
+    def samplers(self) -> list[str]:
+        """The samplers to choose from: those for the model's graph."""
+        has_mask = self.model.definition.graph.mask_id is not None
+        return [name for name, traits in TRAITS.items() if has_mask or not traits.needs_mask]
 
     @property
     def default_wish(self) -> Wish:
@@ -269,9 +276,11 @@ def load(
 ) -> Studio:
     """The studio of a model that `sedd_jax.Model.load` finds; folder: an existing one for sounds.
 
-    Raises UserError when there is no such model, or no codec for it.
+    Raises UserError when there is no such model, no codec for it, or it is no diffusion model.
     """
     model = Model.load(workdir, step=step)
+    if model.definition.is_autoregressive:
+        raise UserError(f"{workdir} is autoregressive: the page is for diffusion models")
     model.definition.require_diffusion("the page")
     codec = Codec.load(model.codec, directory=codec_dir)
     sounds = folder / "sounds"

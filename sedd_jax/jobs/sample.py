@@ -12,6 +12,7 @@ import numpy as np
 from sedd_jax.conditions import Vocabulary, category
 from sedd_jax.diffusion.choices import STEP_SCHEDULES
 from sedd_jax.diffusion.known import Known
+from sedd_jax.diffusion.schedule import Schedule
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.parallel.consensus import array_from_first, is_first
@@ -74,12 +75,7 @@ def sample(
 
     Raises UserError, and SystemExit with 128 + n when it is stopped by signal n.
     """
-    fitted = None
-    if schedule is not None and schedule not in STEP_SCHEDULES:
-        if not Path(schedule).is_file():
-            named = ", ".join(STEP_SCHEDULES)
-            raise UserError(f"--schedule={schedule}: it is {named}, or the file of an evaluation")
-        fitted = read_costs(schedule)
+    steps_schedule = read_schedule(schedule)
     run, params, step = exported.load(workdir, step)
     if seconds is not None:
         with naming("--seconds"):
@@ -88,7 +84,7 @@ def sample(
         run,
         seed=seed,
         sampler=sampler,
-        schedule=fitted or schedule,
+        schedule=steps_schedule,
         strength=strength,
         steps=steps,
         length=length,
@@ -100,6 +96,16 @@ def sample(
     return sample_run(
         run, params, step, sampling, output, num_samples, batch_size=batch_size, steering=steering
     )
+
+
+def read_schedule(asked: str | Path | None) -> Schedule | None:
+    """The schedule of --schedule: a name, what an evaluation's file fits it to, or None."""
+    if asked is None or asked in STEP_SCHEDULES:
+        return asked
+    if not Path(asked).is_file():
+        named = ", ".join(STEP_SCHEDULES)
+        raise UserError(f"--schedule={asked}: it is {named}, or the file of an evaluation")
+    return read_costs(asked)
 
 
 def sample_run(

@@ -146,11 +146,13 @@ def test_the_same_as_the_model_as_an_object(workdir, codec_dir, codec_info, tmp_
 
     data = write_dataset(tmp_path / "data", {"train": [200]}, codec=codec_info)
     words = f"--tokens={data}", "--replace=0.01:0.02,0.05:", "--variations=2", "--seed=3"
+    drawing = {"sampler": "confidence", "schedule": "uniform", "strength": 2.0}
+    words += tuple(f"--{name}={value}" for name, value in drawing.items())
     assert run(workdir, codec_dir, tmp_path / "out", *words) == 0
     (song,) = tokens_of(data)
     model = Model.load(workdir)
     stretches = [(0.01, 0.02), (0.05, 200 / 3000)]
-    rows = model.replace(song, stretches, num_samples=2, seed=3, steps=2)
+    rows = model.replace(song, stretches, num_samples=2, seed=3, steps=2, **drawing)
     np.testing.assert_array_equal(tokens_of(tmp_path / "out/tokens"), rows)
 
 

@@ -16,9 +16,12 @@ from launch.jobs import edit as editing_job
 from launch.playing import studio as studio_module
 from launch.playing.board import board, history
 from launch.playing.job import Cancelled, Job, Report
-from launch.playing.studio import Studio
+from launch.playing.studio import Studio, load
 from launch.playing.wishes import Wish
+from sedd_jax import Model
 from sedd_jax.errors import UserError
+from tests.sedd_jax import toy_run
+from tests.sedd_jax.toy import write_dataset
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 WISH = {"length": 32, "steps": 4, "sampler": "euler", "seed": 5}
@@ -231,3 +234,16 @@ def test_the_board_and_the_list_of_earlier_pieces(studio):
     assert 'href="file=piece-1-3.sh" download="piece-1-3.sh"' in html
     listed = history(batches, batches[1].number, studio)
     assert listed.index('data-batch="2" aria-current="true"') < listed.index('data-batch="1">')
+
+
+def test_models_that_the_page_cannot_play_with_are_refused(codec_dir, tmp_path):
+    data = write_dataset(tmp_path / "tokens", {"train": [40]})
+    toy_run.write_run(tmp_path / "run", data, model__type="autoregressive")
+    with pytest.raises(UserError, match="run is autoregressive: the page is for diffusion models"):
+        load(str(tmp_path / "run"), tmp_path, codec_dir=str(codec_dir))
+
+
+def test_samplers_are_those_for_the_model_s_graph(studio, loaded, tmp_path):
+    assert {"euler", "confidence"} <= {*studio.samplers}
+    uniform = Model(toy_run.make_run(graph__type="uniform")[0], {}, 0)
+    assert Studio(uniform, *loaded[1:], tmp_path).samplers == ["euler", "analytic", "trapezoidal"]
