@@ -16,8 +16,9 @@ def weighted_code_nats(
     """weight · −log p(x0), (B, L) nats; p: the softmax of the logits over all codes but the mask.
 
     It has its own gradient for the reason that `score_sums` has one: exponentials are computed
-    again in the backward pass, from the log of their sum, so that logits and their gradient are the
-    only (B, L, V) arrays. Differentiable in the logits alone.
+    again in the backward pass, from the log of their sum, and no scatter undoes the gather, so that
+    logits and their gradient are the only (B, L, V) arrays. A log-softmax of the codes, cut out and
+    differentiated automatically, takes four. Differentiable in the logits alone.
     """
     return _forward(mask_id, logits_BxLxV, x0_BxL, weight_BxL)[0]
 
