@@ -155,8 +155,8 @@ def add_drawing(parser: Parser | argparse._ArgumentGroup) -> None:
         help="How a step is taken; config.sampling.sampler by default. For both graphs: euler and "
         "analytic (the same for the absorbing graph with log-linear noise), trapezoidal. For the "
         "absorbing graph: spread draws positions far apart; first_hitting in random order; remask "
-        "masks some again; confidence and entropy draw the most certain first, which no number of "
-        "steps makes the law of the model.",
+        "masks some again; confidence and entropy draw the most certain first, which is the law of "
+        "the model for entropy with --strength=0 and a step for each token alone.",
     )
     parser.add_argument(
         "--steps",

@@ -1,11 +1,11 @@
 r"""Samplers × evaluations of the network, on one model: which sampler to take, and what it costs.
 
     python -m launch.sweep --config=configs/sweeps/samplers.py --config.run=demo \
-        --config.real=TOKENS --config.tags_from=TOKENS --config.reference=WAVS \
+        --config.real=TOKENS --config.tags_from=TOKENS --config.reference=MUSIC \
         --config.judge=AR_RUN --metric=kad_musicnn --workdir=DIR
 
 TOKENS is a token dataset of the model's codec, of which unigram and bigram are fitted and real
-tracks measured; WAVS a folder of held-out music, with which decoded samples are compared; AR_RUN an
+tracks measured; MUSIC a folder of held-out music, with which decoded samples are compared; AR_RUN an
 autoregressive run, whose bits they cost. All but config.run may be left out, and config.real for a
 run whose data is where it was. DIR gets results.csv and results.json with all measures and their
 95% intervals (of FAD∞, KAD and the judge's bits), and a plot over evaluations of the metric that is
@@ -13,7 +13,8 @@ asked for; `--report --metric=judge_bits_per_token` makes another from what ther
 
 A run has as many steps as its evaluations allow: euler one less, trapezoidal half as many. entropy
 may take fewer (`evaluations_per_sample`). 64 samples a set: minutes a set on one GPU; on a CPU take
-`--config=configs/sweeps/samplers.py:tiny`, 4 sets of 4 samples.
+`--config=configs/sweeps/samplers.py:small`, 6 sets of 16, the fewest that config.reference takes,
+or `:tiny`, 4 sets of 4, without it.
 """
 
 from collections.abc import Iterator

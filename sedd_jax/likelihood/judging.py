@@ -2,7 +2,7 @@
 
 Either figure alone can be fooled. Pieces that repeat one bar for ever are cheap under any model,
 and codes drawn at random vary the most: so the bits a token stand beside the entropy of the codes
-and the share of n-grams that occur once, and all of them beside those of as many real pieces of the
+and the share of different n-grams, and all of them beside those of as many real pieces of the
 same length. Bits near real music's with an entropy near real music's is what a sampler can hope
 for. Cheaper is not better, and equal is no proof (arXiv 2602.19619).
 
