@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sedd_jax.config_keys import KEYS, MAX_INTEGER
-from sedd_jax.diffusion.choices import check_sigmas
+from sedd_jax.diffusion.choices import TRAITS, check_sigmas
 from sedd_jax.errors import UserError
 from sedd_jax.network.choices import AUTOREGRESSIVE, check_heads
 from sedd_jax.parallel.axes import AXES
@@ -80,6 +80,11 @@ def _check_together(config: ConfigDict) -> None:
         )
     if model.type == AUTOREGRESSIVE:
         _check_autoregressive(config)
+    elif TRAITS[config.sampling.sampler].needs_mask and config.graph.type != "absorbing":
+        raise UserError(
+            f"config.sampling.sampler is {config.sampling.sampler}: it draws masked positions, and "
+            f"the {config.graph.type} graph has no masks"
+        )
     if training.batch_size % training.accumulation:
         raise UserError(
             f"config.training.batch_size {training.batch_size} must be a multiple of "

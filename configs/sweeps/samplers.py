@@ -5,9 +5,9 @@ r"""Samplers × evaluations of the network, on one model: which sampler to take,
         --config.judge=AR_RUN --metric=kad_musicnn --workdir=DIR
 
 TOKENS is a token dataset of the model's codec, of which unigram and bigram are fitted and real
-tracks measured; MUSIC a folder of held-out music, with which decoded samples are compared; AR_RUN an
-autoregressive run, whose bits they cost. All but config.run may be left out, and config.real for a
-run whose data is where it was. DIR gets results.csv and results.json with all measures and their
+tracks measured; MUSIC a folder of held-out music, with which decoded samples are compared; AR_RUN
+an autoregressive run, whose bits they cost. All but config.run may be left out, and config.real for
+a run whose data is where it was. DIR gets results.csv and results.json with all measures and their
 95% intervals (of FAD∞, KAD and the judge's bits), and a plot over evaluations of the metric that is
 asked for; `--report --metric=judge_bits_per_token` makes another from what there is.
 

@@ -66,9 +66,7 @@ def first_hitting(
     share_BxL = jnp.where(is_free_BxL, share_BxL, -1.0)
     rank_BxL = (-share_BxL).argsort(-1).argsort(-1)
     is_due_BxL = are_due(steps, rank_BxL, is_free_BxL, index)
-    told_B = None
-    if process.known is None:
-        told_B = jnp.where(is_due_BxL, share_BxL, 0.0).max(-1)
+    told_B = jnp.where(is_due_BxL, share_BxL, 0.0).max(-1)
     step = codes(process, x_BxL, steps.share(index), told_B)
     return _take(process.draw(step, fold_in_rows(key_B, 1 + index)), x_BxL, is_due_BxL)
 
@@ -141,13 +139,15 @@ def codes(
     """The distribution of the code of every masked position given the tokens that are there.
 
     share: of the unknown tokens still to be drawn, []: the time, to guidance. told_B: the masked
-    share whose noise the network is told; that which it sees by default.
+    share whose noise the network is told in rows where nothing is known; that which it sees by
+    default.
     """
     graph, noise, known = process.graph, process.noise, process.known
-    if told_B is None:
-        told_B = (x_BxL == graph.mask_id).mean(-1)
-        if known is not None and known.time == "schedule":
-            told_B = jnp.full(x_BxL.shape[0], share)
+    seen_B = (x_BxL == graph.mask_id).mean(-1)
+    told_B = seen_B if told_B is None else told_B
+    if known is not None:
+        is_given_B = known.is_told(graph).any(-1)
+        told_B = jnp.where(is_given_B, share if known.time == "schedule" else seen_B, told_B)
     sigma_B = masked_share_sigma(noise, told_B)
     law_fn = graph.denoise_law
     return process.reverse_step(x_BxL, sigma_B, share, law_fn, sigma_B, is_posterior=True)

@@ -95,8 +95,9 @@ def leaps(
         clock_B = [jnp.full_like(start_B, 1 / graph.vocab_size)] * 2
     else:
         # Scores are p / expm1(sigma), and the masked share is 1 - exp(-sigma).
-        duration_B = jnp.log(jnp.expm1(-start_B) / jnp.expm1(-end_B))
-        middle_B = -jnp.log1p(jnp.expm1(-start_B) * jnp.exp(-THETA * duration_B))
+        clock_start_B, clock_end_B = _complement(start_B), _complement(end_B)
+        duration_B = clock_end_B - clock_start_B
+        middle_B = _complement(clock_start_B + THETA * duration_B)
         clock_B = [jnp.expm1(start_B), jnp.expm1(middle_B)]
 
     def log_rates(x_BxL, sigma_B, time, factor_B):
@@ -117,6 +118,15 @@ def leaps(
         return _leap(process, middle_BxL, log_rate_BxLxV)
 
     return _leap(process, x_BxL, log_start_BxLxV + math.log(THETA)), second
+
+
+def _complement(sigma_B: jax.Array) -> jax.Array:
+    """-log(1 - exp(-sigma)), from the noise to minus the logarithm of the masked share, and back.
+
+    The share itself would be 1 in fp32 from sigma = 17 on.
+    """
+    of_small_B, of_large_B = jnp.log(-jnp.expm1(-sigma_B)), jnp.log1p(-jnp.exp(-sigma_B))
+    return -jnp.where(sigma_B < math.log(2), of_small_B, of_large_B)
 
 
 def _leap(process: Process, x_BxL: jax.Array, log_rate_BxLxV: jax.Array) -> ReverseStep:

@@ -70,8 +70,8 @@ class Steps:
     def left(self, num_B: jax.Array, index: jax.Array | int) -> jax.Array:
         """How many of `num_B` positions are still to be drawn before step `index`, (B,) int32.
 
-        Each step draws one at least, as long as there are any, and never more than leaves one to
-        each that follows.
+        No step draws more than leaves one to each that follows, or so few that those would not do.
+        One of a fitted schedule may draw none.
         """
         left_B = jnp.round(num_B * self.share(index)).astype(jnp.int32)
         return jnp.clip(left_B, jnp.minimum(self.num - index, num_B), None).clip(
@@ -79,9 +79,12 @@ class Steps:
         )
 
     def _time(self, noise: Noise, index: jax.Array | int) -> jax.Array:
-        """The time at which the forward process has changed the share u, within [eps, 1]."""
+        """The time at which the forward process has changed u of what it has at its end, [].
+
+        Within [eps, 1].
+        """
         last = -jnp.expm1(-noise(jnp.ones(())).sigma)
-        sigma = -jnp.log1p(-jnp.minimum(self.share(index), last))
+        sigma = -jnp.log1p(-self.share(index) * last)
         return jnp.clip(noise.time_of(sigma), self.eps, 1.0)
 
 

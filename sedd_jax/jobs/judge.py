@@ -94,13 +94,15 @@ def _real_pieces(
 ) -> tuple[list[np.ndarray], list[Record]]:
     """At most `num` windows (length,) of a split, of one track each, and their tracks' records.
 
+    No token is in two of them.
+
     Raises UserError when there is none.
     """
     if not path:
         raise UserError("the run does not say where its data lies")
     dataset = TokenDataset(path)
     windows = cut_windows(dataset, split, length)
-    windows = windows.take(np.flatnonzero(windows.begin_W == 0))
+    windows = windows.take(np.flatnonzero(windows.new_W == length))
     if not len(windows):
         raise UserError(f"no track of split {split!r} is as long as a piece, {length:,} tokens")
     windows = windows.spread(num)

@@ -19,7 +19,7 @@ import numpy as np
 
 from sedd_jax.diffusion.draws import Draws
 from sedd_jax.diffusion.jump import JumpLaw, ReverseStep, fold_in_rows
-from sedd_jax.diffusion.known import Known
+from sedd_jax.diffusion.known import TIMES, Known
 from sedd_jax.diffusion.sampler import Drawn
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
@@ -47,6 +47,8 @@ def require(guide: Guide | None, known: Known | None) -> None:
                 "an autoregressive model goes on from a beginning: it cannot be given tokens that "
                 "stand behind those to be drawn"
             )
+        if known.sweeps > 1 or known.time != TIMES[0]:
+            raise UserError("sweeps and times of known tokens are for diffusion models")
 
 
 def make_programs(run: ModelDef, length: int) -> tuple[Callable, Callable, Callable]:

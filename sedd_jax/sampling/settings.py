@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,10 @@ def settle(
         sampler, steps, schedule = ANCESTRAL, min(length, window), OWN
     else:
         sampler = sampler or defaults.sampler
-        schedule = schedule or defaults.schedule
+        if schedule is None:
+            schedule = defaults.schedule
+        elif not isinstance(schedule, str):
+            schedule = _whole_costs(schedule)
         _check_sampler(run, sampler, schedule, strength)
     is_long = length > window
     return Sampling(
@@ -170,9 +174,23 @@ def read_costs(path: str | Path) -> tuple[float, ...]:
         raise UserError(
             f"{path} has no {COSTS}: evaluate an absorbing model to get a file that has"
         )
-    found = [place for place, cost in enumerate(costs) if cost is not None]
-    filled = np.interp(np.arange(len(costs)), found, [costs[place] for place in found])
-    return tuple(filled.tolist())
+    try:
+        return _whole_costs(costs)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _whole_costs(costs: Sequence[float | None]) -> tuple[float, ...]:
+    """The costs, with those that are None between their neighbours. Raises UserError."""
+    try:
+        cost_N = np.array(list(costs), float)  # None becomes NaN
+    except (TypeError, ValueError):
+        raise UserError(f"no schedule can be fitted to {costs!r:.60}") from None
+    is_there_N = np.isfinite(cost_N)
+    if cost_N.ndim != 1 or not is_there_N.any():
+        raise UserError(f"no schedule can be fitted to {costs!r:.60}: it needs numbers")
+    place_N = np.arange(len(cost_N))
+    return tuple(np.interp(place_N, place_N[is_there_N], cost_N[is_there_N]).tolist())
 
 
 def _check_sampler(run: ModelDef, sampler: str, schedule: Schedule, strength: float | None) -> None:

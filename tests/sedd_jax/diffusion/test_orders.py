@@ -14,6 +14,7 @@ from sedd_jax.diffusion.graph import Absorbing, Uniform
 from sedd_jax.diffusion.guidance import Guided
 from sedd_jax.diffusion.known import Known
 from sedd_jax.diffusion.noise import LogLinear
+from sedd_jax.diffusion.process import Process
 from sedd_jax.diffusion.schedule import Steps
 from tests.sedd_jax.diffusion import toy
 
@@ -96,6 +97,28 @@ def test_the_others_are_drawn_given_the_known_ones():
         x_BxL = sample("spread", keys(num), 2, known=Known(tokens_BxL, is_known_BxL))
         np.testing.assert_array_equal(x_BxL[is_known_BxL], tokens_BxL[is_known_BxL])
         assert distance(x_BxL, p) < 1.5 * chance(p, num) + 0.01  # and that of the known ones
+
+
+@pytest.mark.parametrize("name", ["spread", "first_hitting"])
+@pytest.mark.parametrize("time", ["masked_share", "schedule"])
+def test_a_row_with_no_known_token_is_sampled_as_if_there_were_none(name, time):
+    def told(known) -> list[float]:
+        sigmas = []
+
+        def fn(x_BxL, sigma_B):
+            sigmas.append(float(sigma_B[0]))
+            return toy.log_score_fn(GRAPH)(x_BxL, sigma_B)
+
+        process = Process(GRAPH, NOISE, fn, None, known)
+        key_B = keys(2)
+        x_BxL = sampler.start(GRAPH, key_B, 3)
+        for index in range(3):
+            x_BxL = getattr(orders, name)(process, Steps(3), key_B, x_BxL, index).x_BxL
+        return sigmas
+
+    is_known_2x3 = jnp.array([[False] * 3, [True, False, False]])
+    known = Known(jnp.zeros((2, 3), jnp.int32), is_known_2x3, time=time)
+    assert told(known) == told(None)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -99,6 +99,27 @@ def test_twice_the_steps_make_a_half_of_the_error_or_with_two_leaps_a_quarter(gr
         assert ratio("trapezoidal", STRONG_CxC) < 2.8
 
 
+def test_leaps_where_nearly_all_is_masked():
+    """At sigma = 20 and a step below, the masked share is 1 in fp32, and its logarithm is not 0."""
+    graph, noise = Absorbing(C), Geometric(1e-4, 20.0)
+    told = []
+
+    def fn(x_BxL, sigma_B):
+        told.append(float(sigma_B[0]))
+        return log_score_fn(graph, MILD_CxC)(x_BxL, sigma_B)
+
+    key_B = jax.random.split(jax.random.key(0), 2)
+    x_BxL = graph.sample_limit(key_B, 2)
+    process = Process(graph, noise, fn)
+    drawn = rates.step("trapezoidal", process, Steps(128), key_B, x_BxL, 0)
+    assert drawn.is_defined_B.all()
+    start, middle = told
+    end = float(noise(jnp.array(1 - 1 / 128)).sigma)
+    # Half of the way in the logarithm of the masked share, whose rest is exp(-sigma).
+    assert start == pytest.approx(20.0)
+    assert np.exp(-middle) == pytest.approx((np.exp(-20.0) + np.exp(-end)) / 2, rel=1e-4)
+
+
 def test_steps_of_any_schedule_end_where_they_are_to():
     for noise in (LogLinear(), Geometric(1e-4, 20.0)):
         for schedule in ("uniform", "cosine", (1.0, 2.0, 5.0)):
@@ -110,4 +131,8 @@ def test_steps_of_any_schedule_end_where_they_are_to():
             np.testing.assert_allclose(t[-1] - dt[-1], steps.eps, rtol=0.02)
             if schedule == "cosine":  # so large a share has changed at each time
                 share = -np.expm1(-noise(jnp.array(t)).sigma)
+                share /= -np.expm1(-noise(1.0).sigma)
                 np.testing.assert_allclose(share[1:], np.cos(np.pi / 12 * np.arange(1, 6)), 1e-4)
+    # Not even the first ones of many, of less than a thousandth, stay where they are.
+    steps = Steps(128, "cosine")
+    assert all(steps.span(LogLinear(), index)[1] > 0 for index in range(128))

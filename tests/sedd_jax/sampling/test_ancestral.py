@@ -98,6 +98,9 @@ def test_what_it_cannot_do_is_refused_in_one_line(model):
     known, is_known = np.zeros(16, int), np.arange(16) > 9
     with pytest.raises(UserError, match="it cannot be given tokens that stand behind"):
         model.sample(1, known=known, is_known=is_known)
+    for option in ({"sweeps": 2}, {"time": "schedule"}):
+        with pytest.raises(UserError, match="sweeps and times of known tokens are for diffusion"):
+            model.sample(1, known=known, is_known=~is_known, **option)
     for option in ({"steps": 4}, {"sampler": "euler"}, {"schedule": "cosine"}):
         with pytest.raises(UserError, match="no sampler, number of steps or schedule to choose"):
             model.sample(1, **option)

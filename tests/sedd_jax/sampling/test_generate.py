@@ -163,10 +163,15 @@ def test_a_schedule_is_fitted_to_the_file_of_an_evaluation(tmp_path):
     run, _ = make_run()
     sampling = settle(run, seed=0, schedule=costs)
     assert sampling.as_json()["schedule"] == [1.0, 1.0, 2.0, 3.0]
+    assert settle(run, seed=0, schedule=[None, 1.0, None, 3.0]) == sampling
+    with pytest.raises(UserError, match="needs numbers"):
+        settle(run, seed=0, schedule=())
     for text, message in (
         ("{}", "has no model_bits_by_masked_share: evaluate an absorbing model"),
         ("[1]", "has no model_bits_by_masked_share"),
         ("x", "is not JSON"),
+        ('{"model_bits_by_masked_share": [null]}', "evaluation.json: no schedule .* needs numbers"),
+        ('{"model_bits_by_masked_share": ["a"]}', "evaluation.json: no schedule can be fitted"),
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
