@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from sedd_jax.diffusion.choices import SAMPLERS
 from tests.programs import ROOT
 from tests.test_commands import SLOW
 
@@ -13,7 +14,7 @@ from tests.test_commands import SLOW
 @pytest.mark.parametrize(("line", "expected"), [
     ("sedd-music tr", {"train", "train-codec"}),
     ("sedd-music train --work", {"--workdir "}),
-    ("sedd-music sample --workdir=a --sampler=", {"euler", "analytic"}),
+    ("sedd-music sample --workdir=a --sampler=", set(SAMPLERS)),
     ("sedd-music encode --channels l", {"left", "loudest"}),
     ("sedd-music train --config.model.comp", {"--config.model.compute_dtype "}),
     ("sedd-music train --config.model.remat=", {"none", "dots", "block"}),

@@ -63,7 +63,8 @@ def test_the_bound_and_samples_wait_for_all_to_have_compiled(tokens, monkeypatch
     sampling = Sampling(sampler="euler", steps=4, seed=0, length=16)
     with pytest.raises(Compiling) as caught:
         next(generate(run, params, sampling, np.arange(4), batch_size=2))
-    assert caught.value.args[0] is generate_lib.make_programs(run, "euler", 4, 16).advance
+    programs = generate_lib.make_programs(run, "euler", 4, 16, None, None)
+    assert caught.value.args[0] is programs.advance
     windows = cut_windows(TokenDataset(tokens), "validation", 16)
     with pytest.raises(Compiling) as caught:
         elbo.split_bound(run, params, windows, num_levels=2, batch_size=2)
