@@ -215,7 +215,7 @@ class Sampling:
 
 
 def _judgement(run: SweepRun) -> dict[str, Any]:
-    """What the judge says of a run's samples; empty when there is none yet."""
+    """The judge's figures of a run's samples; empty when there are none yet."""
     if run.config.judge is None:
         return {}
     return next(map(read_measures, sorted((run.directory / JUDGED).glob("judgement_*.json"))), {})
@@ -227,7 +227,7 @@ def _with_interval(name: str, estimate: dict[str, float]) -> dict[str, float]:
 
 
 class TrainedModel(NamedTuple):
-    """What is to be known of a model before it samples."""
+    """The facts about a model that a sweep asks for before it samples."""
 
     step: int
     config: Mapping[str, Any]

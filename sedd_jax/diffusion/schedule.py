@@ -68,10 +68,10 @@ class Steps:
         return t, t - end
 
     def left(self, num_B: jax.Array, index: jax.Array | int) -> jax.Array:
-        """How many of `num_B` positions are still to be drawn before step `index`, (B,) int32.
+        """The number of `num_B` positions still to be drawn before step `index`, (B,) int32.
 
-        No step draws more than leaves one to each that follows, or so few that those would not do.
-        One of a fitted schedule may draw none.
+        Each step leaves one at least to each that follows, while there are as many. One of a fitted
+        schedule may draw none itself.
         """
         left_B = jnp.round(num_B * self.share(index)).astype(jnp.int32)
         return jnp.clip(left_B, jnp.minimum(self.num - index, num_B), None).clip(

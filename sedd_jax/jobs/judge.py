@@ -92,7 +92,7 @@ def judge_pieces(
 def _real_pieces(
     path: str, split: str, length: int, num: int
 ) -> tuple[list[np.ndarray], list[Record]]:
-    """At most `num` windows (length,) of a split, of one track each, and their tracks' records.
+    """Windows (length,) of a split, of one track each, `num` at most, and their tracks' records.
 
     No token is in two of them.
 

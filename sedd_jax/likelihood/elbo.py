@@ -156,7 +156,7 @@ def _make_measure(run: ModelDef, num_levels: int) -> Callable[..., tuple[jax.Arr
 def bits_by_masked_share(
     bound: SplitBound, counted_W: np.ndarray, noise: Noise
 ) -> list[float | None]:
-    """What a masked token costs an absorbing model, in bits, by the share that is masked.
+    """The bits that a masked token costs an absorbing model, by the share that is masked.
 
     The means of NUM_SHARES equal parts of the share, from the lowest; None for one that nothing was
     measured in.

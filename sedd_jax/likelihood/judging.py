@@ -1,4 +1,4 @@
-"""What an autoregressive model thinks of pieces, and how much they vary.
+"""Pieces as an autoregressive model judges them: what they cost it, and how much they vary.
 
 Either figure alone can be fooled. Pieces that repeat one bar for ever are cheap under any model,
 and codes drawn at random vary the most: so the bits a token stand beside the entropy of the codes
@@ -30,7 +30,7 @@ NGRAMS = (2, 4)
 
 @dataclass(frozen=True)
 class Variety:
-    """How much the codes of pieces vary.
+    """Measures of how much the codes of pieces vary.
 
     entropy_bits: of the codes of all pieces together; piece_entropy_bits: of those of a piece, the
     mean over pieces; distinct_codes: how many occur; distinct_2, distinct_4: different n-grams of
@@ -143,7 +143,7 @@ def _rows(pieces_N: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.n
 
 
 def variety(pieces_N: Sequence[np.ndarray]) -> Variety:
-    """How much the codes (below 2^16) of pieces vary; a piece has at least one."""
+    """The variety of the codes, below 2^16, of pieces that have one code at least."""
     all_T = np.concatenate([np.asarray(piece, np.int64) for piece in pieces_N])
     distinct = {n: _distinct(pieces_N, n) for n in NGRAMS}
     return Variety(

@@ -70,13 +70,14 @@ def test_its_bits_are_exact_and_it_stands_beside_another_run(folder):
 
 
 def test_it_judges_pieces_beside_real_ones(folder, capsys):
-    pieces = write_dataset(folder / "pieces", {"generated": [30] * 3}, seed=5)
+    pieces = write_dataset(folder / "pieces", {"generated": [30] * 5}, seed=5)
     command.main([f"--workdir={folder / 'ar'}", f"--tokens={pieces}", "--judge"])
     said = capsys.readouterr().out
     (path,) = (folder / "ar").glob("judgement_0_pieces-*.json")
     report = json.loads(path.read_text())
     assert str(path) in said and "bits/token" in said
-    assert (report["pieces"]["num_pieces"], report["pieces"]["num_tokens"]) == (3, 90)
+    assert (report["pieces"]["num_pieces"], report["pieces"]["num_tokens"]) == (5, 150)
+    # Of tracks of 50 and 70 tokens: no token is counted twice.
     assert (report["real"]["num_pieces"], report["length"]) == (3, 30)
     estimate = Model.load(folder / "ar").bits_per_token(
         np.stack([r.tokens[:16] for r in TokenDataset(pieces).records("generated")])
