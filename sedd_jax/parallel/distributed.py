@@ -39,6 +39,8 @@ _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC knows them in low
 _GRACE_S = 3.0  # so long a broken connection may precede the news of what broke it
 _LINGER_S = 1.0  # so long process 0 outlives a failure, for the others to read about it
 
+_stopped_by: list[int] = []  # the signal that this process was ended by, as soon as it is heard
+
 
 @contextlib.contextmanager
 def joined(job: Membership) -> Iterator[None]:
@@ -159,6 +161,7 @@ def _give_up_joining(job: Membership) -> None:
 
 
 def _terminate(signal_number: int, frame) -> NoReturn:
+    _stopped_by.append(signal_number)
     sys.exit(128 + signal_number)
 
 
@@ -201,6 +204,8 @@ class _Peers:
 
     def fail(self, error: BaseException) -> NoReturn:
         """Ends this process, and through the coordinator the others, because of an error."""
+        if _stopped_by:  # an extension in C that was being imported may have made an error of it
+            error = SystemExit(128 + _stopped_by[0])
         lost = next((e for e in chain(error) if tells_of_a_loss(e)), None)
         if lost:
             time.sleep(_GRACE_S)  # the one who caused it may say why: `_follow` then ends us

@@ -217,7 +217,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     _log_in_lines()
-    _raise_at_sigterm()
+    _raise_at_signals()
     try:
         try:
             sys.exit(main() or 0)
@@ -229,12 +229,12 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _end_by(signal.SIGINT)
     except Terminated:
-        print("terminated", file=sys.stderr)
-        sys.exit(128 + signal.SIGTERM)
+        _end_by(signal.SIGTERM)
     except Exception as error:
+        if _heard:
+            _end_by(_heard[0])
         explained = explain(error)
         if explained is None:
             raise
@@ -301,8 +301,22 @@ def _name(action: argparse.Action) -> str:
     return action.option_strings[0] if action.option_strings else action.dest
 
 
-def _raise_at_sigterm() -> None:
-    """Makes the first SIGTERM raise Terminated in this process; a second one kills it as usual."""
+# Signals that were raised as exceptions here. An extension in C that is being imported may turn such
+# an exception into an error of its own, as NumPy and jaxlib do: only this tells what it was.
+_heard: list[int] = []
+
+
+def _end_by(number: int) -> NoReturn:
+    """Ends the command because of a signal, in a word."""
+    print("interrupted" if number == signal.SIGINT else "terminated", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _raise_at_signals() -> None:
+    """Makes the first SIGTERM raise Terminated in this process; a second one kills it as usual.
+
+    Ctrl-C raises KeyboardInterrupt as Python has it.
+    """
     command = os.getpid()
 
     def stop(number: int, frame) -> None:
@@ -311,9 +325,17 @@ def _raise_at_sigterm() -> None:
         if os.getpid() != command:  # a fork
             os.kill(os.getpid(), number)
         else:
+            _heard.append(number)
             raise Terminated
 
+    def interrupt(number: int, frame) -> None:
+        if os.getpid() == command:
+            _heard.append(number)
+        signal.default_int_handler(number, frame)
+
     signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell ignores it
+        signal.signal(signal.SIGINT, interrupt)
     report = sys.unraisablehook
 
     def stop_later(unraisable) -> None:

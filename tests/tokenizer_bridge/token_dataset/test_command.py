@@ -169,6 +169,25 @@ def test_a_signal_is_heard_where_exceptions_are_ignored(number, before, said):
     assert (result.returncode, result.stderr) == (128 + signal.Signals[number], said)
 
 
+@pytest.mark.parametrize(("number", "said"), [("SIGTERM", "terminated"), ("SIGINT", "interrupted")])
+def test_a_signal_is_heard_where_an_import_makes_another_error_of_it(number, said):
+    program = (
+        "import os, signal\n"
+        "from tokenizer_bridge.token_dataset.command import run_command\n"
+        "def main():\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), signal.{number})\n"
+        "    except BaseException:\n"
+        "        pass\n"
+        "    raise ImportError('numpy._core.multiarray failed to import')\n"
+        "run_command(main)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=500
+    )
+    assert (result.returncode, result.stderr) == (128 + signal.Signals[number], f"{said}\n")
+
+
 def test_sigterm_removes_what_is_half_written(tmp_path):
     program = (
         "import pathlib, time\n"
