@@ -301,8 +301,8 @@ def _name(action: argparse.Action) -> str:
     return action.option_strings[0] if action.option_strings else action.dest
 
 
-# Signals that were raised as exceptions here. An extension in C that is being imported may turn such
-# an exception into an error of its own, as NumPy and jaxlib do: only this tells what it was.
+# Signals that were raised as exceptions here. An extension in C that is being imported may turn
+# such an exception into an error of its own, as NumPy and jaxlib do: only this tells what it was.
 _heard: list[int] = []
 
 
