@@ -20,8 +20,8 @@ A model that was trained with tags or vectors (config.conditioning) can be steer
     python -m sedd_jax.sample … --tags=instrument---flute,genre---jig --guidance=2
     python -m sedd_jax.sample … --vector=clip:PICTURE.npy --guidance=2
 
-An autoregressive run (config.model.type) draws its tokens in order: --sampler, --steps and
---guidance are of diffusion models.
+An autoregressive run (config.model.type) draws its tokens in order: --sampler, --steps, --schedule
+and --strength are of diffusion models.
 
 Several processes (sedd_jax/parallel/distributed.py) make each batch together; process 0 writes.
 """

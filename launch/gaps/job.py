@@ -37,6 +37,7 @@ def measure_gaps(
         raise UserError("--gaps_ms and --transitions are both empty: there is nothing to measure")
     tracks = find_tracks(audio, num_tracks, seed)
     model = Model.load(workdir, step=step)
+    model.definition.require_diffusion("mending a gap")
     codec = Codec.load(model.codec, directory=codec_dir)
     cases = [gap_case(ms, clip_s, codec.sample_rate, codec.hop_length) for ms in gaps_ms]
     cases += [transition_case(num_tokens, codec.hop_length) for num_tokens in transitions]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launch.changes import BY_MODE, Change
+from launch.changes import BY_MODE, Change, Continue
 from sedd_jax.compilation_cache import use_compilation_cache
 from sedd_jax.jobs.sample import read_schedule, sample_run
 from sedd_jax.sampling import editing
@@ -56,7 +56,11 @@ def edit(
     steps_schedule = read_schedule(schedule)
     use_compilation_cache()
     run, params, step = exported.load(workdir, step)
-    run.require_diffusion("editing a song")
+    if run.is_autoregressive and change.mode != Continue.mode:
+        raise UserError(
+            f"{change.argument} needs a diffusion model, and {workdir} is autoregressive: it can "
+            "go on from a song alone, with --continue_s"
+        )
     with withdrawn_when_refused(output):
         if audio is not None:
             encode(audio, run.codec["name"], codec_dir, output / SONG)

@@ -41,6 +41,7 @@ def measure_edits(
         raise UserError(f"a stretch of {replace_s:g} s leaves nothing of a song of {song_s:g} s")
     tracks = find_tracks(audio, num_tracks, seed)
     model = Model.load(workdir, step=step)
+    model.definition.require_diffusion("replacing a stretch, which is measured here,")
     codec = Codec.load(model.codec, directory=codec_dir)
     embedding = load_embedding(EMBEDDING)
     least_s = embedding.min_samples / embedding.info.sample_rate

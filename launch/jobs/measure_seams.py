@@ -47,6 +47,7 @@ def measure_seams(
         raise UserError(f"{tokens} holds {len(records)} pieces: {_MIN_PIECES} are needed")
     tokens_NxT = np.stack([record.tokens for record in records])
     model = Model.load(workdir, step=step)
+    model.definition.require_diffusion("the cost of a seam given what stands around it")
     pieces.require_codec(model.codec)
     codec = Codec.load(model.codec, directory=codec_dir)
     if stretch > window // 2:

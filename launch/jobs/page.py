@@ -9,7 +9,7 @@ from launch.listening import findings
 from launch.listening.outlook import outlook
 from launch.listening.pictures import pick, training_curve
 from launch.listening.pieces import Listener, PieceSet
-from launch.listening.verdict import verdict
+from launch.listening.verdict import is_exact, verdict
 from tokenizer_bridge.codec import Codec
 from tokenizer_bridge.pages.template import render
 from tokenizer_bridge.token_dataset.description import codec_difference
@@ -83,7 +83,7 @@ def page_of_run(
     report = measured.report
     curve = findings.read_curve(workdir)
     said = [verdict(report), outlook(curve, report, config, encoded)] if report else []
-    notes = [findings.BASELINES] if report else []
+    notes = [findings.BASELINES[is_exact(report)]] if report else []
     notes += [f"{name} was measured on other data and is left out." for name in measured.others]
     for line in notes[bool(report) :]:
         print(f"mind: {line}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launch.listening.verdict import is_exact
 from launch.sweeping.sampling import read_meta
 from sedd_jax.data import fingerprint
 from sedd_jax.errors import UserError
@@ -14,10 +15,12 @@ from sedd_jax.monitoring.metrics import METRICS_FILE, read_lines
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, TokenDataset
 
-BASELINES = (
-    "The model's figure is an upper bound of what it needs; the baselines are exact, and fitted to "
-    "the training split of the same data."
-)
+BASELINES = {  # by whether the model's figure is exact
+    False: "The model's figure is an upper bound of what it needs; the baselines are exact, and "
+    "fitted to the training split of the same data.",
+    True: "The model's figure is exact, as the baselines' are, which are fitted to the training "
+    "split of the same data.",
+}
 HEARD = {  # by whether it was trained on
     False: "Held-out music, which the model has not seen.",
     True: "Music that the model was trained on, as none was held out.",
@@ -28,6 +31,7 @@ _FIGURES = {
     "unigram": "Unigrams, bits per token",
     "uniform": "All codes equally likely, bits per token",
 }
+_EXACT = "Autoregressive model, bits per token (exact)"
 _PREFERRED = ("validation", "test")  # splits, in this order, to judge a model by
 
 
@@ -156,7 +160,8 @@ def figures(
                 f"tokens of {report['num_tracks']:,} tracks",
             )
         )
-        for key, name in _FIGURES.items():
+        names = _FIGURES | ({"model": _EXACT} if is_exact(report) else {})
+        for key, name in names.items():
             value = Estimate.from_json(report["bits_per_token"][key])
             text = f"{value.mean:.3f}"
             if value.half_width is not None:

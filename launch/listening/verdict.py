@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+from sedd_jax.network.choices import AUTOREGRESSIVE
 from tokenizer_bridge.token_dataset.intervals import Estimate, interval_name
 
 
 def verdict(report: Mapping) -> str:
-    """The model's bound against a bigram and unigrams, in bits per token.
+    """The model's bits per token, or the bound on them, against a bigram and unigrams.
 
     report: as sedd_jax.evaluate writes it. Differences are paired by artist. "Better" is said where
     the whole interval is.
@@ -28,10 +29,16 @@ def verdict(report: Mapping) -> str:
             f"{bigram.size} {bigram.side} a bigram"
         )
     bits = {name: value["mean"] for name, value in report["bits_per_token"].items()}
+    most = "" if is_exact(report) else "at most "
     return (
-        f"{said} (at most {bits['model']:.2f} bits; a bigram {bits['bigram']:.2f}, unigrams "
+        f"{said} ({most}{bits['model']:.2f} bits; a bigram {bits['bigram']:.2f}, unigrams "
         f"{bits['unigram']:.2f}; {_measured_on(report)})."
     )
+
+
+def is_exact(report: Mapping) -> bool:
+    """True where the model's figure is no bound: that of an autoregressive model."""
+    return report.get("model_type") == AUTOREGRESSIVE
 
 
 class _Difference:

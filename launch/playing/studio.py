@@ -280,8 +280,10 @@ def load(
     """
     model = Model.load(workdir, step=step)
     if model.definition.is_autoregressive:
-        raise UserError(f"{workdir} is autoregressive: the page is for diffusion models")
-    model.definition.require_diffusion("the page")
+        raise UserError(
+            f"{workdir} is autoregressive: the page is for diffusion models; sample with it, or go "
+            "on from a song by the command edit"
+        )
     codec = Codec.load(model.codec, directory=codec_dir)
     sounds = folder / "sounds"
     sounds.mkdir()

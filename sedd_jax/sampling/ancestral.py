@@ -6,18 +6,25 @@ temperature, top-k and top-p too (sedd_jax/diffusion/draws.py), where a position
 the mask; their keys are a row's and its positions'. Tokens that are known at the beginning are read
 instead of drawn.
 
-Letters: B rows, L length, N blocks, K codes, V codes and mask.
+Guidance is that of the absorbing graph (sedd_jax/diffusion/guidance.py): with weight w a token is
+drawn from p_c^w p_o^(1-w) over the codes, renormalised, where p_c and p_o are its laws given the
+tokens before it and the sample's condition or the other one. The network reads the same tokens for
+both, in neighbouring rows of one batch. A schedule goes from the first position to the last.
+
+Letters: B rows, R rows that the network reads (2B with guidance, else B), L length, N blocks,
+K codes, V codes and mask.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sedd_jax.diffusion.draws import Draws
+from sedd_jax.diffusion.guidance import mix_codes, weight_at
 from sedd_jax.diffusion.jump import JumpLaw, ReverseStep, fold_in_rows
 from sedd_jax.diffusion.known import TIMES, Known
 from sedd_jax.diffusion.sampler import Drawn
@@ -25,21 +32,19 @@ from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef
 from sedd_jax.network.decoding import Cache, read_token
 from sedd_jax.parallel import mesh as mesh_lib
-from sedd_jax.sampling.guide import Guide
+from sedd_jax.sampling.guide import Guide, paired
 from sedd_jax.state import Params
 
 
 class Reading(NamedTuple):
-    """The state of a batch: its tokens, the mask where there is none yet, and the cache."""
+    """The state of a batch: its tokens, the mask where there is none yet, and the cache, R rows."""
 
     x_BxL: jax.Array
     cache: Cache
 
 
-def require(guide: Guide | None, known: Known | None) -> None:
-    """Raises UserError for what an autoregressive model cannot be asked for."""
-    if guide is not None and guide.other is not None:
-        raise UserError("guidance needs a diffusion model, and this one is autoregressive")
+def require(known: Known | None) -> None:
+    """Raises UserError for known tokens that an autoregressive model cannot be given."""
     if known is not None:
         is_known_NxL = np.asarray(known.is_known_BxL)
         if (is_known_NxL[:, 1:] & ~is_known_NxL[:, :-1]).any():
@@ -49,6 +54,11 @@ def require(guide: Guide | None, known: Known | None) -> None:
             )
         if known.sweeps > 1 or known.time != TIMES[0]:
             raise UserError("sweeps and times of known tokens are for diffusion models")
+
+
+def is_guided(guide: Guide | None) -> TypeGuard[Guide]:
+    """True where another model guides the samples'."""
+    return guide is not None and guide.other is not None
 
 
 def make_programs(run: ModelDef, length: int) -> tuple[Callable, Callable, Callable]:
@@ -61,9 +71,10 @@ def make_programs(run: ModelDef, length: int) -> tuple[Callable, Callable, Calla
     state = Reading(rows, Cache(stacked, stacked))
 
     @functools.partial(jax.jit, out_shardings=state)
-    def start(key_B):
+    def start(key_B, guide=None):
         x_BxL = jnp.full((len(key_B), length), run.graph.mask_id, jnp.int32)
-        return Reading(x_BxL, Cache.empty(run.network, len(key_B), length))
+        num_rows = len(key_B) * (2 if is_guided(guide) else 1)
+        return Reading(x_BxL, Cache.empty(run.network, num_rows, length))
 
     @functools.partial(
         jax.jit,
@@ -95,17 +106,30 @@ def _draw_tokens(
 ) -> Drawn:
     """`num` positions on, from `first`; `Drawn` holds a Reading."""
     mask_B = jnp.full(len(key_B), run.graph.mask_id, jnp.int32)
-    condition = None if guide is None else guide.condition
+    length = reading.x_BxL.shape[1]
+    copies, condition = 1, None if guide is None else guide.condition
+    if is_guided(guide):
+        copies, condition = 2, paired(guide)
+
+    def log_probs(output_RxV: jax.Array, position: jax.Array) -> jax.Array:
+        """log p of each code, (B, K), guided where there is guidance."""
+        log_prob_RxK = jax.nn.log_softmax(output_RxV[:, : run.graph.num_codes])
+        if not is_guided(guide):
+            return log_prob_RxK
+        log_score_RxV = jnp.pad(log_prob_RxK, ((0, 0), (0, 1)))
+        weight = weight_at(guide.schedule, guide.weight, 1 - position / length)
+        pair = (log_score_RxV[i::2, None] for i in range(2))
+        return mix_codes(run.graph, mask_B[:, None], *pair, weight)[:, 0, :-1]
 
     def draw(carry: tuple[Reading, jax.Array], position: jax.Array) -> tuple[Any, None]:
         (x_BxL, cache), is_defined_B = carry
         before_B = jax.lax.dynamic_index_in_dim(x_BxL, position - 1, 1, keepdims=False)
         input_B = jnp.where(position == 0, mask_B, before_B)
-        output_BxV, cache = read_token(
-            run.network, params, input_B, position, cache, condition=condition
+        input_R = jnp.repeat(input_B, copies)
+        output_RxV, cache = read_token(
+            run.network, params, input_R, position, cache, condition=condition
         )
-        log_prob_BxK = jax.nn.log_softmax(output_BxV[:, : run.graph.num_codes])
-        step = _step(mask_B, log_prob_BxK)
+        step = _step(mask_B, log_probs(output_RxV, position))
         if draws is not None:
             step = draws.narrow(step)
         token_B = step.draw(fold_in_rows(key_B, position))[:, 0]

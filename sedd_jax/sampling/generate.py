@@ -78,7 +78,7 @@ class Programs:
     `Draws`, each or None.
     """
 
-    start: Callable  # (key_B) → x_BxL at t = 1
+    start: Callable  # (key_B, guide) → x_BxL at t = 1
     # Both return sampler.Drawn; is_defined_B is whole on every device.
     advance: Callable  # (params, key_B, x_BxL, first, num, guide, known, draws) → `num` steps on;
     # it donates x
@@ -105,7 +105,8 @@ def make_programs(
     rows, whole = mesh_lib.batch_sharding(run.mesh), mesh_lib.replicated(run.mesh)
 
     @functools.partial(jax.jit, out_shardings=rows)
-    def start(key_B):
+    def start(key_B, guide=None):
+        del guide
         return sampler.start(run.graph, key_B, length)
 
     @functools.partial(
@@ -211,7 +212,7 @@ def generate(
     """
     length = sampling.at_once
     if run.is_autoregressive:
-        ancestral.require(guide, known)
+        ancestral.require(known)
     mesh_lib.check_model(run.mesh, run.network.num_heads, length)
     if known is not None:
         is_whole_n = np.asarray(known.is_known_BxL)[indices_N].all(axis=1)
@@ -250,7 +251,7 @@ def generate(
             key_B = sample_keys(run, sampling.seed, index_B, window)
             known_B = None if is_free else Known(*map(place, pieces.known(window)), **options)
             told = (guide_B, known_B, sampling.draws)
-            x_BxL = programs.start(key_B)
+            x_BxL = programs.start(key_B, guide_B)
             if first == window == 0:
                 compile_for_all(programs.advance, params, key_B, x_BxL, np.int32(0), chunk, *told)
                 compile_for_all(programs.finish, params, key_B, x_BxL, *told)

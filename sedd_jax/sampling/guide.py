@@ -38,18 +38,25 @@ class Guide:
         return dataclasses.replace(self, condition=condition, other=other)
 
 
+def paired(guide: Guide) -> Condition:
+    """The conditions of both models, (2B, …): the two of a sample are neighbours.
+
+    So they are on the same device.
+    """
+    return jax.tree.map(
+        lambda own, other: jnp.stack([own, other], 1).reshape(-1, *own.shape[1:]),
+        guide.condition,
+        guide.other,
+    )
+
+
 def make_log_score_fn(run: ModelDef, params: Params, guide: Guide | None) -> LogScoreFn | Guided:
     """The function that a sampler asks for scores: the network, told the guide of its rows."""
     if guide is None:
         return functools.partial(run.log_score, params)
     if guide.other is None:
         return functools.partial(run.log_score, params, condition=guide.condition)
-    # Both rows of a sample are neighbours, hence on the same device.
-    condition = jax.tree.map(
-        lambda own, other: jnp.stack([own, other], 1).reshape(-1, *own.shape[1:]),
-        guide.condition,
-        guide.other,
-    )
+    condition = paired(guide)
 
     def pair_fn(x_BxL, sigma_B):
         twice = (jnp.repeat(x_BxL, 2, axis=0), jnp.repeat(sigma_B, 2, axis=0))

@@ -4,7 +4,8 @@
                         (sedd_jax/weights/torch_weights.py), fp32 or fp16; `condition.*` beside them
                         where the model knows tags or vectors
     config.json         the run's config
-    config.yaml         the same for the published program, which knows score_entropy and no tags
+    config.yaml         the same for the published program, which knows score_entropy and no tags,
+                        and is no autoregressive one
     codec.json          dataset.json's "codec": whose tokens these are
     tags.json           the vocabulary of its tags and vectors, where it has one
     README.md           the model card
@@ -35,6 +36,7 @@ from sedd_jax import config as config_lib
 from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
 from sedd_jax.errors import UserError, one_line
 from sedd_jax.model import ModelDef, build, load_run
+from sedd_jax.network.choices import AUTOREGRESSIVE
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.remote_run import local_run
 from sedd_jax.state import Params
@@ -83,7 +85,9 @@ def write(directory: str | os.PathLike, model: Exported, dtype: str, card: str) 
         metadata = {"format": "pt", "step": str(model.step)}
         save_file(arrays, partial / WEIGHTS, metadata)
         (partial / CONFIG).write_text(config_lib.to_json(model.config))
-        if not condition and model.config.loss.type == "score_entropy":
+        is_published = model.config.loss.type == "score_entropy"
+        is_published &= model.config.model.type != AUTOREGRESSIVE
+        if not condition and is_published:
             num_codes = model.config.graph.num_codes or model.codec["codebook_size"]
             text = published_config.to_yaml(model.config, num_codes)
             (partial / PUBLISHED_CONFIG).write_text(text)

@@ -12,6 +12,7 @@ import numpy as np
 from sedd_jax.conditions import category
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
+from sedd_jax.network.choices import AUTOREGRESSIVE
 from sedd_jax.remote_run import CHECKPOINTS, local_run
 from sedd_jax.weights import exported, hub
 from tokenizer_bridge.token_dataset.mirrors import new_folder
@@ -25,6 +26,7 @@ SAID_OF = {
     "masked": "A masked discrete diffusion model (Shi et al. 2024, arXiv:2406.04329; Sahoo et al. "
     "2024, arXiv:2406.07524)",
 }
+AUTOREGRESSIVE_IS = "An autoregressive model, which predicts each token from those before it,"
 
 
 def push(folder: str, name: str) -> str:
@@ -66,7 +68,6 @@ def export(
                 f"{text!r} has line breaks or control characters: the card wants a line"
             )
     definition, params, step = exported.load(workdir, step)
-    definition.require_diffusion("an export")
     params = jax.tree.map(np.asarray, params)
     config = definition.config.copy_and_resolve_references()
     config.unlock()
@@ -137,14 +138,16 @@ def model_card(
         "tags: [music, discrete-diffusion, sedd]",
         "---",
     ]
+    kind = f"{config.graph.type} graph, {config.noise.type} noise, "
+    if definition.is_autoregressive:
+        kind = ""
     lines = [
         "",
         "# A SEDD-Music model",
         "",
-        f"{SAID_OF[config.loss.type]} of "
-        f"tokens of the codec `{codec['name']}`: {config.graph.type} graph, {config.noise.type} "
-        f"noise, {count:,} parameters, windows of {config.model.length} tokens ({seconds:.1f} s), "
-        f"{training}.",
+        f"{AUTOREGRESSIVE_IS if definition.is_autoregressive else SAID_OF[config.loss.type]} of "
+        f"tokens of the codec `{codec['name']}`: {kind}{count:,} parameters, windows of "
+        f"{config.model.length} tokens ({seconds:.1f} s), {training}.",
         "",
         f"- Training data: {data or 'not said'}",
         f"- Licence of the weights: {license or 'not said'}",
@@ -176,9 +179,10 @@ def measured_figures(report: Mapping[str, Any]) -> str:
     """The line of a card on a report of `evaluate`."""
     bits = {name.replace("_", " "): value for name, value in report["bits_per_token"].items()}
     figures = ", ".join(f"{name} {_figure(estimate)}" for name, estimate in bits.items())
+    kind = "exact" if report.get("model_type") == AUTOREGRESSIVE else "an upper bound"
     return (
-        f"- Bits per token on {report['num_tracks']} {report['split']} tracks, the model's an "
-        f"upper bound: {figures}"
+        f"- Bits per token on {report['num_tracks']} {report['split']} tracks, the model's {kind}: "
+        f"{figures}"
     )
 
 

@@ -119,6 +119,22 @@ def test_it_goes_on_and_more_variations_join_the_first(
     assert bridge_here == ["encode", "decode_edits"] * 2
 
 
+def test_an_autoregressive_model_goes_on_and_does_nothing_else(tmp_path, codec_info):
+    data = write_dataset(tmp_path / "data", {"train": [40]}, codec=codec_info)
+    options = {"codec": codec_info, "model__length": 32, "model__type": "autoregressive"}
+    toy_run.write_run(tmp_path / "ar", data, **options)
+    words = [f"--workdir={tmp_path / 'ar'}", f"--tokens={data}", "--variations=2"]
+    assert edit.main([*words, f"--output={tmp_path / 'out'}", "--continue_s=0.01"]) == 0
+    edited, (old,) = tokens_of(tmp_path / "out/tokens"), tokens_of(data)
+    assert edited.shape == (2, 70)
+    np.testing.assert_array_equal(edited[:, :40], [old, old])
+    assert (edited[0, 40:] != edited[1, 40:]).any()
+    for mode in ("--replace=0.001:0.002", "--vary=0.5", "--keep_every=2"):
+        with pytest.raises(UserError, match=f"{mode} needs a diffusion .* with --continue_s"):
+            edit.main([*words, f"--output={tmp_path / 'not'}", mode])
+    assert not (tmp_path / "not").exists()
+
+
 @pytest.mark.parametrize("mode", ["--vary=0.9", "--keep_every=2"])
 def test_scattered_tokens_leave_nothing_of_the_recording(
     workdir, codec_dir, song, tmp_path, bridge_here, mode

@@ -84,6 +84,7 @@ def test_every_strength_is_sampled_and_then_all_are_judged(tokens, workdir, tmp_
         "guidance-0", "guidance-1-constant", "guidance-2-constant", "guidance-2-rising"
     )]  # fmt: skip
     assert all(line[0] == "sedd_jax.sample" and "--step=0" in line for line in samples)
+    assert all("--steps=32" in line for line in samples)
     # Nothing is told at 0.
     assert not any("tags" in flag or "guidance=" in flag for flag in samples[0])
     assert {"--guidance=2", "--guidance_schedule=rising"} <= {*samples[3]}
@@ -95,6 +96,14 @@ def test_every_strength_is_sampled_and_then_all_are_judged(tokens, workdir, tmp_
     with open(tmp_path / "asked.txt") as file:
         asked = [tuple(row) for row in csv.reader(file)]
     assert len(asked) == 5 and ("key---A", "mode---a, b") in asked
+
+
+def test_an_autoregressive_model_takes_no_steps(tokens, tmp_path, started):
+    options = {"vocabulary": VOCABULARY, "model__type": "autoregressive"}
+    toy_run.write_run(tmp_path / "run", tokens, **options)
+    flags = [f"--workdir={tmp_path / 'run'}", f"--tokens={tokens}", f"--output={tmp_path}"]
+    assert judge_tags.main([*flags, "--guidance=2"]) == 0
+    assert "--guidance=2" in started[0][0] and "steps" not in " ".join(started[0][0])
 
 
 def test_a_stopped_part_stops_the_whole(tokens, workdir, tmp_path, started):

@@ -253,6 +253,18 @@ def test_the_verdict_says_better_where_the_whole_interval_is(finished_run, bigra
     assert verdict(report).startswith(said)
 
 
+def test_an_autoregressive_model_s_figures_are_called_exact(finished_run):
+    dataset = TokenDataset(finished_run / "tokens")
+    report = evaluation(dataset, model_type="autoregressive")
+    assert "(1.23 bits; a bigram" in verdict(report)
+    names = [name for name, _ in findings.figures(dataset, None, report)]
+    assert "Autoregressive model, bits per token (exact)" in names
+    assert not any("bound" in name for name in names)
+    curve = [{"step": step, "validation_bits_per_token": 5.0} for step in (4, 8)]
+    config = {"training": {"batch_size": 8}, "model": {"length": 16}}
+    assert ", its cost no longer falls" in outlook(curve, report, config, dataset)
+
+
 def test_the_verdict_on_one_track_has_no_interval(finished_run):
     report = evaluation(TokenDataset(finished_run / "tokens"), "train", num_tracks=1)
     for name in ("bigram", "unigram"):

@@ -8,8 +8,10 @@ import pytest
 from sedd_jax import Model
 from sedd_jax import evaluate as command
 from sedd_jax.errors import UserError
+from sedd_jax.jobs import evaluate as evaluate_job
 from sedd_jax.jobs.evaluate import evaluate, table
 from sedd_jax.likelihood.exact import token_nats
+from sedd_jax.weights import exported
 from sedd_jax.weights.exporting import export
 from tests.sedd_jax.toy import CODEC, NUM_CODES, write_dataset
 from tests.sedd_jax.toy_run import write_run
@@ -112,14 +114,29 @@ def test_bad_options_are_refused_in_one_line(folder, monkeypatch, flags, message
     assert "\n" not in str(caught.value)
 
 
-def test_what_needs_noise_is_refused_in_one_line(folder, tmp_path):
+def test_what_needs_noise_is_refused_in_one_line(folder):
     model = Model.load(folder / "ar")
     tokens_L = np.zeros(16, int)
     for attempt in (
         lambda: model.log_score(tokens_L, 0.5),
         lambda: model.bits_per_token(tokens_L, is_known=np.arange(16) < 8),
-        lambda: export(str(folder / "ar"), str(tmp_path / "exported")),
     ):
         with pytest.raises(UserError, match="needs a diffusion model, and this one is autoreg"):
             attempt()
-    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_of_it_is_the_run(folder, tmp_path):
+    evaluate_job.write(evaluate(folder / "ar"), folder / "ar")
+    out = tmp_path / "out"
+    export(str(folder / "ar"), str(out))
+    assert not (out / exported.PUBLISHED_CONFIG).exists()  # for programs of diffusion models
+    card = (out / exported.CARD).read_text()
+    assert "An autoregressive model" in card and "the model's exact: model" in card
+    assert "diffusion model" not in card and "loglinear" not in card
+    run, again = Model.load(folder / "ar"), Model.load(out)
+    assert again.definition.is_autoregressive
+    np.testing.assert_array_equal(again.sample(2, seed=1), run.sample(2, seed=1))
+    tokens_NxL = np.arange(32).reshape(2, 16)
+    assert again.bits_per_token(tokens_NxL) == run.bits_per_token(tokens_NxL)
+    report = evaluate(folder / "run", num_t=1, autoregressive=out)
+    assert report["baselines"]["autoregressive"]["workdir"] == str(out)

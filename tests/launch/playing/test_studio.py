@@ -239,7 +239,9 @@ def test_the_board_and_the_list_of_earlier_pieces(studio):
 def test_models_that_the_page_cannot_play_with_are_refused(codec_dir, tmp_path):
     data = write_dataset(tmp_path / "tokens", {"train": [40]})
     toy_run.write_run(tmp_path / "run", data, model__type="autoregressive")
-    with pytest.raises(UserError, match="run is autoregressive: the page is for diffusion models"):
+    with pytest.raises(
+        UserError, match="run is autoregressive: the page is for diffusion models; "
+    ):
         load(str(tmp_path / "run"), tmp_path, codec_dir=str(codec_dir))
 
 

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from sedd_jax import Model
+from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.jobs.sample import sample
 from sedd_jax.likelihood.exact import token_nats
 from sedd_jax.network import next_token
 from sedd_jax.network.decoding import Cache, read_token
+from sedd_jax.sampling.generate import generate
 from sedd_jax.sampling.settings import settle
+from sedd_jax.sampling.tags import make_guide
 from tests.sedd_jax.network.small import CONFIG, noisy_params
 from tests.sedd_jax.toy import CODEC, write_dataset
 from tests.sedd_jax.toy_run import make_run, write_run
@@ -115,3 +118,60 @@ def test_the_job_stores_them(tmp_path):
     wanted = Model.load(tmp_path / "run").sample(3, seed=2, top_p=0.9)
     np.testing.assert_array_equal(stored, wanted)
     assert (dataset.origin["sampler"], dataset.origin["steps"]) == ("ancestral", 16)
+
+
+@pytest.fixture(scope="module")
+def steered():
+    """A model of two tags, three codes and three tokens, small enough to enumerate."""
+    codec, vocabulary = CODEC | {"codebook_size": 3}, Vocabulary({"a---x": 9, "a---y": 9}, 2)
+    run, params = make_run(codec=codec, vocabulary=vocabulary, model__length=3, **AUTOREGRESSIVE)
+    params["condition"]["tags"]["embedding"] *= 10
+    return Model(run, params, 0)
+
+
+@pytest.mark.parametrize(
+    ("guidance", "schedule"), [(2.0, "constant"), (0.5, "rising"), (0.0, "constant")]
+)
+def test_guidance_draws_each_token_from_the_mixed_law(steered, guidance, schedule):
+    run, params = steered.definition, steered.params
+    sequences_NxL = np.array(list(itertools.product(range(3), repeat=3)))
+
+    def log_probs(tags):
+        condition = run.vocabulary.condition([tags] * 27)
+        return np.asarray(
+            next_token.log_probs(run.network, params, sequences_NxL, condition=condition)
+        )
+
+    weight_1xLx1 = np.full((1, 3, 1), guidance)
+    if schedule == "rising":  # from 1 at the first position towards what was asked for
+        weight_1xLx1 = 1 + (guidance - 1) * np.arange(3)[None, :, None] / 3
+    told, free = log_probs(["a---x"]), log_probs([])
+    mixed_NxLxK = weight_1xLx1 * told + (1 - weight_1xLx1) * free
+    mixed_NxLxK -= np.logaddexp.reduce(mixed_NxLxK, -1, keepdims=True)
+    expected_N, told_N = (
+        np.exp(np.take_along_axis(law, sequences_NxL[..., None], -1).sum((1, 2)))
+        for law in (mixed_NxLxK, told)
+    )
+    assert np.abs(expected_N - told_N).sum() / 2 > 0.05  # guidance is something
+    guide = make_guide(run.vocabulary, [["a---x"]] * 20_000, weight=guidance, schedule=schedule)
+    sampling = settle(run, seed=0)
+    batches = generate(run, params, sampling, np.arange(20_000), batch_size=5_000, guide=guide)
+    tokens_MxL = np.concatenate([tokens for _, tokens in batches])
+    count_N = np.bincount(tokens_MxL @ [9, 3, 1], minlength=27)
+    z_N = (count_N - 20_000 * expected_N) / np.sqrt(20_000 * expected_N * (1 - expected_N))
+    assert np.abs(z_N).max() < 4.5
+
+
+def test_guidance_keeps_a_beginning_and_depends_on_seed_and_index_alone(steered):
+    wish = {"tags": ["a---y"], "guidance": 3.0, "seed": 5}
+    whole = steered.sample(4, **wish)
+    np.testing.assert_array_equal(steered.sample(2, batch_size=1, **wish), whole[:2])
+    is_known_NxL = np.broadcast_to(np.arange(3) < 2, whole.shape)
+    given = steered.sample(4, known=2 - whole, is_known=is_known_NxL, **wish)
+    np.testing.assert_array_equal(given[:, :2], 2 - whole[:, :2])
+    sharded, params = make_run(
+        4, vocabulary=steered.definition.vocabulary, codec=steered.codec, model__length=3,
+        **AUTOREGRESSIVE, mesh__fsdp=4,
+    )  # fmt: skip
+    params["condition"]["tags"]["embedding"] *= 10
+    np.testing.assert_array_equal(Model(sharded, params, 0).sample(4, **wish), whole)
