@@ -8,6 +8,7 @@ several repetitions after a warm-up; on a shared machine trust ratios more than 
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,26 @@ def make_parser() -> Parser:
         help="Length of a clip to encode, decode or embed.",
     )
     parser.add_argument(
+        "--tracks",
+        type=integer(1),
+        default=512,
+        help="Tracks of the data that is read; 55701 are as much as MTG-Jamendo, and take 1.5 GB "
+        "of the temporary folder.",
+    )
+    parser.add_argument(
+        "--readers",
+        type=integer(1),
+        default=min(8, os.cpu_count() or 1),
+        help="Processes that read at once, as those of a training on several devices do.",
+    )
+    parser.add_argument(
+        "--eats",
+        type=_tokens_per_s,
+        metavar="RATE",
+        help="Tokens/s that training eats, to compare the reading with: a number, or a file that "
+        "launch.compile_check wrote; by default those of the part train.",
+    )
+    parser.add_argument(
         "--output", type=local_path, metavar="FILE", help="JSON file for the figures."
     )
     parser.add_argument(
@@ -70,6 +91,16 @@ def _parts(text: str) -> list[str]:
     return names
 
 
+def _tokens_per_s(text: str) -> float:
+    """The type of an argument that is tokens/s, or a file with those of a compiled train step."""
+    if not Path(text).is_file():
+        return number(1e-9)(text)
+    report = json.loads(Path(text).read_text(encoding="utf-8"))
+    if not isinstance(report, dict) or report.get("program") != "train step":
+        raise argparse.ArgumentTypeError(f"{text} is no report of launch.compile_check on training")
+    return report["tokens_per_s"]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments, chosen = config_arguments.parse(make_parser(), argv)
@@ -82,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.codebook_size,
             arguments.codec,
             arguments.clip_s,
+            arguments.tracks,
+            arguments.readers,
         )
         for part in arguments.parts:
             print(json.dumps(measure(part, settings)))
@@ -89,12 +122,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.output:
         Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)  # fails now, not later
     report = {part: in_process_of_its_own(part, argv) for part in arguments.parts}
-    if "train" in report and "data" in report:
-        ratio = report["data"]["tokens/s"] / report["train"]["tokens/s"]
-        report["data"]["ratio to what training eats"] = ratio
+    if "data" in report:
+        eats = arguments.eats or report.get("train", {}).get("tokens/s")
+        report["data"] |= fed(report["data"], eats) if eats else {}
     print(table(report))
     if arguments.output:
         write_json_atomically(Path(arguments.output), report)
+
+
+def fed(data: dict[str, float], eats: float) -> dict[str, float]:
+    """Ratios of the tokens/s that are read to those that training eats."""
+    return {
+        "tokens/s that training eats": eats,
+        "ratio of reading to that": data["tokens/s"] / eats,
+        "ratio of all processes to that": data["tokens/s of them together"] / eats,
+        "cores that read twice that": 2 * eats / data["tokens a second of CPU time"],
+    }
 
 
 def in_process_of_its_own(part: str, argv: Sequence[str]) -> dict[str, float]:

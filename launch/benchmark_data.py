@@ -1,15 +1,22 @@
 """Reading training data: the parts "data" and "bucket" of launch.benchmark.
 
+Reading is timed in processes of its own, one and then several at once, each of which reads its
+share of the batch, as the processes of one training do. CPU time is that of all threads of one.
+
 The bucket is one in this machine's memory in which every request takes LATENCY_S longer. The data
 is copied from it to this machine before the first step; steps of training on it and on data that
 was here from the start are taken in turn.
 """
 
+import multiprocessing
 import os
+import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +30,7 @@ from tokenizer_bridge.token_dataset.records import Record, TokenDataset, TokenDa
 
 LATENCY_S = 0.05
 NUM_STEPS = 20  # of training that are timed in one go
+_TIMED_WINDOWS = 4096  # that are read in one go
 _NUM_TRACKS, _TRACK_TOKENS = 512, 18_000  # four minutes at 75 tokens/s
 
 
@@ -56,18 +64,100 @@ class SlowStore(MemoryFileSystem):
         time.sleep(LATENCY_S)
 
 
-def data(config: ConfigDict, codebook_size: int, repeats: int) -> dict[str, float]:
-    """Reading, windowing and batching, from a dataset of 512 four-minute tracks."""
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes reads of every batch: rows are those of each, `length` long."""
+
+    place: Path
+    length: int
+    rows: int
+    index: int
+    processes: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The figures of a process that reads: its memory is that of the whole process, at most."""
+
+    first_batch_s: float
+    tokens_per_s: float
+    tokens_per_cpu_s: float
+    memory_gb: float
+
+
+def data(
+    config: ConfigDict, codebook_size: int, repeats: int, tracks: int, processes: int
+) -> dict[str, float]:
+    """Reading, windowing and batching, by one process and by several."""
+    batch_size, length = config.training.batch_size, config.model.length
     with tempfile.TemporaryDirectory() as folder:
-        batches = batches_of(write(Path(folder) / "tokens", codebook_size), config)
-        count, seconds = 50, []
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            for _ in range(count):
-                next(batches)
-            seconds.append((time.perf_counter() - start) / count)
-    tokens = config.training.batch_size * config.model.length
-    return {"tokens/s": tokens / statistics.median(seconds[1:])}
+        place = Path(folder) / "tokens"
+        tokens_T = write(place, codebook_size, tracks_like_songs(tracks)).lengths("train")
+        alone, *_ = readers(place, length, batch_size, 1, repeats)
+        together = readers(place, length, batch_size, processes, repeats)
+    return {
+        "tracks": tracks,
+        "M tokens": 1e-6 * float(tokens_T.sum()),
+        "seconds until the first batch": alone.first_batch_s,
+        "tokens/s": alone.tokens_per_s,
+        "tokens a second of CPU time": alone.tokens_per_cpu_s,
+        "memory of a reader, GB": alone.memory_gb,
+        "processes at once": processes,
+        "tokens/s of them together": sum(reader.tokens_per_s for reader in together),
+    }
+
+
+def readers(
+    place: Path, length: int, batch_size: int, processes: int, repeats: int
+) -> list[Reader]:
+    """The figures of so many processes that read at once, each `batch_size` / `processes` rows."""
+    rows = max(1, batch_size // processes)
+    shares = [Share(place, length, rows, i, processes, repeats) for i in range(processes)]
+    fresh = multiprocessing.get_context("spawn")  # none has the memory of this one
+    ready = fresh.Barrier(processes)
+    with ProcessPoolExecutor(
+        processes, mp_context=fresh, initializer=_meet_at, initargs=(ready,)
+    ) as pool:
+        return list(pool.map(_read, shares))
+
+
+def _meet_at(barrier) -> None:
+    """Makes a barrier known to a process, which can't be handed one with its work."""
+    global _ready
+    _ready = barrier
+
+
+def _read(share: Share) -> Reader:
+    from sedd_jax import data as data_lib
+
+    start = time.perf_counter()
+    batches = data_lib.training_batches(
+        TokenDataset(share.place),
+        "train",
+        length=share.length,
+        batch_size=share.rows * share.processes,
+        seed=0,
+        rows_R=share.rows * share.index + np.arange(share.rows),
+    )
+    next(batches)
+    first_batch_s = time.perf_counter() - start
+    count = -(-_TIMED_WINDOWS // share.rows)
+    wall, cpu = [], []
+    _ready.wait()
+    for _ in range(share.repeats + 1):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        for _ in range(count):
+            next(batches)
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - cpu_start)
+    tokens = count * share.rows * share.length
+    return Reader(
+        first_batch_s,
+        tokens / statistics.median(wall[1:]),  # the first had been read ahead in part
+        tokens / statistics.median(cpu[1:]),
+        1e-6 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    )
 
 
 def bucket(config: ConfigDict, codebook_size: int, repeats: int) -> dict[str, float]:
@@ -104,7 +194,7 @@ def bucket(config: ConfigDict, codebook_size: int, repeats: int) -> dict[str, fl
     here, there = [], []
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / "tokens"
-        write(local, codebook_size)
+        write(local, codebook_size, np.full(_NUM_TRACKS, _TRACK_TOKENS))
         for path in local.iterdir():
             Bucket("slow://benchmark/tokens").upload(path, path.name)
         for i in range(repeats):
@@ -125,8 +215,17 @@ def bucket(config: ConfigDict, codebook_size: int, repeats: int) -> dict[str, fl
     }
 
 
-def write(path: Path, codebook_size: int) -> TokenDataset:
-    """A dataset of random tokens in nine files."""
+def tracks_like_songs(count: int) -> np.ndarray:
+    """Tokens of each of so many tracks (T,), on average as many as those of MTG-Jamendo have.
+
+    Those last 244 s, at 75 tokens/s. Lengths are drawn from a lognormal distribution whose σ is 0.5.
+    """
+    spread_T = np.random.default_rng(1).lognormal(-(0.5**2) / 2, 0.5, count)
+    return np.ceil(244 * 75 * spread_T).astype(np.int64)
+
+
+def write(path: Path, codebook_size: int, tokens_T: np.ndarray) -> TokenDataset:
+    """A dataset of random tokens, in tracks of these lengths, in nine files or more."""
     rng = np.random.default_rng(0)
     codec = {
         "name": "benchmark",
@@ -135,10 +234,11 @@ def write(path: Path, codebook_size: int) -> TokenDataset:
         "hop_length": 320,
         "codebook_size": codebook_size,
     }
-    with TokenDatasetWriter(path, codec, tokens_per_shard=2**20) as writer:
-        for i in range(_NUM_TRACKS):
-            tokens = rng.integers(codebook_size, size=_TRACK_TOKENS).astype(np.uint16)
-            writer.write("train", Record(id=f"{i}", tokens=tokens, duration_s=240.0))
+    per_shard = max(2**20, int(tokens_T.sum()) // 32)
+    with TokenDatasetWriter(path, codec, tokens_per_shard=per_shard) as writer:
+        for i, num_tokens in enumerate(tokens_T):
+            tokens = rng.integers(codebook_size, size=num_tokens, dtype=np.uint16)
+            writer.write("train", Record(id=f"{i}", tokens=tokens, duration_s=num_tokens / 75))
     return TokenDataset(path)
 
 

@@ -17,7 +17,8 @@ class Settings:
     """The settings of a benchmark.
 
     config: the model's; repeats: timed repetitions; codebook_size: without the mask; codec: its
-    name ("full-size" is the published one's size); clip_s: seconds of a clip.
+    name ("full-size" is the published one's size); clip_s: seconds of a clip; tracks: of the data
+    that is read; readers: processes that read it at once.
     """
 
     config: ConfigDict
@@ -25,6 +26,8 @@ class Settings:
     codebook_size: int = 4096
     codec: str = "demo"
     clip_s: float = 10.0
+    tracks: int = 512
+    readers: int = 1
 
 
 def measure(part: str, settings: Settings) -> dict[str, float]:
@@ -103,13 +106,18 @@ def train(settings: Settings) -> dict[str, float]:
 
 
 def sample(settings: Settings) -> dict[str, float]:
-    """A sampler step as sedd_jax.sample does it, and the network evaluation in it by itself."""
+    """A sampler step as sedd_jax.sample does it, and the network's evaluations in it by themselves.
+
+    Raises UserError for an autoregressive model.
+    """
     import jax
 
     from sedd_jax.parallel import mesh as mesh_lib
     from sedd_jax.sampling.generate import make_programs, sample_keys
+    from sedd_jax.sampling.settings import traits_of
 
     run = build_run(settings)
+    run.require_diffusion("the benchmark of a sampler")
     sampling, length = run.config.sampling, run.config.model.length
     batch_size = mesh_lib.divisible(run.mesh, sampling.batch_size)
     params = run.fresh_state().ema_params
@@ -122,7 +130,8 @@ def sample(settings: Settings) -> dict[str, float]:
     def one_evaluation():
         network(params, x_BxL, sigma_B).block_until_ready()
 
-    network_s = median_seconds(settings, one_evaluation)
+    evaluations = traits_of(sampling.sampler).evaluations
+    network_s = evaluations * median_seconds(settings, one_evaluation)
 
     def one_step():
         nonlocal x_BxL
@@ -132,9 +141,10 @@ def sample(settings: Settings) -> dict[str, float]:
     step_s = median_seconds(settings, one_step)
     return {
         "seconds a step": step_s,
+        "network evaluations a step": evaluations,
         "seconds of it in the network": network_s,
         "share outside the network": max(0.0, 1 - network_s / step_s),
-        "tokens/s per network evaluation": batch_size * length / step_s,
+        "tokens/s per network evaluation": evaluations * batch_size * length / step_s,
     }
 
 
@@ -176,7 +186,13 @@ def data(settings: Settings) -> dict[str, float]:
     """Reading, windowing and batching."""
     from launch import benchmark_data
 
-    return benchmark_data.data(settings.config, settings.codebook_size, settings.repeats)
+    return benchmark_data.data(
+        settings.config,
+        settings.codebook_size,
+        settings.repeats,
+        settings.tracks,
+        settings.readers,
+    )
 
 
 def bucket(settings: Settings) -> dict[str, float]:

@@ -189,7 +189,10 @@ class Studio:
 
     def _sampling(self, wish: Wish, edit: editing.Edit | None = None) -> Sampling:
         length = wish.length if edit is None else len(edit.tokens_T)
-        return settle(self.model.definition, steps=wish.steps, length=length, seed=wish.seed)
+        return settle(
+            self.model.definition, sampler=wish.sampler, steps=wish.steps, length=length,
+            seed=wish.seed,
+        )  # fmt: skip
 
     def _sample(
         self, wish: Wish, progress: Progress, edit: editing.Edit | None = None

@@ -13,6 +13,8 @@ tracks have vectors (vectors.py), dataset.json has `vectors`, kind → width, an
 This module imports neither torch nor jax, so that both packages may use it.
 """
 
+import bisect
+import itertools
 import os
 import re
 import threading
@@ -115,9 +117,10 @@ def check_tokens(tokens: np.ndarray, codebook_size: int) -> None:
     """Raise ValueError unless tokens (L,), L > 0, are whole numbers in [0, codebook_size)."""
     if tokens.ndim != 1 or len(tokens) == 0:
         raise ValueError(f"a row of tokens is needed, not shape {tokens.shape}")
-    if not np.issubdtype(tokens.dtype, np.integer):
+    if tokens.dtype.kind not in "iu":
         raise ValueError(f"tokens must be whole numbers, not {tokens.dtype}")
-    if int(tokens.max()) >= codebook_size or int(tokens.min()) < 0:
+    is_signed = tokens.dtype.kind == "i"
+    if int(tokens.max()) >= codebook_size or (is_signed and int(tokens.min()) < 0):
         bad = tokens[(tokens >= codebook_size) | (tokens < 0)].flat[0]
         raise ValueError(f"token {bad} is outside the codec's {codebook_size} codes")
 
@@ -213,10 +216,11 @@ class TokenDataset:
         self.origin: dict[str, Any] = meta["origin"]
         self.vectors: dict[str, int] = meta["vectors"]  # kind → width
         self._splits: dict[str, dict[str, Any]] = meta["splits"]
-        self._starts = {}  # split -> (shards + 1,) index of each shard's first record
+        # Split → the first record of each shard, and after the last how many there are.
+        self._starts: dict[str, list[int]] = {}
         for name, split in self._splits.items():
             counts = [shard["num_records"] for shard in split["shards"]]
-            self._starts[name] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+            self._starts[name] = [0, *itertools.accumulate(counts)]
             if self._starts[name][-1] != len(split["lengths"]):
                 raise UserError(
                     f"{self.path / DATASET_FILE}: split {name!r} lists {len(split['lengths'])} "
@@ -242,26 +246,27 @@ class TokenDataset:
 
     def read(self, split: str, index: int) -> Record:
         """The record at a position of a split. Raises IndexError outside [0, num_records)."""
-        if not 0 <= index < self.num_records(split):
-            raise IndexError(f"split {split!r} has {self.num_records(split)} records, not {index}")
-        shard_index = int(np.searchsorted(self._starts[split], index, side="right")) - 1
-        position = int(index - self._starts[split][shard_index])
-        shard = self._split(split)["shards"][shard_index]
-        where = f"{self.path / shard['file']}: record {position}"
+        entry = self._split(split)
+        if not 0 <= index < len(entry["lengths"]):
+            raise IndexError(f"split {split!r} has {len(entry['lengths'])} records, not {index}")
+        shard_index = bisect.bisect_right(self._starts[split], index) - 1
+        position = int(index) - self._starts[split][shard_index]
+        shard = entry["shards"][shard_index]
         try:
             data = self._reader(shard).read([position])[0]
         except (RuntimeError, IndexError, ValueError) as error:
+            where = self._where(shard, position)
             raise UserError(f"{where} cannot be read, the file is damaged: {error}") from error
         try:
             record = Record.from_bytes(data, self.codec["codebook_size"])
             check_vectors(record.vectors, self.vectors)
         except (ValueError, TypeError) as error:
-            raise UserError(f"{where} is damaged: {error}") from error
-        length = self._split(split)["lengths"][index]
+            raise UserError(f"{self._where(shard, position)} is damaged: {error}") from error
+        length = entry["lengths"][index]
         if len(record.tokens) != length:
             raise UserError(
-                f"{where} ({record.id!r}) has {len(record.tokens)} tokens, {DATASET_FILE} says "
-                f"{length}"
+                f"{self._where(shard, position)} ({record.id!r}) has {len(record.tokens)} tokens, "
+                f"{DATASET_FILE} says {length}"
             )
         return record
 
@@ -295,6 +300,9 @@ class TokenDataset:
         if name not in self._splits:
             raise UserError(f"{self.path} has no split {name!r}, only {', '.join(self._splits)}")
         return self._splits[name]
+
+    def _where(self, shard: Mapping[str, Any], position: int) -> str:
+        return f"{self.path / shard['file']}: record {position}"
 
     def _check_size(self, shard: Mapping[str, Any]) -> None:
         path = self.path / shard["file"]

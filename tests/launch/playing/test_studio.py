@@ -179,6 +179,8 @@ def test_it_reports_how_far_it_is(studio):
     assert [r.text for r in reports if "step" in r.text][-1] == "Sampling: step 5 of 5, 0 s left"
     studio.make(JIG, reports.append)
     assert [report.text for report in reports].count("Sampling") == 1
+    studio.make(dataclasses.replace(JIG, sampler="trapezoidal"), reports.append)  # two evaluations
+    assert reports[-2].text == "Sampling: step 9 of 9, 0 s left"
 
 
 def test_what_is_made_by_default_has_been_compiled(studio, monkeypatch):
