@@ -218,7 +218,7 @@ def bucket(config: ConfigDict, codebook_size: int, repeats: int) -> dict[str, fl
 def tracks_like_songs(count: int) -> np.ndarray:
     """Tokens of each of so many tracks (T,), on average as many as those of MTG-Jamendo have.
 
-    Those last 244 s, at 75 tokens/s. Lengths are drawn from a lognormal distribution whose σ is 0.5.
+    Those last 244 s, at 75 tokens/s. Lengths are drawn from a lognormal distribution, σ = 0.5.
     """
     spread_T = np.random.default_rng(1).lognormal(-(0.5**2) / 2, 0.5, count)
     return np.ceil(244 * 75 * spread_T).astype(np.int64)
