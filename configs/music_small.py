@@ -73,6 +73,12 @@ def get_config() -> ConfigDict:
     training.max_consecutive_skips = 50
     training.log_every = 50
 
+    config.distill = distill = ConfigDict()
+    distill.steps = 0  # 0: ordinary training; else the model that the run starts from teaches
+    distill.teacher_steps = 4
+    distill.sampler = "spread"
+    distill.divergence = "reverse"
+
     config.conditioning = conditioning = ConfigDict()
     conditioning.categories = ()  # e.g. ("genre", "instrument"): tags that steer the samples
     conditioning.vectors = ()  # e.g. ("clip",): of `encode --vectors=clip:FOLDER`, likewise

@@ -12,7 +12,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sedd_jax.config_keys import KEYS, MAX_INTEGER
+from sedd_jax.config_key import MAX_INTEGER
+from sedd_jax.config_keys import KEYS
 from sedd_jax.diffusion.choices import TRAITS, check_sigmas
 from sedd_jax.errors import UserError
 from sedd_jax.network.choices import AUTOREGRESSIVE, check_heads
@@ -78,6 +79,8 @@ def _check_together(config: ConfigDict) -> None:
             f"config.training.span_masks is {training.span_masks}: the {config.graph.type} graph "
             "has no masks"
         )
+    if config.distill.steps:
+        _check_distillation(config)
     if model.type == AUTOREGRESSIVE:
         _check_autoregressive(config)
     elif TRAITS[config.sampling.sampler].needs_mask and config.graph.type != "absorbing":
@@ -136,6 +139,22 @@ def _check_autoregressive(config: ConfigDict) -> None:
             raise UserError(
                 f"config.{key} is {config[group][name]}: it is of diffusion models, and "
                 f"config.model.type is {AUTOREGRESSIVE}"
+            )
+
+
+def _check_distillation(config: ConfigDict) -> None:
+    """Refuses what a student cannot learn by. Raises UserError."""
+    for key, needed in (
+        ("graph.type", "absorbing"),
+        ("model.type", "diffusion"),
+        ("training.span_masks", 0),
+        ("loss.times", "uniform"),
+    ):
+        group, name = key.split(".")
+        if config[group][name] != needed:
+            raise UserError(
+                f"config.{key} is {config[group][name]}: config.distill.steps "
+                f"{config.distill.steps} needs {needed}"
             )
 
 

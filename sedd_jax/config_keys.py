@@ -6,76 +6,18 @@ it in configs saved before it existed, whether a run may be resumed with another
 keys is checked in sedd_jax/config.py. Values are in configs/music_small.py.
 """
 
-import dataclasses
-from typing import Any
-
+from sedd_jax.config_key import Key
 from sedd_jax.diffusion.choices import (
+    DIVERGENCES,
     MAX_SIGMA,
     OWN,
     PARAMETRISATIONS,
     SAMPLERS,
     STEP_SCHEDULES,
+    STUDENT_SAMPLERS,
     TIMES,
 )
 from sedd_jax.network.choices import IMPLEMENTATIONS, MODEL_TYPES, REMAT, UNROLL
-
-MAX_INTEGER = 2**32 - 1  # what counters and seeds hold
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A key.
-
-    type: bool, int, float (an int is fine, too), str, or tuple: of texts.
-    doc: what it is, in one line.
-    low, high: bounds of a number, both included; None: there is none.
-    choices: the values that a text, or each of several, can have; (): any.
-    default_of_older_runs: what stands for it in configs saved before it existed; None: it always
-      existed.
-    resumable: whether a run may be resumed with another value, because that changes how long, how
-      often or on what it runs, but not what it computes.
-    fixed: whether it never may, because the weights are of this value.
-    """
-
-    type: type
-    doc: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    default_of_older_runs: Any = None
-    resumable: bool = False
-    fixed: bool = False
-
-    def fault(self, value: Any) -> str | None:
-        """The fault of a value, to be read after the key and `is VALUE`; None for a good one."""
-        # bool is a subclass of int, and an int is a fine float.
-        if type(value) is not self.type and not (self.type is float and type(value) is int):
-            return f"must be {self.type.__name__}"
-        if self.type is tuple and not all(isinstance(part, str) for part in value):
-            return "must be of texts"
-        given = value if self.type is tuple else (value,)
-        if self.choices and not set(given) <= set(self.choices):
-            return f"can be {', '.join(self.choices)}"
-        if self.type is float and not abs(value) < float("inf"):
-            return "must be a finite number"
-        if self.type in (int, float):
-            if self.low is not None and value < self.low:
-                return f"must be {self.bounds}"
-            if self.high is not None and value > self.high:
-                return f"must be {self.bounds}"
-        if self.type is int and value > MAX_INTEGER:
-            return "must be below 2**32"
-        return None
-
-    @property
-    def bounds(self) -> str:
-        """The bounds in words, "" where there are none."""
-        if self.low is None:
-            return "" if self.high is None else f"at most {self.high}"
-        if self.high is None:
-            return f"at least {self.low}"
-        return f"between {self.low} and {self.high}"
-
 
 KEYS: dict[str, Key] = {
     "seed": Key(int, "Seed of parameters, data order, noise and dropout.", low=0),
@@ -204,6 +146,35 @@ KEYS: dict[str, Key] = {
         int, "Steps in a row that are not finite until the run stops.", low=1, resumable=True
     ),
     "training.log_every": Key(int, "Steps between two reports.", low=1, resumable=True),
+    # The weights of a run that distils have those of its teacher beside them.
+    "distill.steps": Key(
+        int,
+        "Steps from noise to data in which the run learns to sample as the model that it starts "
+        "from does in more; absorbing graph; 0: ordinary training.",
+        low=0,
+        high=10_000,
+        default_of_older_runs=0,
+        fixed=True,
+    ),
+    "distill.teacher_steps": Key(
+        int,
+        "Steps that this model, the teacher, takes for each of them.",
+        low=2,
+        high=1_000,
+        default_of_older_runs=4,
+    ),
+    "distill.sampler": Key(
+        str,
+        "Whose masks and order both see.",
+        choices=STUDENT_SAMPLERS,
+        default_of_older_runs="spread",
+    ),
+    "distill.divergence": Key(
+        str,
+        "Of what student and teacher say: KL(student || teacher), or the other way round.",
+        choices=DIVERGENCES,
+        default_of_older_runs="reverse",
+    ),
     "conditioning.categories": Key(
         tuple, "Categories of tags that the model is told.", default_of_older_runs=(), fixed=True
     ),

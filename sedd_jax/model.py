@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from sedd_jax import config as config_lib
 from sedd_jax.checkpoints import BEST
 from sedd_jax.checkpoints.manager import Checkpoints
 from sedd_jax.conditions import UNCONDITIONAL, Vocabulary
+from sedd_jax.diffusion.distillation import Distillation
 from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
 from sedd_jax.diffusion.noise import EvenShare, Geometric, LogLinear, Noise, make_noise
 from sedd_jax.diffusion.parametrisation import Parametrisation, make_parametrisation
@@ -60,6 +60,12 @@ class ModelDef:
     def training_noise(self) -> Noise:
         """The noise at the times that training draws: config.loss.times."""
         return EvenShare(self.noise) if self.config.loss.times == "masked_share" else self.noise
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """What a run that distils does, None in any other."""
+        distill = self.config.distill
+        return Distillation(**distill.to_dict()) if distill.steps else None
 
     @property
     def is_autoregressive(self) -> bool:
@@ -113,12 +119,14 @@ class ModelDef:
     def state_from(self, params: Params) -> TrainState:
         """A train state before its first step, of these parameters, whose arrays it takes over."""
         shardings = mesh_lib.tree_shardings(self.mesh, jax.eval_shape(self._init))
-        make = functools.partial(init_state, optim=self.config.optim)
-        return jax.jit(make, donate_argnums=0, out_shardings=shardings)(params)
+        return jax.jit(self._begin, donate_argnums=0, out_shardings=shardings)(params)
 
     def _init(self) -> TrainState:
-        params = transformer.init_params(self.network, self.stream_key(Stream.INIT))
-        return init_state(params, self.config.optim)
+        return self._begin(transformer.init_params(self.network, self.stream_key(Stream.INIT)))
+
+    def _begin(self, params: Params) -> TrainState:
+        keeps_teacher = self.distillation is not None
+        return init_state(params, self.config.optim, keeps_teacher=keeps_teacher)
 
     def state_shapes(self) -> TrainState:
         """The train state's shapes, dtypes and shardings, with no array made."""

@@ -24,6 +24,7 @@ class TrainState:
     """Everything that training changes.
 
     step counts batches seen: it places the next batch in the data and keys its randomness.
+    teacher: the parameters that a run which distils started from; None in any other.
     skipped counts those whose update was not finite and so was left out; warm-up, Adam's bias
     correction and the EMA count the others, `num_updates`.
     """
@@ -34,6 +35,7 @@ class TrainState:
     ema_params: Params
     skipped: jax.Array  # [] int32
     consecutive_skips: jax.Array  # [] int32
+    teacher: Params | None = None
 
     @property
     def num_updates(self) -> jax.Array:
@@ -80,8 +82,11 @@ def with_part(params: Params, part: Params) -> Params:
     return unflatten_dict(flatten_dict(params) | flatten_dict(part))
 
 
-def init_state(params: Params, optim: ConfigDict) -> TrainState:
-    """The state before the first step; the optimizer holds moments of what is trained alone."""
+def init_state(params: Params, optim: ConfigDict, *, keeps_teacher: bool = False) -> TrainState:
+    """The state before the first step; the optimizer holds moments of what is trained alone.
+
+    keeps_teacher: whether the parameters are those of a teacher as well, which stays as it is.
+    """
     # Separate arrays throughout: a buffer that the state held twice could not be donated.
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -90,6 +95,7 @@ def init_state(params: Params, optim: ConfigDict) -> TrainState:
         ema_params=jax.tree.map(jnp.copy, params),
         skipped=jnp.zeros((), jnp.int32),
         consecutive_skips=jnp.zeros((), jnp.int32),
+        teacher=jax.tree.map(jnp.copy, params) if keeps_teacher else None,
     )
 
 
@@ -146,6 +152,7 @@ def update(
         ema_params=with_part(state.ema_params, keep_if_finite(ema_params, old_ema_params)),
         skipped=state.skipped + ~finite,
         consecutive_skips=jnp.where(finite, 0, state.consecutive_skips + 1),
+        teacher=state.teacher,
     )
     return new_state, {
         "grad_norm": grad_norm,

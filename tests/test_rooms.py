@@ -22,6 +22,7 @@ FLOORS = {
         {"data", "conditions", "progress", "stop", "compilation_cache", "config_arguments"},
         {"config"},
         {"config_keys"},
+        {"config_key"},
         {"checkpoints"},
         {"state", "network"},
         {"diffusion", "parallel", "remote_run"},

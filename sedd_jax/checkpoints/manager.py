@@ -2,7 +2,7 @@
 
 A checkpoint is a directory named by its step with three items:
 
-    train        parameters, optimizer state and counters
+    train        parameters, optimizer state, counters, and a teacher where there is one
     ema_params   what sampling and evaluation read
     meta         layout version, config, codec, data set, and a checksum of every array
 
@@ -51,7 +51,7 @@ def _as_items(state: TrainState) -> dict[str, Any]:
     train = {
         field.name: getattr(state, field.name)
         for field in dataclasses.fields(state)
-        if field.name != "ema_params"
+        if field.name != "ema_params" and getattr(state, field.name) is not None
     }
     return {"train": train, "ema_params": state.ema_params}
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 PARAMETRISATIONS = ("score_entropy", "conditional", "masked")
 TIMES = ("uniform", "masked_share")  # what training spreads its times evenly over
+STUDENT_SAMPLERS = ("spread", "euler")  # whose few steps distillation can be for
+DIVERGENCES = ("reverse", "forward")  # of what a student and its teacher say
 
 
 class Traits(NamedTuple):

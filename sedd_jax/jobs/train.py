@@ -47,6 +47,12 @@ def describe(job: Job, state: TrainState) -> str:
     num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
     start = f"\n{describe_origin(job.origin, run.vocabulary)}" if job.origin else ""
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
+    if distill := run.distillation:
+        start += (
+            f"\nlearns from the model that it starts from, no longer by the bound: in "
+            f"{distill.steps} steps of {distill.sampler} what its teacher does in "
+            f"{distill.steps * distill.teacher_steps}; without validation"
+        )
     if job.history and job.history[-1]["step"] == int(state.step):
         for key, (old, new) in job.history[-1]["changed"].items():
             start += f"\nchanged config.{key}={new}, "

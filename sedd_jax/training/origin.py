@@ -96,12 +96,13 @@ def starting_config(name: str) -> ConfigDict:
     """The config of a run that starts from this model and changes nothing: the model's own.
 
     Without its data and its mesh, which are of where it was trained, and training all parameters at
-    all noise levels alike. It uses no JAX. Raises UserError as `find`.
+    all noise levels alike, without a teacher. It uses no JAX. Raises UserError as `find`.
     """
     directory, _ = _locate(name)
     config = config_lib.load(directory / exported.CONFIG).copy_and_resolve_references().unlock()
     config.data.path, config.optim.trainable = "", ()
     config.training.update(high_noise_share=0.0, span_masks=0.0)
+    config.distill.steps = 0
     for sizes in (config.mesh, config.mesh.dcn):
         sizes.update(mesh_lib.SLICES_ALONG_DATA)
     return config

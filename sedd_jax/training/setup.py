@@ -229,6 +229,11 @@ def prepare(
     origin = origin_lib.find(init_from) if init_from and not begun else None
     if origin:
         dataset.require_codec(origin.codec)
+    elif config.distill.steps and not begun:
+        raise UserError(
+            f"config.distill.steps is {config.distill.steps}: the model that a run starts from is "
+            "the teacher, and this one starts from none"
+        )
     vocabulary = _kept_vocabulary(workdir, dataset, allow_change) if begun else None
     if vocabulary is None:
         vocabulary = read_vocabulary(

@@ -24,13 +24,14 @@ Metrics = dict[str, jax.Array]
 class Noised(NamedTuple):
     """A batch with all the randomness of a step drawn. dropout_key_B: None for no dropout;
     condition: what is left of it, None in an unconditional run; t_B, xt_BxL: None of an
-    autoregressive model, which knows no noise."""
+    autoregressive model, which knows no noise; teacher_key_B: None but where there is a teacher."""
 
     x0_BxL: jax.Array
     t_B: jax.Array | None
     xt_BxL: jax.Array | None
     dropout_key_B: jax.Array | None
     condition: Condition | None = None
+    teacher_key_B: jax.Array | None = None
 
 
 def draw(
@@ -52,14 +53,17 @@ def draw(
     t_B = training_t(
         t_key, x0_BxL.shape[0], training.high_noise_share, from_t=training.high_noise_from
     )
-    noise_key_B = row_keys(noise_key, rows_B)
+    noise_key_B, dropout_key_B = row_keys(noise_key, rows_B), row_keys(dropout_key, rows_B)
+    if run.distillation:
+        xt_BxL = run.distillation.masked(run.graph, noise_key_B, x0_BxL, t_B)
+        return Noised(x0_BxL, t_B, xt_BxL, dropout_key_B, condition, teacher_key_B=noise_key_B)
     if training.span_masks:
         xt_BxL, t_B = span_masked(
             run.graph, run.training_noise, noise_key_B, x0_BxL, t_B, training.span_masks
         )
     else:
         xt_BxL = run.graph.perturb(noise_key_B, x0_BxL, run.training_noise(t_B).sigma)
-    return Noised(x0_BxL, t_B, xt_BxL, row_keys(dropout_key, rows_B), condition)
+    return Noised(x0_BxL, t_B, xt_BxL, dropout_key_B, condition)
 
 
 def drop_conditions(run: ModelDef, key_B: jax.Array, condition: Condition) -> Condition:
@@ -85,10 +89,13 @@ def drop_conditions(run: ModelDef, key_B: jax.Array, condition: Condition) -> Co
     return left
 
 
-def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
+def mean_loss(
+    run: ModelDef, params: Params, batch: Noised, teacher: Params | None = None
+) -> jax.Array:
     """The batch mean of the loss of the run's parametrisation: [] fp32, in nats a row.
 
-    Of an autoregressive model, it is that of each token given those before it.
+    Of an autoregressive model, it is that of each token given those before it; of a run that
+    distils, the divergence from its teacher.
     """
     options = {"dropout_key_B": batch.dropout_key_B, "condition": batch.condition}
     if run.is_autoregressive:
@@ -99,18 +106,32 @@ def mean_loss(run: ModelDef, params: Params, batch: Noised) -> jax.Array:
     def output_fn(x_BxL, sigma_B):
         return run.output(params, x_BxL, sigma_B, **options)
 
+    if distillation := run.distillation:
+        graph, noise, t_B, xt_BxL = run.graph, run.noise, batch.t_B, batch.xt_BxL
+
+        def student_fn(x_BxL, sigma_B):
+            return run.parametrisation.log_score(output_fn(x_BxL, sigma_B), x_BxL, sigma_B)
+
+        def teacher_fn(x_BxL, sigma_B):
+            return run.log_score(teacher, x_BxL, sigma_B, condition=batch.condition)
+
+        lesson = distillation.lesson(teacher_fn, graph, noise, batch.teacher_key_B, xt_BxL, t_B)
+        return distillation.loss(student_fn, lesson, graph, noise, xt_BxL, t_B).mean()
+
     return training_loss(
         run.parametrisation, output_fn, run.training_noise, batch.x0_BxL, batch.t_B, batch.xt_BxL
     ).mean()
 
 
-def loss_and_grads(run: ModelDef, params: Params, batch: Noised) -> tuple[jax.Array, Params]:
+def loss_and_grads(
+    run: ModelDef, params: Params, batch: Noised, teacher: Params | None = None
+) -> tuple[jax.Array, Params]:
     """Mean loss and its gradient, over config.training.accumulation microbatches in turn.
 
     The gradient is that in the parameters of config.optim.trainable: of the others none is made.
     """
     value_and_grad = jax.value_and_grad(
-        lambda trained, part: mean_loss(run, with_part(params, trained), part)
+        lambda trained, part: mean_loss(run, with_part(params, trained), part, teacher)
     )
     trained = trained_part(params, run.config.optim.trainable)
     accumulation = run.config.training.accumulation
@@ -139,7 +160,8 @@ def train_step(
     consecutive_skips.
     """
     key = jax.random.fold_in(run.stream_key(Stream.TRAIN), state.step)
-    loss, grads = loss_and_grads(run, state.params, draw(run, key, x0_BxL, condition))
+    batch = draw(run, key, x0_BxL, condition)
+    loss, grads = loss_and_grads(run, state.params, batch, state.teacher)
     state, metrics = update(state, grads, loss, run.config)
     return state, {"loss": loss, "nats_per_token": loss / x0_BxL.shape[1]} | metrics
 

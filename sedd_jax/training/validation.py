@@ -106,9 +106,10 @@ class Trend:
 def make_validation(run: ModelDef, dataset: TokenDataset, split: str) -> Validation | None:
     """The validation that the config asks for, or, with a warning, None where the data has none.
 
-    None at all processes where one cannot have it, since all measure together.
+    None at all processes where one cannot have it, since all measure together; and none for a run
+    that distils, whose bound tells only how far it has left the likelihood behind.
     """
-    if not run.config.evaluation.every:
+    if not run.config.evaluation.every or run.distillation:
         return None
     validation, reason = None, "another process cannot have it"
     try:

@@ -12,7 +12,7 @@ from tests.sedd_jax.toy_run import write_run
 
 
 @pytest.mark.parametrize(
-    "name", ["music_small", "music_medium", "music_large", "demo", "quickstart"]
+    "name", ["music_small", "music_medium", "music_large", "demo", "quickstart", "demo_distilled"]
 )
 def test_shipped_configs_are_whole_and_possible(name):
     module = importlib.import_module(f"configs.{name}")
@@ -86,6 +86,11 @@ AUTOREGRESSIVE = {"model__type": "autoregressive"}
         (AUTOREGRESSIVE | {"graph__type": "uniform"}, "begins its sequences with the mask"),
         (AUTOREGRESSIVE | {"training__span_masks": 0.5}, "span_masks is 0.5: it is of diffusion"),
         (AUTOREGRESSIVE | {"training__high_noise_share": 0.5}, "share is 0.5: it is of diffusion"),
+        ({"distill__steps": 4, "graph__type": "uniform"}, "distill.steps 4 needs absorbing"),
+        ({"distill__steps": 4, "training__span_masks": 0.5}, "config.distill.steps 4 needs 0"),
+        (AUTOREGRESSIVE | {"distill__steps": 4}, "is autoregressive: config.distill.steps 4 needs"),
+        ({"distill__teacher_steps": 1}, "distill.teacher_steps is 1; it must be between 2 and"),
+        ({"distill__sampler": "remask"}, "it can be spread, euler"),
     ],
 )
 def test_impossible_values_are_refused_in_one_line(overrides, message):

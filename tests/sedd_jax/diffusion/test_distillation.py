@@ -1,0 +1,175 @@
+"""Rounds of distillation on a chain that the teacher knows all about, with a table as student."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sedd_jax.diffusion.distillation import Distillation
+from sedd_jax.diffusion.graph import Absorbing
+from sedd_jax.diffusion.noise import LogLinear
+
+K, LENGTH, STAY = 4, 3, 0.9  # K codes, V = K + 1 with the mask
+GRAPH, NOISE = Absorbing(K), LogLinear()
+
+
+def chain() -> np.ndarray:
+    """p(x), (K, K, K), of a chain that keeps its code with probability STAY, and else moves."""
+    move_KxK = np.full((K, K), (1 - STAY) / (K - 1))
+    np.fill_diagonal(move_KxK, STAY)
+    return np.einsum("ab,bc->abc", move_KxK, move_KxK) / K
+
+
+def answers() -> np.ndarray:
+    """p(x_i | the tokens that are seen) of all triples of codes and masks, (V, V, V, 3, K)."""
+    table = np.zeros((K + 1,) * LENGTH + (LENGTH, K))
+    for seen in np.ndindex(table.shape[:LENGTH]):
+        kept = [np.eye(K + 1)[code, :K] if code < K else np.ones(K) for code in seen]
+        p = np.einsum("abc,a,b,c->abc", chain(), *kept)
+        table[seen] = np.stack([p.sum(axes) for axes in ((1, 2), (0, 2), (0, 1))]) / p.sum()
+    return table
+
+
+def two_steps(table) -> np.ndarray:
+    """The law (K, K, K) of a model that draws one position, any, and then both others at once."""
+    law = np.zeros((K,) * LENGTH)
+    for first in range(LENGTH):
+        for x in np.ndindex(law.shape):
+            seen = tuple(x[i] if i == first else K for i in range(LENGTH))
+            others = [table[seen][i, x[i]] for i in range(LENGTH) if i != first]
+            law[x] += table[(K,) * LENGTH][first, x[first]] * np.prod(others) / LENGTH
+    return law
+
+
+def score_fn(log_p_VxVxVxLxK):
+    """The log-scores of a table of log-probabilities, which need not be normalised."""
+
+    def fn(x_BxL, sigma_B):
+        log_p_BxLxK = jnp.asarray(log_p_VxVxVxLxK)[tuple(x_BxL.T)]
+        log_score_BxLxK = log_p_BxLxK - jnp.log(jnp.expm1(sigma_B))[:, None, None]
+        log_score_BxLxV = jnp.pad(log_score_BxLxK, [(0, 0), (0, 0), (0, 1)])
+        return jnp.where(jnp.arange(K + 1)[None, None] == x_BxL[..., None], 0.0, log_score_BxLxV)
+
+    return fn
+
+
+TEACHER = np.log(answers() + 1e-9).astype(np.float32)
+
+
+@functools.cache
+def taught(divergence: str, num_updates: int = 300) -> np.ndarray:
+    """What a student says after a round, exp of its scores as they are; it starts as the teacher.
+
+    It learns to draw all that is left at once, as the teacher does in 8 steps.
+    """
+    round_ = Distillation(1, 8, "euler", divergence)
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.1, num_updates))
+    states = np.random.default_rng(0).choice(K**LENGTH, (num_updates, 256), p=chain().ravel())
+    x0_UxBxL = np.stack([states // K**2, states // K % K, states % K], -1).astype(np.int32)
+    t_B = (jnp.arange(256) + 0.5) / 256
+
+    def update(so_far, given):
+        student, moments = so_far
+        x0_BxL, key = given
+        key_B = jax.random.split(key, 256)
+        x_BxL = round_.masked(GRAPH, key_B, x0_BxL, t_B)
+        lesson = round_.lesson(score_fn(TEACHER), GRAPH, NOISE, key_B, x_BxL, t_B)
+        gradient = jax.grad(
+            lambda student: round_.loss(score_fn(student), lesson, GRAPH, NOISE, x_BxL, t_B).mean()
+        )(student)
+        changes, moments = optimizer.update(gradient, moments)
+        return (optax.apply_updates(student, changes), moments), None
+
+    start = (jnp.array(TEACHER), optimizer.init(jnp.array(TEACHER)))
+    given = (x0_UxBxL, jax.random.split(jax.random.key(1), num_updates))
+    return np.exp(jax.jit(lambda: jax.lax.scan(update, start, given))()[0][0])
+
+
+def measures(law) -> tuple[float, float, float]:
+    """(total variation from the chain, KL(law || chain) and KL(chain || law) in bits)."""
+    p = chain()
+    kl = (law * np.log2(law / p)).sum(), (p * np.log2(p / law)).sum()
+    return np.abs(law - p).sum() / 2, *kl
+
+
+def said(table) -> np.ndarray:
+    """A table, normalised over the codes."""
+    return table / table.sum(-1, keepdims=True)
+
+
+def test_a_round_brings_few_steps_nearer_to_the_truth():
+    """The reverse divergence: by total variation, and by KL in both directions."""
+    before, after = (measures(two_steps(table)) for table in (answers(), said(taught("reverse"))))
+    np.testing.assert_allclose(before, (0.056, 0.153, 0.065), atol=1e-3)
+    assert (np.array(after) < np.array(before) * [0.6, 0.4, 0.5]).all()
+    # No temperature comes as near: it narrows all draws alike, and the student those that need it.
+    cooled = [said(answers() ** (1 / t)) for t in (0.95, 0.9, 0.85, 0.8)]
+    assert (np.array([measures(two_steps(table)) for table in cooled]).min(0) > after).all()
+
+
+def test_the_forward_divergence_has_nothing_to_teach():
+    """What a teacher that knows all expects to say later is what it says now."""
+    after = measures(two_steps(said(taught("forward"))))
+    np.testing.assert_allclose(after, measures(two_steps(answers())), rtol=0.03)
+
+
+def test_the_students_scores_keep_their_sum():
+    table = taught("reverse")
+    np.testing.assert_allclose(table[K, K, K].sum(-1), 1, atol=0.02)
+    np.testing.assert_allclose(table[0, K, K, 1:].sum(-1), 1, atol=0.02)
+
+
+@functools.cache
+def way(name: str, steps: int = 4, length: int = 16):
+    """(x_BxL, the lesson, the teacher's calls as (x_BxL, sigma_B)) of times 1, 3/4, 1/2 and 1/8."""
+    round_ = Distillation(steps, 2, name, "reverse")
+    key_B, t_B = jax.random.split(jax.random.key(3), 4), jnp.array([1.0, 0.75, 0.5, 0.125])
+    calls = []
+
+    def teacher_fn(x_BxL, sigma_B):
+        jax.debug.callback(lambda *call: calls.append(jax.device_get(call)), x_BxL, sigma_B)
+        score_BxLxV = jnp.broadcast_to(jnp.arange(K + 1.0), (*x_BxL.shape, K + 1))
+        return jnp.where(x_BxL[..., None] == jnp.arange(K + 1)[None, None], 0.0, score_BxLxV)
+
+    @jax.jit
+    def go():
+        x_BxL = round_.masked(GRAPH, key_B, jnp.zeros((4, length), jnp.int32), t_B)
+        return x_BxL, round_.lesson(teacher_fn, GRAPH, NOISE, key_B, x_BxL, t_B)
+
+    x_BxL, lesson = jax.device_get(go())
+    jax.effects_barrier()
+    return x_BxL, lesson, calls
+
+
+@pytest.mark.parametrize(
+    ("name", "masked", "left"),
+    [
+        ("euler", (1, 0.75, 0.5, 0.125), (0.75, 0.5, 0.25, 0)),
+        ("spread", (1, 0.924, 0.707, 0.195), (0.924, 0.707, 0.383, 0)),
+    ],
+)
+def test_the_teacher_goes_the_way_of_one_step_of_the_sampler(name, masked, left):
+    length = 1_024
+    x_BxL, lesson, calls = way(name, length=length)
+    shares = (x_BxL == K).mean(-1), ((x_BxL == K) & ~lesson.is_taught_BxL).mean(-1)
+    atol = 0.06 if name == "euler" else 1 / length
+    np.testing.assert_allclose(shares, (masked, left), atol=atol)
+    assert not (lesson.is_taught_BxL & (x_BxL != K)).any()
+    assert len(calls) == 2
+    (first_BxL, sigma_B), (then_BxL, less_B) = calls
+    np.testing.assert_array_equal(first_BxL, x_BxL)
+    assert ((then_BxL == K).sum(-1) < (x_BxL == K).sum(-1)).all() and (less_B < sigma_B).all()
+    own_share_B = -np.expm1(-sigma_B)
+    np.testing.assert_allclose(own_share_B, np.minimum(masked, 0.999), atol=1e-3)
+    expected_K = np.log(np.exp(np.arange(K)) / np.exp(np.arange(K)).sum())
+    taught_NxK = lesson.log_p_BxLxK[lesson.is_taught_BxL]
+    np.testing.assert_allclose(taught_NxK, np.tile(expected_K, (len(taught_NxK), 1)), atol=1e-5)
+
+
+def test_what_spread_teaches_lies_far_apart():
+    x_BxL, lesson, _ = way("spread")
+    places = np.flatnonzero(lesson.is_taught_BxL[2])
+    assert len(places) >= 4 and np.diff(places).min() >= 2
