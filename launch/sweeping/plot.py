@@ -13,6 +13,7 @@ from tokenizer_bridge.token_dataset.files import atomic_file
 SEED_KEYS = ("seed",)  # averaged over: no axis of interest
 Axes = dict[str, list[Any]]  # key → its values, as they are drawn
 Cells = dict[tuple[Any, ...], list[float]]  # one value for each of Axes → the metric, by seed
+Intervals = dict[tuple[Any, ...], tuple[float, float]]  # likewise → the metric's 95% interval
 MAX_TICKS = 10  # so many values are written below a logarithmic axis; more would run together
 MIN_HEAT = 3  # values along each side; fewer are easier to read as lines
 
@@ -30,29 +31,33 @@ def write_plot(path: Path, rows: Sequence[Row], metric: str) -> bool:
 def make_figure(rows: Sequence[Row], metric: str) -> Figure | None:
     """The metric of the rows that have a finite value of it; None if there is none.
 
-    Seeds are averaged over, a bar from their least to their greatest. Two keys of three numbers or
-    more make a heat map if every cell is known; else the key with most numbers is the horizontal
-    axis and every combination of the others is a line.
+    Seeds are averaged over, a bar from their least to their greatest; where there is one seed, the
+    bar is the metric's 95% interval, if rows have METRIC_low and METRIC_high. Two keys of three
+    numbers or more make a heat map if every cell is known; else the key with most numbers is the
+    horizontal axis and every combination of the others is a line.
     """
-    points = [(row.keys, row.metrics[metric]) for row in rows if metric in row.metrics]
-    points = [(keys, value) for keys, value in points if np.isfinite(value)]
+    points = [row for row in rows if np.isfinite(row.metrics.get(metric, np.nan))]
     if not points:
         return None
     axes = {
-        key: _ordered([keys[key] for keys, _ in points])
+        key: _ordered([row.keys[key] for row in points])
         for key in rows[0].keys
         if key not in SEED_KEYS or len(rows[0].keys) == 1
     }
     cells: Cells = {}
-    for keys, value in points:
-        cells.setdefault(tuple(keys[key] for key in axes), []).append(value)
+    intervals: Intervals = {}
+    for row in points:
+        cell = tuple(row.keys[key] for key in axes)
+        cells.setdefault(cell, []).append(row.metrics[metric])
+        if {f"{metric}_low", f"{metric}_high"} <= row.metrics.keys():
+            intervals[cell] = (row.metrics[f"{metric}_low"], row.metrics[f"{metric}_high"])
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = figure.subplots()
     if _is_heat_map(axes, cells):
         _heat_map(figure, ax, axes, cells, metric)
     else:
-        _lines(ax, axes, cells, metric)
+        _lines(ax, axes, cells, intervals, metric)
         known = [row.reference[metric] for row in rows if metric in row.reference]
         if known:
             ax.axhline(np.mean(known), color="grey", linestyle=":", label=REAL)
@@ -107,23 +112,24 @@ def _heat_map(
     figure.colorbar(image, label=metric)
 
 
-def _lines(ax, axes: Axes, cells: Cells, metric: str) -> None:
+def _lines(ax, axes: Axes, cells: Cells, intervals: Intervals, metric: str) -> None:
     keys = list(axes)
     # Numbers before words, then the most values, then the sweep's order.
     x_key = max(keys, key=lambda key: (_is_number(axes[key]), len(axes[key])))
     x_at, x_values = keys.index(x_key), axes[x_key]
-    series: dict[str, dict[Any, list[float]]] = {}
+    series: dict[str, dict[Any, tuple[float, float, float]]] = {}  # mean, and the ends of its bar
     for cell, values in cells.items():
         others = [f"{k}={v}" for k, v in zip(keys, cell, strict=True) if k != x_key]
-        series.setdefault(", ".join(others), {})[cell[x_at]] = values
+        ends = (min(values), max(values))
+        if len(values) == 1:
+            ends = intervals.get(cell, ends)
+        series.setdefault(", ".join(others), {})[cell[x_at]] = (float(np.mean(values)), *ends)
     numeric = _is_number(x_values)
     for label, by_x in series.items():
         found = [x for x in x_values if x in by_x]
         places = found if numeric else [x_values.index(x) for x in found]
-        mean = np.array([np.mean(by_x[x]) for x in found])
-        low = mean - [min(by_x[x]) for x in found]
-        high = [max(by_x[x]) for x in found] - mean
-        bars = [low, high] if any(len(by_x[x]) > 1 for x in found) else None
+        mean, low, high = np.array([by_x[x] for x in found]).T
+        bars = [mean - low, high - mean] if (low < high).any() else None
         ax.errorbar(places, mean, bars, label=label or None, marker="o", capsize=3, linewidth=1.2)
     if not numeric:
         ax.set_xticks(range(len(x_values)), [str(value) for value in x_values])

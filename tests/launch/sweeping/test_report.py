@@ -87,6 +87,16 @@ def test_seeds_are_averaged_with_bars_and_other_keys_are_lines():
     assert bars[0].tolist() == [[16, 16], [16, 17]]
 
 
+def test_bars_are_intervals_where_there_is_one_seed():
+    rows = [
+        Row(None, "finished", {"steps": steps}, {"bits": 3.0, "bits_low": 2.5, "bits_high": 4.0})
+        for steps in (8, 16)
+    ]
+    ax = make_figure(rows, "bits").axes[0]
+    bars = [segment.tolist() for segment in ax.collections[0].get_segments()]
+    assert bars == [[[8, 2.5], [8, 4.0]], [[16, 2.5], [16, 4.0]]]
+
+
 def test_two_keys_of_three_numbers_make_a_heat_map_when_it_is_full():
     points = [({"a": a, "b": b}, a * b) for a in (1, 2, 4) for b in (3, 1, 2)]
     figure = make_figure(rows_of(points), "bits")
