@@ -28,5 +28,5 @@ def get_config() -> ConfigDict:
     config.training.update(batch_size=64, num_steps=12_000, ema_decay=0.9995, log_every=50)
     config.evaluation.update(every=500, num_batches=4)
     config.checkpoint.update(every=1_000, keep_last=1, keep_every=3_000)
-    config.sampling.update(batch_size=8, steps=64)
+    config.sampling.update(batch_size=8)
     return config

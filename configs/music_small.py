@@ -103,9 +103,9 @@ def get_config() -> ConfigDict:
     checkpoint.retry_wait = 10.0
 
     config.sampling = sampling = ConfigDict()
-    sampling.sampler = "euler"  # "analytic" is the same with this graph and this noise
-    sampling.schedule = "own"  # as suits the sampler: uniform for these
-    sampling.steps = 128
+    sampling.sampler = "own"  # as suits the graph: spread; the paper's are euler and analytic
+    sampling.schedule = "own"  # as suits the sampler: cosine for spread
+    sampling.steps = 0  # as suit the sampler: 32 for spread, 128 for euler
     sampling.batch_size = 32
 
     config.monitoring = monitoring = ConfigDict()

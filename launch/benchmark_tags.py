@@ -19,6 +19,7 @@ from sedd_jax.conditions import Vocabulary
 from sedd_jax.model import ModelDef, build
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.sampling.generate import make_programs, sample_keys
+from sedd_jax.sampling.settings import settle
 from sedd_jax.sampling.tags import make_guide
 from sedd_jax.training.step import jit_train_step
 
@@ -93,10 +94,10 @@ def _training_step(run: ModelDef) -> Step:
 
 
 def _sampler_step(run: ModelDef, weight: float) -> Step:
-    sampling, length = run.config.sampling, run.config.model.length
-    batch_size = mesh_lib.divisible(run.mesh, sampling.batch_size)
+    sampling = settle(run, seed=0)
+    batch_size = mesh_lib.divisible(run.mesh, run.config.sampling.batch_size)
     params = run.fresh_state().ema_params
-    programs = make_programs(run, sampling.sampler, sampling.steps, length)
+    programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
     index_B = np.arange(batch_size)
     key_B = sample_keys(run, 0, index_B)
     x_BxL = programs.start(key_B)

@@ -95,7 +95,7 @@ else
   # 164 pieces are 1.8 hours.
   codec_training=(--num_tracks=164 --steps=4200 --batch_size=32 --crop_s=2 --learning_rate=1.5e-3)
   model=() short=() steered=()
-  sampling=(--num_samples=64 --steps=128)
+  sampling=(--num_samples=64)
   codec_measuring=(--clips_per_track=1)
   reference=$out/music/held_out
   reporting=() notes=()

@@ -1,11 +1,12 @@
 """The arguments of commands that measure a model on held-out music."""
 
 from sedd_jax import config_arguments
+from sedd_jax.diffusion.choices import SAMPLERS
 from tokenizer_bridge.token_dataset.command import Parser, integer, local_path
 
 
-def add_held_out_arguments(parser: Parser, *, steps: int) -> None:
-    """--workdir, --audio, --output and how many tracks, steps (so many by default), which seed."""
+def add_held_out_arguments(parser: Parser) -> None:
+    """--workdir, --audio, --output, and how many tracks, which sampler, steps and seed."""
     add = parser.add_argument
     add(
         "--workdir",
@@ -24,11 +25,23 @@ def add_held_out_arguments(parser: Parser, *, steps: int) -> None:
     )
     add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
     add("--num_tracks", type=integer(2), help="Take so many tracks only.")
-    add("--steps", type=integer(1), default=steps, help="Steps from noise to data.")
+    add_steps(parser)
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Of all that is drawn.")
     add(
         "--codec_dir",
         type=local_path,
         metavar="DIR",
         help="Folder with the codec's weights and YAML.",
+    )
+
+
+def add_steps(parser: Parser) -> None:
+    """--sampler and --steps of commands that leave the rest of the drawing as it is."""
+    parser.add_argument(
+        "--sampler", choices=SAMPLERS, help="How a step is taken; the model's own by default."
+    )
+    parser.add_argument(
+        "--steps",
+        type=integer(1),
+        help="Steps from noise to data; the model's own, or else the sampler's, by default.",
     )

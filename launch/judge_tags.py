@@ -19,6 +19,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from launch.held_out_arguments import add_steps
 from sedd_jax import config_arguments
 from sedd_jax.diffusion.choices import SCHEDULES
 from tokenizer_bridge.token_dataset.command import (
@@ -75,11 +76,7 @@ def make_parser() -> Parser:
     add("--asked", choices=ASKED, default="tracks", help="What a piece is told.")
     add("--num_samples", type=integer(1), default=64, metavar="N", help="Pieces at each strength.")
     add("--length", type=integer(1), default=384, help="Tokens of a piece.")
-    add(
-        "--steps",
-        type=integer(1),
-        help="Steps from noise to data; 32 by default, of an autoregressive model one a token.",
-    )
+    add_steps(parser)
     add("--batch_size", type=integer(1), default=8, help="Pieces at a time.")
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the pieces.")
     add("--categories", type=comma_list, help="Categories to judge; all by default.")

@@ -25,7 +25,7 @@ from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    add_held_out_arguments(parser, steps=32)
+    add_held_out_arguments(parser)
     add = parser.add_argument
     add("--song_s", type=number(above=0.0), default=12.0, help="Seconds of a song.")
     add("--continue_s", type=number(above=0.0), default=10.0, help="Seconds that follow it.")

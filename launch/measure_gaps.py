@@ -28,7 +28,7 @@ from tokenizer_bridge.token_dataset.files import make_file_writable, write_json_
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    add_held_out_arguments(parser, steps=64)
+    add_held_out_arguments(parser)
     add = parser.add_argument
     add(
         "--gaps_ms",

@@ -105,7 +105,7 @@ others=()
 if [ -z "$music" ]; then
   stage draw "eight pieces of the model that comes with the project"
   "$PY" -m sedd_jax.sample --workdir=demo --num_samples=8 --tags_file=launch/demo_tags.txt \
-    --guidance=3 --length=512 --steps=32 --output="$run/demo"
+    --guidance=3 --length=512 --output="$run/demo"
   stage hear "their sound"
   "$PY" -m tokenizer_bridge.decode --tokens="$run/demo" --output="$run/demo_wavs"
   others=(--other_tokens="$run/demo")

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from sedd_jax.config_key import MAX_INTEGER
 from sedd_jax.config_keys import KEYS
-from sedd_jax.diffusion.choices import TRAITS, check_sigmas
+from sedd_jax.diffusion.choices import NEED_MASKS, check_sigmas
 from sedd_jax.errors import UserError
 from sedd_jax.network.choices import AUTOREGRESSIVE, check_heads
 from sedd_jax.parallel.axes import AXES
@@ -83,7 +83,7 @@ def _check_together(config: ConfigDict) -> None:
         _check_distillation(config)
     if model.type == AUTOREGRESSIVE:
         _check_autoregressive(config)
-    elif TRAITS[config.sampling.sampler].needs_mask and config.graph.type != "absorbing":
+    elif config.graph.type != "absorbing" and config.sampling.sampler in NEED_MASKS:
         raise UserError(
             f"config.sampling.sampler is {config.sampling.sampler}: it draws masked positions, and "
             f"the {config.graph.type} graph has no masks"

@@ -252,7 +252,10 @@ KEYS: dict[str, Key] = {
         resumable=True,
     ),
     "sampling.sampler": Key(
-        str, "How a step is taken, by default.", choices=SAMPLERS, resumable=True
+        str,
+        "How a step is taken, by default; own: as suits the graph.",
+        choices=(OWN, *SAMPLERS),
+        resumable=True,
     ),
     "sampling.schedule": Key(
         str,
@@ -261,7 +264,12 @@ KEYS: dict[str, Key] = {
         default_of_older_runs=OWN,
         resumable=True,
     ),
-    "sampling.steps": Key(int, "Steps from noise to data, by default.", low=1, resumable=True),
+    "sampling.steps": Key(
+        int,
+        "Steps from noise to data, by default; 0: as many as suit the sampler.",
+        low=0,
+        resumable=True,
+    ),
     "sampling.batch_size": Key(int, "Samples at a time, by default.", low=1, resumable=True),
     "monitoring.writers": Key(
         tuple,

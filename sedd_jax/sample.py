@@ -152,18 +152,21 @@ def add_drawing(parser: Parser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--sampler",
         choices=SAMPLERS,
-        help="How a step is taken; config.sampling.sampler by default. For both graphs: euler and "
-        "analytic (the same for the absorbing graph with log-linear noise), trapezoidal. For the "
-        "absorbing graph: spread draws positions far apart; first_hitting in random order; remask "
-        "masks some again; confidence and entropy draw the most certain first, which is the law of "
-        "the model for entropy with --strength=0 and a step for each token alone.",
+        help="How a step is taken; config.sampling.sampler by default, which is spread for the "
+        "absorbing graph and euler for the other unless the run has another. For both: euler and "
+        "analytic, the paper's (the same for the absorbing graph with log-linear noise), and "
+        "trapezoidal. For the absorbing graph: spread draws positions far apart; first_hitting in "
+        "random order; remask masks some again; confidence and entropy draw the most certain "
+        "first, which is the law of the model for entropy with --strength=0 and a step for each "
+        "token alone.",
     )
     parser.add_argument(
         "--steps",
         type=integer(1),
-        help="Steps from noise to data; config.sampling.steps by default. Each evaluates the "
-        "network once, of trapezoidal twice; euler, analytic and trapezoidal do so once more at "
-        "the end, and entropy may need fewer.",
+        help="Steps from noise to data; config.sampling.steps by default, or if that is 0 "
+        + ", ".join(f"{traits.steps} for {name}" for name, traits in TRAITS.items())
+        + ". Each evaluates the network once, of trapezoidal twice; euler, analytic and "
+        "trapezoidal do so once more at the end, and entropy may need fewer.",
     )
     parser.add_argument(
         "--schedule",

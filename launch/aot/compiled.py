@@ -113,9 +113,8 @@ def _compile_sampler(run: ModelDef, batch: int, chunk: int):
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch))
     key_B = jax.ShapeDtypeStruct(keys.shape, keys.dtype, sharding=rows)
     x_BxL = jax.ShapeDtypeStruct((batch, config.model.length), jnp.int32, sharding=rows)
-    programs = make_programs(
-        run, config.sampling.sampler, config.sampling.steps, config.model.length
-    )
+    sampling = settle(run, seed=0)
+    programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
     params = run.state_shapes().ema_params
     return programs.advance.lower(params, key_B, x_BxL, np.int32(0), chunk).compile()
 
@@ -146,14 +145,15 @@ def report(
     by_line: by lines of code, too.
     """
     config, network = run.config, run.network
-    length, steps = config.model.length, config.sampling.steps
-    chunk = chunk_size(steps)
+    length = config.model.length
     if sample:
+        sampling = settle(run, seed=0)
+        chunk = chunk_size(sampling.steps)
         batch = mesh_lib.divisible(run.mesh, config.sampling.batch_size)
-        program = f"sampler, {chunk} of {steps} steps"
-        evaluations = chunk * TRAITS[config.sampling.sampler].evaluations
+        program = f"sampler, {chunk} of {sampling.steps} steps"
+        evaluations = chunk * TRAITS[sampling.sampler].evaluations
         model_flops = forward_flops_per_token(network) * batch * length * evaluations
-        tokens = batch * length * evaluations / settle(run, seed=0).evaluations
+        tokens = batch * length * evaluations / sampling.evaluations
     else:
         batch = config.training.batch_size
         program = "train step"

@@ -10,6 +10,7 @@ from launch.gaps.measuring import measure
 from launch.gaps.repairs import make_repairs
 from launch.jobs.held_out import find_tracks, read_middles
 from sedd_jax import Model
+from sedd_jax.sampling.settings import settle
 from tokenizer_bridge import Codec
 from tokenizer_bridge.fad.embeddings import load_embedding
 from tokenizer_bridge.repairs.spectral_distance import FRAME
@@ -28,7 +29,8 @@ def measure_gaps(
     transitions: Sequence[int] = (),
     clip_s: float = 4.0,
     num_tracks: int | None = None,
-    steps: int = 64,
+    sampler: str | None = None,
+    steps: int | None = None,
     seed: int = 0,
     codec_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -48,23 +50,25 @@ def measure_gaps(
     held_out = read_middles(audio, tracks, longest_s, codec.sample_rate)
     sound_NxT = held_out.sound_NxT
 
+    sampling = settle(model.definition, seed=seed, sampler=sampler, steps=steps)
     report: dict[str, Any] = {
         "workdir": str(workdir),
         "step": model.step,
         "codec": codec.info.name,
-        "steps": steps,
+        "sampler": sampling.sampler,
+        "steps": sampling.steps,
         "seed": seed,
         "num_clips": len(sound_NxT),
         "left_out": held_out.left_out,
         "cases": [],
     }
-    total = len(cases) * len(sound_NxT) * (steps + 1)
+    total = len(cases) * len(sound_NxT) * sampling.evaluations
     with tqdm(total=total, unit="clip-step", desc="gaps", leave=False) as bar:
         for case in cases:
             skipped = (sound_NxT.shape[1] - case.clip) // 2
             original_NxT = sound_NxT[:, skipped : skipped + case.clip]
             repairs = make_repairs(
-                model, codec, original_NxT, case, steps=steps, seed=seed, on_steps=bar.update
+                model, codec, original_NxT, case, sampling=sampling, on_steps=bar.update
             )
             distances = measure(
                 original_NxT, repairs, case, codec.sample_rate, embedding, held_out.artists_N
@@ -103,7 +107,8 @@ def table(report: dict[str, Any]) -> str:
     names = list(report["cases"][0]["distances"])
     lines = [
         f"{report['num_clips']} clips, model {report['workdir']} at step {report['step']}, "
-        f"{report['steps']} steps. Means, ± half of the 95% interval by artist:",
+        f"{report['steps']} steps of {report['sampler']}. Means, ± half of the 95% interval by "
+        "artist:",
         "",
         f"| gap | distance | {' | '.join(names)} |",
         f"|---|---|{'---|' * len(names)}",

@@ -9,6 +9,7 @@ import numpy as np
 
 from launch.gaps.cases import Case
 from sedd_jax import Model
+from sedd_jax.sampling.settings import Sampling
 from tokenizer_bridge import Codec
 from tokenizer_bridge.repairs.linear_prediction import fill_gap
 
@@ -21,8 +22,7 @@ def make_repairs(
     audio_NxT: np.ndarray,
     case: Case,
     *,
-    steps: int,
-    seed: int,
+    sampling: Sampling,
     on_steps: Callable[[int], None] = lambda num_sample_steps: None,
 ) -> dict[str, np.ndarray]:
     """Name of a repair → the clips with it, (N, T) float32 at the codec's rate.
@@ -49,8 +49,9 @@ def make_repairs(
         len(tokens_NxL),
         known=tokens_NxL,
         is_known=is_known_L,
-        steps=steps,
-        seed=seed,
+        sampler=sampling.sampler,
+        steps=sampling.steps,
+        seed=sampling.seed,
         progress=on_steps,
     )
     fade = round(FADE_S * codec.sample_rate)

@@ -114,14 +114,14 @@ def sample(settings: Settings) -> dict[str, float]:
 
     from sedd_jax.parallel import mesh as mesh_lib
     from sedd_jax.sampling.generate import make_programs, sample_keys
-    from sedd_jax.sampling.settings import traits_of
+    from sedd_jax.sampling.settings import settle, traits_of
 
     run = build_run(settings)
     run.require_diffusion("the benchmark of a sampler")
-    sampling, length = run.config.sampling, run.config.model.length
-    batch_size = mesh_lib.divisible(run.mesh, sampling.batch_size)
+    sampling = settle(run, seed=0)
+    batch_size = mesh_lib.divisible(run.mesh, run.config.sampling.batch_size)
     params = run.fresh_state().ema_params
-    programs = make_programs(run, sampling.sampler, sampling.steps, length)
+    programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
     key_B = sample_keys(run, 0, np.arange(batch_size))
     x_BxL = programs.start(key_B)
     sigma_B = run.noise(jax.numpy.ones(batch_size)).sigma
@@ -144,7 +144,7 @@ def sample(settings: Settings) -> dict[str, float]:
         "network evaluations a step": evaluations,
         "seconds of it in the network": network_s,
         "share outside the network": max(0.0, 1 - network_s / step_s),
-        "tokens/s per network evaluation": evaluations * batch_size * length / step_s,
+        "tokens/s per network evaluation": evaluations * batch_size * sampling.length / step_s,
     }
 
 

@@ -15,7 +15,6 @@ from tokenizer_bridge.token_dataset.files import atomic_file
 from tokenizer_bridge.token_dataset.records import TRAIN_SPLIT, TokenDataset
 
 TAGS_FILE = "asked.txt"
-DEFAULT_STEPS = 32  # of a diffusion model
 
 
 def judge_guidance(
@@ -29,6 +28,7 @@ def judge_guidance(
     asked: str = "tracks",
     num_samples: int = 64,
     length: int = 384,
+    sampler: str | None = None,
     steps: int | None = None,
     batch_size: int = 8,
     seed: int = 0,
@@ -38,7 +38,7 @@ def judge_guidance(
 ) -> int:
     """Draws pieces of a model, and judges them against a data set's; returns the exit code.
 
-    The arguments are those of the command; steps: None for the default. Raises UserError.
+    The arguments are those of the command. Raises UserError.
     """
     output = Path(output)
     dataset = TokenDataset(tokens)
@@ -46,8 +46,6 @@ def judge_guidance(
     dataset.require_codec(definition.codec)
     if not definition.vocabulary.tracks:
         raise UserError(f"{workdir}: the model knows no tags: it was trained without")
-    if steps is None and not definition.is_autoregressive:
-        steps = DEFAULT_STEPS
     if asked == "tracks":
         asked_N = of_tracks(dataset, definition.vocabulary, num_samples)
     else:
@@ -68,6 +66,7 @@ def judge_guidance(
             f"--step={step}",  # a run that trains on would mix checkpoints
             f"--num_samples={num_samples}",
             f"--length={length}",
+            *([f"--sampler={sampler}"] if sampler else []),
             *([f"--steps={steps}"] if steps else []),
             f"--batch_size={batch_size}",
             f"--seed={seed}",

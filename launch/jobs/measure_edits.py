@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from launch.jobs.held_out import find_tracks, read_middles
 from sedd_jax import Model
+from sedd_jax.sampling.settings import settle
 from tokenizer_bridge import Codec
 from tokenizer_bridge.audio.resample import resample
 from tokenizer_bridge.audio.splice import FADE_S
@@ -32,7 +33,8 @@ def measure_edits(
     song_s: float = 12.0,
     continue_s: float = 10.0,
     replace_s: float = 3.0,
-    steps: int = 32,
+    sampler: str | None = None,
+    steps: int | None = None,
     seed: int = 0,
     codec_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -60,12 +62,14 @@ def measure_edits(
     stretch = (first, first + num_new)
     is_known_L = np.arange(all_L) < song_L
     is_kept_L = ~((np.arange(song_L) >= stretch[0]) & (np.arange(song_L) < stretch[1]))
-    with tqdm(total=2 * num_songs * (steps + 1), unit="song-step", desc="edits") as bar:
+    sampling = settle(model.definition, seed=seed, sampler=sampler, steps=steps)
+    total = 2 * num_songs * sampling.evaluations_of_window
+    with tqdm(total=total, unit="song-step", desc="edits") as bar:
 
         def draw(known_NxL: np.ndarray, is_known_L: np.ndarray) -> np.ndarray:
             return model.sample(
-                num_songs, known=known_NxL, is_known=is_known_L, steps=steps, seed=seed,
-                progress=bar.update,
+                num_songs, known=known_NxL, is_known=is_known_L, sampler=sampling.sampler,
+                steps=sampling.steps, seed=seed, progress=bar.update,
             )  # fmt: skip
 
         longer_NxL = draw(tokens_NxL, is_known_L)
@@ -74,7 +78,8 @@ def measure_edits(
         "workdir": str(workdir),
         "step": model.step,
         "codec": codec.info.name,
-        "steps": steps,
+        "sampler": sampling.sampler,
+        "steps": sampling.steps,
         "seed": seed,
         "song_s": song_s,
         "continue_s": continue_s,
@@ -164,8 +169,8 @@ def summary(report: dict[str, Any]) -> str:
     """The figures in words."""
     lines = [
         f"{report['num_songs']} songs of {report['song_s']:g} s, model {report['workdir']} at step "
-        f"{report['step']}, {report['steps']} steps; cosine distances of {EMBEDDING}, ± half of "
-        "the 95% interval by artist:"
+        f"{report['step']}, {report['steps']} steps of {report['sampler']}; cosine distances of "
+        f"{EMBEDDING}, ± half of the 95% interval by artist:"
     ]
     for key, name in (("continuation", "the model's"), ("real", "the real")):
         found = report[key]

@@ -76,7 +76,7 @@ class Studio:
         return Wish(
             length=self.lengths[1],
             steps=DEFAULT_STEPS,
-            sampler=self.model.definition.config.sampling.sampler,
+            sampler=settle(self.model.definition, seed=0).sampler,
             seed=0,
         )
 

@@ -12,14 +12,15 @@ DIVERGENCES = ("reverse", "forward")  # of what a student and its teacher say
 class Traits(NamedTuple):
     """The facts about a sampler that settle how it is called.
 
-    schedule: the one that it takes by default, of `STEP_SCHEDULES`. evaluations: of the network, a
-    step. denoises: whether one more evaluation after the steps draws what they have left.
-    needs_mask: whether it is for the absorbing graph alone. strength: the default of its own number
-    (sedd_jax/diffusion/orders.py), at least 0; None: it has none. ends_early: whether a sample may
-    be whole before its last step.
+    schedule: the one that it takes by default, of `STEP_SCHEDULES`. steps: as many as it takes by
+    default. evaluations: of the network, a step. denoises: whether one more evaluation after the
+    steps draws what they have left. needs_mask: whether it is for the absorbing graph alone.
+    strength: the default of its own number (sedd_jax/diffusion/orders.py), at least 0; None: it has
+    none. ends_early: whether a sample may be whole before its last step.
     """
 
     schedule: str = "uniform"
+    steps: int = 128
     evaluations: int = 1
     denoises: bool = True
     needs_mask: bool = False
@@ -30,16 +31,17 @@ class Traits(NamedTuple):
 TRAITS = {
     "euler": Traits(),
     "analytic": Traits(),
-    "trapezoidal": Traits(evaluations=2),
-    "spread": Traits("cosine", denoises=False, needs_mask=True),
+    "trapezoidal": Traits(steps=64, evaluations=2),
+    "spread": Traits("cosine", 32, denoises=False, needs_mask=True),
     "first_hitting": Traits(denoises=False, needs_mask=True),
-    "confidence": Traits("cosine", denoises=False, needs_mask=True, strength=4.5),
-    "entropy": Traits("cosine", denoises=False, needs_mask=True, strength=1.0, ends_early=True),
+    "confidence": Traits("cosine", 16, denoises=False, needs_mask=True, strength=4.5),
+    "entropy": Traits("cosine", 64, denoises=False, needs_mask=True, strength=1.0, ends_early=True),
     "remask": Traits(denoises=False, needs_mask=True, strength=0.04),
 }
 SAMPLERS = tuple(TRAITS)
 STEP_SCHEDULES = ("uniform", "cosine")  # of a sampler's steps
-OWN = "own"  # stands for the schedule that a sampler takes by default
+NEED_MASKS = tuple(name for name, traits in TRAITS.items() if traits.needs_mask)
+OWN = "own"  # stands for the sampler that suits a graph, and the schedule that suits a sampler
 SCHEDULES = ("constant", "rising", "falling")  # of guidance
 
 # Up to here the ratio 1 / expm1(sigma) is a normal fp32 number. Smaller ones, from sigma = 87.34,
@@ -54,3 +56,8 @@ def check_sigmas(sigma_min: float, sigma_max: float) -> None:
             f"geometric noise needs 0 < noise.sigma_min < noise.sigma_max <= {MAX_SIGMA:g}, "
             f"got {sigma_min} and {sigma_max}"
         )
+
+
+def best_sampler(has_mask: bool) -> str:
+    """The sampler that is taken where none is named: sedd_jax/README.md has the figures."""
+    return "spread" if has_mask else "euler"

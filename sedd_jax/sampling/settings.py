@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from sedd_jax.diffusion.choices import OWN, SAMPLERS, STEP_SCHEDULES, TRAITS, Traits
+from sedd_jax.diffusion.choices import (
+    OWN,
+    SAMPLERS,
+    STEP_SCHEDULES,
+    TRAITS,
+    Traits,
+    best_sampler,
+)
 from sedd_jax.diffusion.draws import Draws
 from sedd_jax.diffusion.schedule import Schedule
 from sedd_jax.errors import UserError
@@ -137,15 +144,19 @@ def settle(
         sampler, steps, schedule = ANCESTRAL, min(length, window), OWN
     else:
         sampler = sampler or defaults.sampler
+        if sampler == OWN:
+            sampler = best_sampler(run.graph.mask_id is not None)
         if schedule is None:
             schedule = defaults.schedule
         elif not isinstance(schedule, str):
             schedule = _whole_costs(schedule)
         _check_sampler(run, sampler, schedule, strength)
+        if steps is None:
+            steps = defaults.steps or TRAITS[sampler].steps
     is_long = length > window
     return Sampling(
         sampler=sampler,
-        steps=defaults.steps if steps is None else steps,
+        steps=steps,
         seed=seed,
         length=length,
         window=window if is_long else None,

@@ -39,8 +39,9 @@ def test_the_summary_says_whose_and_how_many():
     near = nearness(np.eye(3), np.eye(3), np.arange(3))
     seam = {"num": 12, "rank": 0.4, "in_tail": 0.01, "largest": 0.5}
     report = {
-        "num_songs": 3, "song_s": 12.0, "workdir": "demo", "step": 7, "steps": 32,
-        "continue_s": 10.0, "continuation": near, "real": near, "seams": {"faded": seam},
+        "num_songs": 3, "song_s": 12.0, "workdir": "demo", "step": 7, "sampler": "euler",
+        "steps": 32, "continue_s": 10.0, "continuation": near, "real": near,
+        "seams": {"faded": seam},
     }  # fmt: skip
     text = summary(report)
     assert "3 songs of 12 s" in text and "nearest to its own 100%" in text and "12 seams" in text

@@ -37,7 +37,7 @@ def test_a_sample_is_the_command_s(workdir, tmp_path):
     (split,) = dataset.splits
     records = [record.tokens for record in dataset.records(split)]
     np.testing.assert_array_equal(np.stack(records), tokens_NxL)
-    assert tokens_NxL.dtype == np.uint16 and sum(done) == 3 * (4 + 1)
+    assert tokens_NxL.dtype == np.uint16 and sum(done) == 3 * 4
 
 
 def test_known_tokens_come_back(workdir):

@@ -14,6 +14,7 @@ from launch.gaps.measuring import measure
 from launch.gaps.repairs import join, make_repairs
 from sedd_jax import Model
 from sedd_jax.model import build
+from sedd_jax.sampling.settings import settle
 from tests.sedd_jax.toy import toy_config
 from tests.sedd_jax.toy_run import random_params
 from tests.tokenizer_bridge.toy_songs import music
@@ -60,8 +61,9 @@ def test_no_repair_hears_what_was_in_the_gap(toy_model, toy_codec):
     one_NxT = np.stack([music(0.1, seed) for seed in range(2)])
     other_NxT = one_NxT.copy()
     other_NxT[:, case.begin : case.end] = 0.5
+    sampling = settle(toy_model.definition, seed=0, steps=4)
     one, other = (
-        make_repairs(toy_model, toy_codec, audio_NxT, case, steps=4, seed=0)
+        make_repairs(toy_model, toy_codec, audio_NxT, case, sampling=sampling)
         for audio_NxT in (one_NxT, other_NxT)
     )
     for name in ("silence", "linear prediction", "model"):

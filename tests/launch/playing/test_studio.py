@@ -74,7 +74,7 @@ def test_its_commands_make_the_same_pieces_again(studio, tmp_path, monkeypatch, 
         sound_of(text, tmp_path)[0], soundfile.read(batch.pieces[2].sound)[0]
     )
     guidance = {"tags": wish.tags, "guidance": wish.guidance} if wish.tags else {}
-    again_NxL = studio.model.sample(4, seed=5, steps=4, length=32, **guidance)
+    again_NxL = studio.model.sample(4, seed=5, sampler=wish.sampler, steps=4, length=32, **guidance)
     np.testing.assert_array_equal(again_NxL, tokens_NxL)
     assert len({tokens.tobytes() for tokens in tokens_NxL}) == 4
 
@@ -95,7 +95,14 @@ def test_changes_of_changes_are_made_again_by_commands(studio, tmp_path, monkeyp
     is_kept = np.ones(len(piece.tokens), bool)
     is_kept[inside] = False
     assert (piece.tokens == parent.tokens)[is_kept].all()
-    options = {"seed": 5, "steps": 4, "tags": JIG.tags, "guidance": 2.0, "batch_size": 4}
+    options = {
+        "seed": 5,
+        "steps": 4,
+        "tags": JIG.tags,
+        "guidance": 2.0,
+        "batch_size": 4,
+        "sampler": "euler",
+    }
     again_NxT = studio.model.replace(parent.tokens, [(start, seconds)], 4, **options)
     np.testing.assert_array_equal(again_NxT, [piece.tokens for piece in mended.pieces])
     assert (parent.tokens[:32] == first.pieces[1].tokens).all() and len(parent.tokens) == 64

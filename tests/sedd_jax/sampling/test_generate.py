@@ -137,12 +137,28 @@ def test_a_sampler_that_ends_early_tells_what_each_sample_took(single):
         reports.clear(), spent.clear()
 
 
+def test_what_is_not_asked_for_suits_the_graph_and_the_sampler():
+    def chosen(run, **asked) -> tuple[str, int]:
+        sampling = settle(run, seed=0, **asked)
+        return sampling.sampler, sampling.steps
+
+    run, _ = make_run()
+    assert chosen(run) == ("spread", 32)
+    assert chosen(run, sampler="euler") == ("euler", 128)  # the paper's
+    assert chosen(run, sampler="trapezoidal") == ("trapezoidal", 64)
+    assert chosen(run, steps=5) == ("spread", 5)
+    assert chosen(make_run(graph__type="uniform")[0]) == ("euler", 128)
+    run, _ = make_run(sampling__sampler="euler", sampling__steps=7)
+    assert chosen(run) == ("euler", 7)
+    assert chosen(run, sampler="spread") == ("spread", 7)
+
+
 def test_samplers_are_refused_what_makes_no_sense():
     run, params = make_run(graph__type="uniform")
     with pytest.raises(UserError, match="no mask: choose euler, analytic or trapezoidal"):
         settle(run, seed=0, sampler="spread")
     run, params = make_run()
-    with pytest.raises(UserError, match="euler has no strength; confidence, entropy, remask have"):
+    with pytest.raises(UserError, match="spread has no strength; confidence, entropy, remask have"):
         settle(run, seed=0, strength=1.0)
     with pytest.raises(UserError, match="strength is 1.5: for remask it is from 0 to 1"):
         settle(run, seed=0, sampler="remask", strength=1.5)

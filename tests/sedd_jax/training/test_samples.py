@@ -91,7 +91,7 @@ def test_the_same_samples_are_drawn_shown_and_decoded(toy, tmp_path, program, ca
     assert compiled == [True, False]
     first, second = workdir / "samples/0", workdir / "samples/5"
     np.testing.assert_array_equal(tokens_of(first), tokens_of(second))
-    sampling = Sampling("euler", 2, 0, 16)  # as `sample` draws by default
+    sampling = Sampling("spread", 2, 0, 16)  # as `sample` draws by default
     drawn = generate(run, params, sampling, np.arange(3), batch_size=3)
     np.testing.assert_array_equal(tokens_of(first), np.concatenate([b for _, b in drawn]))
 
@@ -211,7 +211,7 @@ def test_a_model_of_tags_is_told_those_of_held_out_tracks(tmp_path, program):
         folder = samples.make(params, 5)
     told = [record.tags for record in TokenDataset(folder / "tokens").records("generated")]
     assert told == [("a---x",), ("a---y", "a---x")]
-    guide, sampling = make_guide(vocabulary, told), Sampling("euler", 2, 0, 16)
+    guide, sampling = make_guide(vocabulary, told), Sampling("spread", 2, 0, 16)
     drawn = generate(run, params, sampling, np.arange(2), batch_size=2, guide=guide)
     np.testing.assert_array_equal(tokens_of(folder), np.concatenate([b for _, b in drawn]))
     texts = {value.tag: value.text for value in read_media(tmp_path / "run/tensorboard")}
