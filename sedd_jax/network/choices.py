@@ -7,9 +7,10 @@ IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "loop")  # of attention
 UNROLL = ("auto", "on", "off")
 
 # What each policy keeps of a block for the backward pass, beside the block's input; the rest is
-# computed anew. Element-wise work always is: it is cheaper than the memory it would fill.
+# computed anew. Element-wise work always is: it is cheaper than the memory it would fill. "weight":
+# those that were gathered over devices, which would be gathered anew.
 REMAT = {
-    "none": ("norm", "qkv", "attention", "attn_out", "mlp_in", "mlp_out"),
+    "none": ("norm", "qkv", "attention", "attn_out", "mlp_in", "mlp_out", "weight"),
     "dots": ("norm", "qkv", "attn_out", "mlp_in", "mlp_out"),
     "block": (),
 }

@@ -9,6 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import NamedSharding
 
 
@@ -55,25 +56,60 @@ class Linear(nnx.Module):
         self.layout = layout
 
     def __call__(self, x):
-        kernel = self.kernel[...]
-        y = _matmul(x.astype(self.dtype), kernel, self.out_dtype, self.layout)
-        if self.bias is None:
-            return y
-        # Added in fp32, so that the bias's gradient is summed in fp32.
-        bias = self.bias[...].reshape((1,) * (x.ndim - 1) + kernel.shape[1:])
-        return (y + bias).astype(self.out_dtype)
+        y = self.product(x)
+        return y if self.bias is None else add_bias(y, self.bias[...])
+
+    def product(self, x):
+        """x @ kernel alone."""
+        return _matmul(x.astype(self.dtype), self.kernel[...], self.out_dtype, self.layout)
+
+
+@jax.custom_vjp
+def add_bias(product, bias):
+    """product + bias, in the product's dtype; added in fp32, so that so its gradient is summed."""
+    bias = bias.reshape((1,) * (product.ndim - bias.ndim) + bias.shape)
+    return (product + bias).astype(product.dtype)
+
+
+def _add_bias_forward(product, bias):
+    return add_bias(product, bias), bias
+
+
+def _add_bias_backward(bias, dy):
+    """Gradients of product and bias: dy, and its sum over all leading axes, in fp32."""
+    num_leading = dy.ndim - bias.ndim
+    dbias = jax.lax.platform_dependent(
+        dy.astype(jnp.float32),
+        cuda=functools.partial(_sum_by_row, num_leading=num_leading),
+        default=lambda dy: dy.sum(axis=tuple(range(num_leading))),
+    )
+    return dy, dbias
+
+
+def _sum_by_row(dy, num_leading: int):
+    """The sum over so many leading axes, that of positions first.
+
+    Then XLA takes it in one pass with other sums over positions that read dy. The barrier keeps it
+    from making the two sums one.
+    """
+    rows = jax.lax.optimization_barrier(dy.sum(axis=num_leading - 1))
+    return rows.sum(axis=tuple(range(num_leading - 1)))
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _matmul(x, kernel_IxO, out_dtype, layout):
-    kernel_IxO = _as_used(kernel_IxO, x.dtype, layout)
-    return jnp.tensordot(
-        x, kernel_IxO, axes=1, precision=precision(x.dtype), preferred_element_type=out_dtype
-    )
+    return _matmul_forward(x, kernel_IxO, out_dtype, layout)[0]
 
 
 def _matmul_forward(x, kernel_IxO, out_dtype, layout):
-    return _matmul(x, kernel_IxO, out_dtype, layout), (x, kernel_IxO)
+    kernel_IxO = _as_used(kernel_IxO, x.dtype, layout)
+    y = jnp.tensordot(
+        x, kernel_IxO, axes=1, precision=precision(x.dtype), preferred_element_type=out_dtype
+    )
+    return y, (x, kernel_IxO)
 
 
 def _matmul_backward(out_dtype, layout, residuals, dy):
@@ -88,7 +124,6 @@ def _matmul_backward(out_dtype, layout, residuals, dy):
     )
     if layout is not None:
         dkernel_IxO = jax.lax.with_sharding_constraint(dkernel_IxO, layout[0])
-    kernel_IxO = _as_used(kernel_IxO, x.dtype, layout)
     dy_axes = tuple(range(x.ndim - 1, dy.ndim))
     kernel_axes = tuple(range(1, kernel_IxO.ndim))
     dx = jnp.tensordot(dy, kernel_IxO, axes=(dy_axes, kernel_axes), precision=precision(dy.dtype))
@@ -99,8 +134,13 @@ _matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 def _as_used(kernel, dtype, layout):
+    """The kernel in `dtype`, gathered; a gathered one has a name, so that it can be kept."""
     kernel = kernel.astype(dtype)
-    return kernel if layout is None else jax.lax.with_sharding_constraint(kernel, layout[1])
+    if layout is None:
+        return kernel
+    kept, used = layout
+    kernel = jax.lax.with_sharding_constraint(kernel, used)
+    return kernel if kept.is_equivalent_to(used, kernel.ndim) else checkpoint_name(kernel, "weight")
 
 
 def _sum_of_outer_products(x, dy):

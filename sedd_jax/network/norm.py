@@ -56,11 +56,23 @@ def _backward(dtype, residuals, dy_BxLxD):
     along_BxLx1 = (g_BxLxD * normed_BxLxD).mean(axis=-1, keepdims=True)
     centred_BxLxD = g_BxLxD - g_BxLxD.mean(axis=-1, keepdims=True)
     dx_BxLxD = rate_BxLx1 * (centred_BxLxD - normed_BxLxD * along_BxLx1)
-    dshift_Bx1xD = dy_BxLxD.sum(axis=1, keepdims=True)
-    sum_Bx1xD = (dy_BxLxD * normed_BxLxD).sum(axis=1, keepdims=True)
+    dshift_Bx1xD, sum_Bx1xD = jax.lax.platform_dependent(
+        dy_BxLxD, dy_BxLxD * normed_BxLxD, cuda=_sums_in_one_pass, default=_sums
+    )
     dweight_D = (sum_Bx1xD * (1 + scale_Bx1xD)).sum(axis=(0, 1))
     dscale_Bx1xD = sum_Bx1xD * weight_D[None, None, :]
     return dx_BxLxD.astype(x_BxLxD.dtype), dweight_D, dshift_Bx1xD, dscale_Bx1xD
+
+
+def _sums(a_BxLxD, b_BxLxD):
+    """The sums over positions of two arrays, each (B, 1, D)."""
+    return a_BxLxD.sum(axis=1, keepdims=True), b_BxLxD.sum(axis=1, keepdims=True)
+
+
+def _sums_in_one_pass(a_BxLxD, b_BxLxD):
+    """`_sums` as one sum of complex numbers: for two, XLA would read twice what they share."""
+    sum_Bx1xD = jax.lax.complex(a_BxLxD, b_BxLxD).sum(axis=1, keepdims=True)
+    return sum_Bx1xD.real, sum_Bx1xD.imag
 
 
 _modulated_norm.defvjp(_forward, _backward)

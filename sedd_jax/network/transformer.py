@@ -22,8 +22,8 @@ from sedd_jax.network import condition as condition_lib
 from sedd_jax.network.attention import attention
 from sedd_jax.network.choices import REMAT, check_heads
 from sedd_jax.network.dropout import dropout, keep_masks
-from sedd_jax.network.gelu import gelu
-from sedd_jax.network.linear import Linear, uniform
+from sedd_jax.network.gelu import biased_gelu
+from sedd_jax.network.linear import Linear, add_bias, uniform
 from sedd_jax.network.norm import ModulatedNorm
 from sedd_jax.network.rotary import rotary_tables, rotate
 from sedd_jax.parallel.mesh import lay_out, reshard, weight_layout
@@ -141,10 +141,11 @@ class Block(nnx.Module):
         x_BxLxD = self._add(x_BxLxD, gate1, dropout(y_BxLxD, keep[0], config.dropout))
 
         y_BxLxD = self._gather(self.norm2(x_BxLxD, shift2, scale2, self.dtype))
-        h_BxLxM = lay_out(config.mesh, self.mlp_in(y_BxLxD), "hidden")
-        h_BxLxM = checkpoint_name(h_BxLxM, "mlp_in")
-        y_BxLxD = self._scatter(self.mlp_out(gelu(h_BxLxM)))
-        y_BxLxD = checkpoint_name(y_BxLxD, "mlp_out")
+        # Products are kept, not their sums with a bias: those are one more array to write.
+        h_BxLxM = lay_out(config.mesh, self.mlp_in.product(y_BxLxD), "hidden")
+        h_BxLxM = biased_gelu(checkpoint_name(h_BxLxM, "mlp_in"), self.mlp_in.bias[...])
+        y_BxLxD = checkpoint_name(self._scatter(self.mlp_out.product(h_BxLxM)), "mlp_out")
+        y_BxLxD = add_bias(y_BxLxD, self.mlp_out.bias[...])
         return self._add(x_BxLxD, gate2, dropout(y_BxLxD, keep[1], config.dropout))
 
     def _add(self, x_BxLxD, gate_Bx1xD, y_BxLxD):

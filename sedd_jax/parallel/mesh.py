@@ -4,10 +4,11 @@ Axes: `data` and `fsdp` split the batch; `fsdp` also splits parameters; `tensor`
 and the hidden width inside a block, and the positions between blocks. What is split how is said
 here, by path, and nowhere else.
 
-What moves: a block gathers its weights over `fsdp` (in the compute dtype, once forward and once
-backward) and scatters their gradients (fp32) over it; gradients are summed over `data`; over
-`tensor`, positions are gathered before and scattered after attention and after the MLP. Only `data`
-should cross slow links, so slices are laid along it unless config.mesh.dcn says otherwise.
+What moves: a block gathers its weights over `fsdp` (in the compute dtype, forward, and again
+backward where model.remat does not keep them) and scatters their gradients (fp32) over it;
+gradients are summed over `data`; over `tensor`, positions are gathered before and scattered after
+attention and after the MLP. Only `data` should cross slow links, so slices are laid along it unless
+config.mesh.dcn says otherwise.
 """
 
 import functools

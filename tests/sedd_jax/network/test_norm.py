@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.network.norm import LAYER_NORM_EPS, ModulatedNorm
+from sedd_jax.network.norm import LAYER_NORM_EPS, ModulatedNorm, _sums, _sums_in_one_pass
 
 B, L, D = 3, 5, 32
 
@@ -59,3 +59,9 @@ def test_in_bf16_only_what_goes_in_and_out_is_rounded(arrays):
     for ours, exact in zip(own[1:], theirs[1:], strict=True):  # sums over positions: in fp32
         assert ours.dtype == jnp.float32
         np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_sums_in_one_pass_are_the_sums(arrays):
+    for ours, theirs in zip(_sums_in_one_pass(*arrays[::4]), _sums(*arrays[::4]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+        assert ours.dtype == jnp.float32
