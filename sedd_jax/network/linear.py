@@ -64,39 +64,10 @@ class Linear(nnx.Module):
         return _matmul(x.astype(self.dtype), self.kernel[...], self.out_dtype, self.layout)
 
 
-@jax.custom_vjp
 def add_bias(product, bias):
     """product + bias, in the product's dtype; added in fp32, so that so its gradient is summed."""
     bias = bias.reshape((1,) * (product.ndim - bias.ndim) + bias.shape)
     return (product + bias).astype(product.dtype)
-
-
-def _add_bias_forward(product, bias):
-    return add_bias(product, bias), bias
-
-
-def _add_bias_backward(bias, dy):
-    """Gradients of product and bias: dy, and its sum over all leading axes, in fp32."""
-    num_leading = dy.ndim - bias.ndim
-    dbias = jax.lax.platform_dependent(
-        dy.astype(jnp.float32),
-        cuda=functools.partial(_sum_by_row, num_leading=num_leading),
-        default=lambda dy: dy.sum(axis=tuple(range(num_leading))),
-    )
-    return dy, dbias
-
-
-def _sum_by_row(dy, num_leading: int):
-    """The sum over so many leading axes, that of positions first.
-
-    Then XLA takes it in one pass with other sums over positions that read dy. The barrier keeps it
-    from making the two sums one.
-    """
-    rows = jax.lax.optimization_barrier(dy.sum(axis=num_leading - 1))
-    return rows.sum(axis=tuple(range(num_leading - 1)))
-
-
-add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
