@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sedd_jax.network.norm import LAYER_NORM_EPS, ModulatedNorm, _sums, _sums_in_one_pass
+from sedd_jax.network import norm as norm_lib
+from sedd_jax.network.norm import LAYER_NORM_EPS, ModulatedNorm
 
 B, L, D = 3, 5, 32
 
@@ -61,7 +62,13 @@ def test_in_bf16_only_what_goes_in_and_out_is_rounded(arrays):
         np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-5)
 
 
-def test_sums_in_one_pass_are_the_sums(arrays):
-    for ours, theirs in zip(_sums_in_one_pass(*arrays[::4]), _sums(*arrays[::4]), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-        assert ours.dtype == jnp.float32
+def test_each_platform_has_the_same_gradients(arrays):
+    *arguments, dy_BxLxD = arrays
+    _, residuals = norm_lib._forward(*arguments, jnp.float32)
+    ours = norm_lib._gradients(norm_lib._sums, *residuals, dy_BxLxD)
+    of_a_gpu = norm_lib._gradients(norm_lib._sums_in_one_pass, *residuals, dy_BxLxD)
+    of_a_tpu = norm_lib._gradients_by_autodiff(jnp.float32, *residuals, dy_BxLxD)
+    for theirs in (of_a_gpu, of_a_tpu):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+            assert a.dtype == b.dtype
