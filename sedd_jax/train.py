@@ -12,7 +12,8 @@ Where training starts, by priority:
 
 Without --config, a run that has begun goes on with its own, and one with --init_from begins with
 that of the model, but for its data, its mesh (all devices here), optim.trainable (all),
-training.high_noise_share and training.span_masks (0).
+training.high_noise_share, training.span_masks and distill.steps (0). With distill.steps above 0 the
+model that a run starts from teaches it to sample in fewer steps.
 
 A resumed run computes bit for bit what it would have computed undisturbed on the same devices.
 Its config may differ from the saved one only where that does not change what is computed (the
