@@ -131,7 +131,7 @@ class Module:
                     yield from self._executed(branch, times)
 
     def trip_count(self, computation: Computation, loop: Instruction) -> int | None:
-        """The count that XLA notes or, on TPUs, that of a condition `index < constant`, step 1."""
+        """The count that XLA notes or, on TPUs, that of a condition `index < constant`."""
         if found := _TRIP_COUNT.search(loop.attributes):
             return int(found[1])
         condition = self.computations[loop.called("condition")]
@@ -147,13 +147,27 @@ class Module:
         if index.opcode != "get-tuple-element" or limit.opcode != "constant":
             return None
         start = computation[loop.operands[0]]
+        number = int(re.search(r"index=(\d+)", index.attributes)[1])
         if start.opcode == "tuple":
-            number = int(re.search(r"index=(\d+)", index.attributes)[1])
             start = computation[start.operands[number]]
         while start.opcode == "copy":
             start = computation[start.operands[0]]
         first = int(start.literal) if start.opcode == "constant" else 0
-        return int(limit.literal) - first
+        return -(-(int(limit.literal) - first) // self._step(loop, number))
+
+    def _step(self, loop: Instruction, number: int) -> int:
+        """By how much a loop raises the element of its state that it counts with; 1 if not told.
+
+        XLA unrolls some loops once, those that multiply while they exchange: these count in twos.
+        """
+        body = self.computations[loop.called("body")]
+        if body.root.opcode != "tuple":
+            return 1
+        raised = body[body.root.operands[number]]
+        if raised.opcode != "add":
+            return 1
+        terms = [body[name] for name in raised.operands]
+        return next((int(term.literal) for term in terms if term.opcode == "constant"), 1)
 
     def fused(self, fusion: Instruction) -> Computation:
         return self.computations[fusion.called("calls")]

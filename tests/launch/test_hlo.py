@@ -102,6 +102,19 @@ def test_a_loop_of_unknown_length_counts_once():
     assert gather.times == 3
 
 
+def test_a_loop_that_counts_in_twos_has_half_the_trips():
+    """From 1 to below 5, so twice, each time with three of the inner loop."""
+    text = PROGRAM.replace("ROOT %inner = ", "%two = s32[] constant(2)\n  %inner = ").replace(
+        '{"known_trip_count":{"n":"3"}}',
+        """{"known_trip_count":{"n":"3"}}
+  %i.3 = s32[] get-tuple-element(%state.3), index=0
+  %i.4 = s32[] add(%i.3, %two)
+  ROOT %after = (s32[], f32[3,8,4]{2,1,0}, f32[16,16]{1,0}) tuple(%i.4, %inner, %inner)""",
+    )
+    gather, _ = collectives(parse(text), num_partitions=2)
+    assert gather.times == 2 * 3
+
+
 @pytest.mark.parametrize(
     ("groups", "expected"),
     [
