@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from sedd_jax import config as config_lib
 from sedd_jax import train as train_lib
 from sedd_jax.api import Model
 from sedd_jax.errors import UserError
@@ -66,6 +67,8 @@ def here(tmp_path_factory):
     """A folder with tokens and a run `teacher`."""
     folder = tmp_path_factory.mktemp("distillation")
     write_run(folder / "teacher", write_dataset(folder / "tokens"))
+    run, _, _ = load_run(folder / "teacher")
+    config_lib.save(run.config, folder / "teacher" / "config.json")
     return folder
 
 
