@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     noise.sigma_max = 20.0
 
     config.loss = loss = ConfigDict()
-    loss.type = "score_entropy"  # conditional, masked: configs/README.md
+    loss.type = "score_entropy"  # conditional, masked, mean: configs/README.md
     loss.times = "uniform"  # masked_share makes a difference to geometric noise alone
 
     config.model = model = ConfigDict()

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from sedd_jax.config_key import MAX_INTEGER
 from sedd_jax.config_keys import KEYS
-from sedd_jax.diffusion.choices import NEED_MASKS, check_sigmas
+from sedd_jax.diffusion.choices import NEED_MASKS, PARAMETRISATIONS, check_sigmas
 from sedd_jax.errors import UserError
 from sedd_jax.network.choices import AUTOREGRESSIVE, check_heads
 from sedd_jax.parallel.axes import AXES
@@ -94,10 +94,10 @@ def _check_together(config: ConfigDict) -> None:
             f"config.training.accumulation {training.accumulation}"
         )
     loss = config.loss
-    if loss.type != "score_entropy" and config.graph.type != "absorbing":
+    if config.graph.type not in (graphs := PARAMETRISATIONS[loss.type]):
         raise UserError(
-            f"config.loss.type is {loss.type}: it is of masked positions, and the "
-            f"{config.graph.type} graph has no masks"
+            f"config.loss.type is {loss.type}: it is for the {graphs[0]} graph, not the "
+            f"{config.graph.type} one"
         )
     if loss.times == "masked_share" and config.graph.type != "absorbing":
         raise UserError(

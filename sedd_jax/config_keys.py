@@ -44,7 +44,7 @@ KEYS: dict[str, Key] = {
     "loss.type": Key(
         str,
         "Parametrisation: what the network's output stands for, and the loss that goes with it.",
-        choices=PARAMETRISATIONS,
+        choices=tuple(PARAMETRISATIONS),
         default_of_older_runs="score_entropy",
         fixed=True,
     ),

@@ -3,7 +3,13 @@
 import math
 from typing import NamedTuple
 
-PARAMETRISATIONS = ("score_entropy", "conditional", "masked")
+# The meanings of a network's output, and the graphs that each is for.
+PARAMETRISATIONS = {
+    "score_entropy": ("absorbing", "uniform"),
+    "conditional": ("absorbing",),
+    "masked": ("absorbing",),
+    "mean": ("uniform",),
+}
 TIMES = ("uniform", "masked_share")  # what training spreads its times evenly over
 STUDENT_SAMPLERS = ("spread", "euler")  # whose few steps distillation can be for
 DIVERGENCES = ("reverse", "forward")  # of what a student and its teacher say

@@ -15,6 +15,7 @@ B typed keys, so that a row's draw depends on its own key and on nothing else in
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +110,17 @@ class Absorbing:
         return entropy_BxL + jnp.where(masked_BxL, ratio_Bx1 * (jnp.log(ratio_Bx1) - 1), 0.0)
 
 
+class EntropyWeights(NamedTuple):
+    """Score entropy under the uniform graph, of scores s, is the sum over codes y other than x of
+
+    s_y / V - log log s_y, less x0 log s_{x0}, plus constant.
+    """
+
+    log_BxL: jax.Array
+    x0_BxL: jax.Array
+    constant_BxL: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class Uniform:
     """Tokens are forgotten by turning into any code, each as likely as the next."""
@@ -186,7 +198,23 @@ class Uniform:
     def score_entropy(
         self, log_score_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
     ) -> jax.Array:
-        """Denoising score entropy of each position before the weight dsigma, (B, L).
+        """Denoising score entropy of each position before the weight dsigma, (B, L)."""
+        weights = self.entropy_weights(sigma_B, x_BxL, x0_BxL)
+        entropy_BxL = score_sums(
+            self.mask_id,
+            log_score_BxLxV,
+            x_BxL,
+            x0_BxL,
+            exp_weight_BxL=jnp.full(x_BxL.shape, 1 / self.vocab_size, jnp.float32),
+            log_weight_BxL=weights.log_BxL,
+            x0_weight_BxL=weights.x0_BxL,
+        )
+        return entropy_BxL + weights.constant_BxL
+
+    def entropy_weights(
+        self, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
+    ) -> EntropyWeights:
+        """The weights of what a score entropy is made of.
 
         Every other code has weight 1/V. With r = p(y | x0) / p(x0 | x0) < 1 for y != x0, the true
         ratios are r where the token has not moved; where it has, 1/r at x0 and 1 elsewhere. The
@@ -199,21 +227,16 @@ class Uniform:
         inverse_Bx1, log_inverse_Bx1 = 1 + excess_Bx1, jnp.log1p(excess_Bx1)
         ratio_Bx1 = 1 / inverse_Bx1
         unmoved_BxL = x_BxL == x0_BxL
-        entropy_BxL = score_sums(
-            self.mask_id,
-            log_score_BxLxV,
-            x_BxL,
-            x0_BxL,
-            exp_weight_BxL=jnp.full(x_BxL.shape, 1 / vocab, jnp.float32),
-            log_weight_BxL=jnp.where(unmoved_BxL, ratio_Bx1, 1.0) / vocab,
-            x0_weight_BxL=jnp.where(unmoved_BxL, 0.0, excess_Bx1 / vocab),
-        )
         constant_BxL = jnp.where(
             unmoved_BxL,
             (vocab - 1) * ratio_Bx1 * (-log_inverse_Bx1 - 1),
             inverse_Bx1 * (log_inverse_Bx1 - 1) - (vocab - 2),
         )
-        return entropy_BxL + constant_BxL / vocab
+        return EntropyWeights(
+            log_BxL=jnp.where(unmoved_BxL, ratio_Bx1, 1.0) / vocab,
+            x0_BxL=jnp.where(unmoved_BxL, 0.0, excess_Bx1 / vocab),
+            constant_BxL=constant_BxL / vocab,
+        )
 
 
 Graph = Absorbing | Uniform

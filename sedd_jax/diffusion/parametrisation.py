@@ -10,13 +10,17 @@ from one object, which the config names (`loss.type`):
   network is not told the noise level. The log-score is log p - log expm1(sigma) (Theorem 1).
 - "masked" (MD4: Shi et al. 2024, arXiv 2406.04329; MDLM: Sahoo et al. 2024, arXiv 2406.07524),
   absorbing graph: the same softmax of a network that is told the noise level.
+- "mean" (UDLM: Schiff et al. 2024, arXiv 2412.10193), uniform graph: a softmax of the output over
+  the codes is p(code | what the noise made of all other tokens). A position's marginal under the
+  noise is then e^-sigma p + (1 - e^-sigma) / V, and ratios of it are the scores. UDLM's
+  continuous-time loss is the score entropy of these.
 
-The last two have one loss, -log p(x0) of masked positions weighted by dsigma / expm1(sigma): the
-t-DCE of RADD (eq. 3.8), and the masked cross-entropy of MD4 and MDLM with the weight of the
-schedule, -alpha'/(1 - alpha) of alpha = exp(-sigma). Nor is it another than the first: the scores
-p / expm1(sigma) sum to 1 / expm1(sigma), the true ratio at x0, so that of their score entropy
-(arXiv 2310.16834, eq. 7) nothing is left but that cross-entropy. What differs is what the network
-has to learn by itself: its sum, and what time changes.
+"conditional" and "masked" have one loss, -log p(x0) of masked positions weighted by dsigma /
+expm1(sigma): the t-DCE of RADD (eq. 3.8), and the masked cross-entropy of MD4 and MDLM with the
+weight of the schedule, -alpha'/(1 - alpha) of alpha = exp(-sigma). Nor is it another than the
+first: the scores p / expm1(sigma) sum to 1 / expm1(sigma), the true ratio at x0, so that of their
+score entropy (arXiv 2310.16834, eq. 7) nothing is left but that cross-entropy. What differs is
+what the network has to learn by itself: its sum, and what time changes.
 
 Letters: B batch, L length, V vocabulary (with the mask, where there is one).
 """
@@ -31,7 +35,8 @@ import jax.numpy as jnp
 
 from sedd_jax.diffusion.choices import PARAMETRISATIONS
 from sedd_jax.diffusion.code_nats import log_sum_codes, weighted_code_nats
-from sedd_jax.diffusion.graph import Absorbing, Graph
+from sedd_jax.diffusion.graph import Absorbing, Graph, Uniform
+from sedd_jax.diffusion.mean_sums import mean_sums
 from sedd_jax.diffusion.noise import Noise
 
 # (x_BxL, sigma_B) -> output_BxLxV of the network, fp32.
@@ -118,6 +123,53 @@ class CodeProbabilities:
         return weighted_code_nats(mask_id, output_BxLxV, x0_BxL, weight_BxL)
 
 
+@dataclasses.dataclass(frozen=True)
+class CodeMeans:
+    """A softmax p of the output over the codes is p(x0_i | what the noise made of all others).
+
+    A token y is as probable as p_y V / expm1(sigma) + 1 says, up to a factor, so that ratios of
+    these are the scores.
+    """
+
+    graph: Uniform
+
+    @property
+    def is_told_sigma(self) -> bool:
+        """True: the other tokens are seen through the noise."""
+        return True
+
+    def log_score(self, output_BxLxV: jax.Array, x_BxL: jax.Array, sigma_B: jax.Array) -> jax.Array:
+        """See `Parametrisation`."""
+        raised_BxLxV = self._excess(sigma_B)[:, None, None] * jax.nn.softmax(output_BxLxV)
+        log_BxLxV = jnp.log1p(raised_BxLxV)
+        log_x_BxLx1 = jnp.take_along_axis(log_BxLxV, x_BxL[..., None], -1)
+        return zero_at_current(log_BxLxV - log_x_BxLx1, x_BxL)
+
+    def entropy(
+        self, output_BxLxV: jax.Array, sigma_B: jax.Array, x_BxL: jax.Array, x0_BxL: jax.Array
+    ) -> jax.Array:
+        """See `Parametrisation`: the score entropy of `log_score`, summed up before."""
+        excess_B, vocab = self._excess(sigma_B), self.graph.vocab_size
+        sums = mean_sums(output_BxLxV, x_BxL, x0_BxL, excess_B)
+        log_x_BxL, log_x0_BxL = (
+            jnp.log1p(excess_B[:, None] * jnp.exp(log_p_BxL))
+            for log_p_BxL in (sums.log_p_x_BxL, sums.log_p_x0_BxL)
+        )
+        score_sum_BxL = (vocab + excess_B)[:, None] * jnp.exp(-log_x_BxL) - 1
+        log_sum_BxL = sums.log_raised_sum_BxL - vocab * log_x_BxL
+        weights = self.graph.entropy_weights(sigma_B, x_BxL, x0_BxL)
+        return (
+            score_sum_BxL / vocab
+            - weights.log_BxL * log_sum_BxL
+            - weights.x0_BxL * (log_x0_BxL - log_x_BxL)
+            + weights.constant_BxL
+        )
+
+    def _excess(self, sigma_B: jax.Array) -> jax.Array:
+        """How much more probable a token is to have stayed than to be redrawn, times V."""
+        return self.graph.vocab_size / jnp.expm1(sigma_B)
+
+
 def zero_at_current(log_score_BxLxV: jax.Array, x_BxL: jax.Array) -> jax.Array:
     """Log-scores (B, L, V) with that of the current token 0, whatever it was."""
     token_V = jnp.arange(log_score_BxLxV.shape[-1], dtype=x_BxL.dtype)
@@ -151,7 +203,11 @@ def make_parametrisation(name: str, graph: Graph, *, scale_by_sigma: bool) -> Pa
     if name == "score_entropy":
         return ScoreEntropy(graph, scale_by_sigma)
     if name not in PARAMETRISATIONS:
-        raise ValueError(f"loss.type must be one of {PARAMETRISATIONS}, got {name!r}")
+        raise ValueError(f"loss.type must be one of {tuple(PARAMETRISATIONS)}, got {name!r}")
+    if name == "mean":
+        if not isinstance(graph, Uniform):
+            raise ValueError('loss.type "mean" is for the uniform graph')
+        return CodeMeans(graph)
     if not isinstance(graph, Absorbing):
         raise ValueError(f'loss.type "{name}" is for the absorbing graph: the other has no masks')
     return CodeProbabilities(graph, is_told_sigma=name == "masked")

@@ -23,6 +23,8 @@ SAID_OF = {
     "arXiv:2310.16834)",
     "conditional": "A discrete diffusion model of time-free conditionals (Ou et al. 2024, "
     "arXiv:2406.03736)",
+    "mean": "A uniform discrete diffusion model of code means (Schiff et al. 2024, "
+    "arXiv:2412.10193)",
     "masked": "A masked discrete diffusion model (Shi et al. 2024, arXiv:2406.04329; Sahoo et al. "
     "2024, arXiv:2406.07524)",
 }

@@ -63,7 +63,11 @@ AUTOREGRESSIVE = {"model__type": "autoregressive"}
         ({"noise__sigma_max": 88.0}, "config.noise.sigma_max is 88.0; it must be between"),
         ({"training__span_masks": 0.5, "graph__type": "uniform"}, "the uniform graph has no masks"),
         ({"loss__type": "cross_entropy"}, "it can be score_entropy, conditional, masked"),
-        ({"loss__type": "masked", "graph__type": "uniform"}, "the uniform graph has no masks"),
+        (
+            {"loss__type": "masked", "graph__type": "uniform"},
+            "for the absorbing graph, not the unif",
+        ),
+        ({"loss__type": "mean"}, "config.loss.type is mean: it is for the uniform graph"),
         ({"sampling__sampler": "spread", "graph__type": "uniform"}, "it draws masked positions"),
         ({"loss__times": "masked_share"}, "under loglinear noise uniform times are the same"),
         (

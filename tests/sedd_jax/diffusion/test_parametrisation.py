@@ -12,6 +12,7 @@ from sedd_jax.diffusion.known import at_masked_share
 from sedd_jax.diffusion.loss import dwdse_loss
 from sedd_jax.diffusion.noise import EvenShare, Geometric, LogLinear
 from sedd_jax.diffusion.parametrisation import (
+    CodeMeans,
     CodeProbabilities,
     ScoreEntropy,
     make_parametrisation,
@@ -22,6 +23,7 @@ from tests.sedd_jax.diffusion import toy
 
 TOY = Absorbing(toy.NUM_CODES)
 NOISES = [LogLinear(), Geometric(1e-4, 20.0)]
+NAMES = [name for name, graphs in PARAMETRISATIONS.items() if "absorbing" in graphs]
 
 
 def batch(graph, noise, num_rows=3, length=16):
@@ -72,6 +74,7 @@ def test_score_entropy_takes_the_output_for_the_log_score(scale_by_sigma):
         ScoreEntropy(Absorbing(30), scale_by_sigma=True),
         ScoreEntropy(Uniform(30), scale_by_sigma=False),
         CodeProbabilities(Absorbing(30), is_told_sigma=True),
+        CodeMeans(Uniform(30)),
     ],
 )
 @pytest.mark.parametrize("noise", NOISES)
@@ -135,7 +138,7 @@ def test_the_gradient_of_the_cross_entropy_is_that_of_its_definition():
     assert np.all(found[..., 30] == 0) and np.any(found)
 
 
-@pytest.mark.parametrize("name", PARAMETRISATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_bound_meets_the_truth_at_the_exact_answer_and_exceeds_it_at_another(name):
     num_rows, length = 64, 600
     x0_BxL = toy.draw(np.random.default_rng(1), (num_rows, length))
@@ -161,7 +164,7 @@ def test_the_bound_meets_the_truth_at_the_exact_answer_and_exceeds_it_at_another
 def test_all_give_the_samplers_one_law_at_the_exact_answer(noise):
     x_1xL = np.array([[4, 1, 2, 4, 4, 0, 3, 4, 4, 4, 4, 4, 0, 1, 2]], np.int32)
     laws = []
-    for name in PARAMETRISATIONS:
+    for name in NAMES:
         process = Process(TOY, noise, toy_scores(name))
         steps = [
             rates.reverse_step(sampler, process, x_1xL, jnp.float32(0.7), 0.1)
@@ -202,8 +205,76 @@ def test_even_shares_of_masks_leave_the_mean_of_the_loss_as_it_is():
     assert means[0] == pytest.approx(means[1], rel=1e-3)
 
 
+def mean_scores(power=1.0):
+    """The log-score function of a network whose code means are exact, to a power."""
+    graph = Uniform(toy.NUM_CODES)
+    exact = toy.log_score_fn(graph)
+
+    def log_score_fn(x_BxL, sigma_B):
+        marginal_BxLxV = jax.nn.softmax(exact(x_BxL, sigma_B))
+        kept_Bx1x1 = jnp.exp(-sigma_B)[:, None, None]
+        mean_BxLxV = marginal_BxLxV / kept_Bx1x1 - (1 / kept_Bx1x1 - 1) / graph.vocab_size
+        output_BxLxV = power * jnp.log(jnp.maximum(mean_BxLxV, 1e-7)) + 3.0
+        return CodeMeans(graph).log_score(output_BxLxV, x_BxL, sigma_B)
+
+    return log_score_fn
+
+
+def test_exact_code_means_are_the_exact_scores_and_their_bound_meets_the_truth():
+    graph, num_rows, length = Uniform(toy.NUM_CODES), 64, 600
+    x0_BxL = toy.draw(np.random.default_rng(1), (num_rows, length))
+    key_B = jax.random.split(jax.random.key(2), num_rows)
+    sigma_B = jnp.linspace(0.1, 3.0, num_rows)
+    x_BxL = graph.perturb(key_B, x0_BxL, sigma_B)
+    found, expected = (f(x_BxL, sigma_B) for f in (mean_scores(), toy.log_score_fn(graph)))
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+    log_p_B = np.log(toy.joint())[tuple(x0_BxL.reshape(-1, 3).T)].reshape(num_rows, -1).sum(-1)
+
+    @jax.jit
+    def bound(power):
+        return bound_terms(mean_scores(power), graph, LogLinear(), x0_BxL, key_B, num_t=16).total_B
+
+    excess = [(np.asarray(bound(power)) + log_p_B) / length for power in (1.0, 0.7)]
+    errors = [excess_B.std(ddof=1) / np.sqrt(num_rows) for excess_B in excess]
+    assert abs(excess[0].mean()) < 3 * errors[0] < 0.03
+    assert excess[1].mean() > 3 * errors[1]
+
+
+def test_the_loss_of_code_means_is_that_of_its_paper_and_its_gradient_that_of_the_loss():
+    """UDLM, arXiv 2412.10193: the continuous-time bound for the uniform graph."""
+    graph, noise, vocab = Uniform(30), LogLinear(), 30
+    x0_BxL, t_B, x_BxL, output_BxLxV = batch(graph, noise)
+    output_BxLxV = 5 * output_BxLxV + 100  # exponentials of which overflow
+    sigma_B, dsigma_B = noise(t_B)
+
+    def paper(output_BxLxV):
+        alpha_Bx1x1 = jnp.exp(-sigma_B)[:, None, None]
+        ours, true = (
+            vocab * alpha_Bx1x1 * p_BxLxV + 1 - alpha_Bx1x1
+            for p_BxLxV in (jax.nn.softmax(output_BxLxV), jax.nn.one_hot(x0_BxL, vocab))
+        )
+        ours_x, true_x = (jnp.take_along_axis(a, x_BxL[..., None], -1) for a in (ours, true))
+        sum_BxL = (true / true_x * jnp.log(ours_x * true / (ours * true_x))).sum(-1)
+        gap_BxL = vocab / true_x[..., 0] - vocab / ours_x[..., 0]
+        # alpha' / (vocab alpha) is -dsigma / vocab.
+        return (-dsigma_B[:, None] / vocab * (gap_BxL - sum_BxL)).sum(-1)
+
+    def ours(output_BxLxV):
+        return training_loss(CodeMeans(graph), lambda *_: output_BxLxV, noise, x0_BxL, t_B, x_BxL)
+
+    np.testing.assert_allclose(ours(output_BxLxV), paper(output_BxLxV), rtol=1e-4)
+    found, expected = (
+        jax.grad(lambda output, fn=fn: (fn(output) * jnp.arange(1.0, 4.0)).sum())(output_BxLxV)
+        for fn in (ours, paper)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_another_name_or_graph_is_refused():
     with pytest.raises(ValueError, match=r"loss\.type must be one of .*, got 'other'"):
         make_parametrisation("other", TOY, scale_by_sigma=True)
     with pytest.raises(ValueError, match=r'"masked" is for the absorbing graph'):
         make_parametrisation("masked", Uniform(4), scale_by_sigma=False)
+    with pytest.raises(ValueError, match=r'"mean" is for the uniform graph'):
+        make_parametrisation("mean", TOY, scale_by_sigma=False)
