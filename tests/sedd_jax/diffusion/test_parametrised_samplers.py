@@ -22,6 +22,7 @@ from sedd_jax.diffusion.noise import Geometric
 from sedd_jax.diffusion.parametrisation import make_parametrisation
 from tests.sedd_jax.diffusion import toy
 
+NAMES = [name for name, graphs in PARAMETRISATIONS.items() if "absorbing" in graphs]
 GRAPH, NOISE, ROWS, STEPS = Absorbing(toy.NUM_CODES), Geometric(1e-3, 10.0), 300, 4
 TOLD = make_parametrisation("masked", GRAPH, scale_by_sigma=False)
 
@@ -60,7 +61,7 @@ def draw(sampler_name, index, weight, known, draws):
     """Samples (B, 3) by the parametrisation of an index, guided, given what is known."""
 
     def score_fn(x_BxL, sigma_B):
-        branches = [functools.partial(pair_fn, name) for name in PARAMETRISATIONS]
+        branches = [functools.partial(pair_fn, name) for name in NAMES]
         return jax.lax.switch(index, branches, x_BxL, sigma_B)
 
     key_B = jax.random.split(jax.random.key(0), ROWS)
@@ -85,7 +86,7 @@ def test_all_parametrisations_draw_the_same_samples(sampler_name):
         draws = Draws(jnp.float32(temperature), None, jnp.float32(0.95))
         settings = (jnp.float32(weight), known, draws)
         first, *others = (
-            np.asarray(draw(sampler_name, i, *settings)) for i in range(len(PARAMETRISATIONS))
+            np.asarray(draw(sampler_name, i, *settings)) for i in range(len(NAMES))
         )
         assert first.max() < toy.NUM_CODES and len(np.unique(first, axis=0)) > 2
         np.testing.assert_array_equal(first[is_known_BxL], tokens_BxL[is_known_BxL])
@@ -108,7 +109,7 @@ def test_all_parametrisations_say_the_same_of_tokens_given_others():
         args = (log_score_fn, GRAPH, NOISE, x0_BxL, ~is_known_BxL, is_known_BxL, key_B)
         return any_order_nats(*args, num_levels=4)
 
-    first, *others = map(nats, PARAMETRISATIONS)
+    first, *others = map(nats, NAMES)
     assert 0.05 < float(first.mean()) / 8 < 1.4  # nats a token
     for other in others:
         np.testing.assert_allclose(other, first, rtol=1e-4)
