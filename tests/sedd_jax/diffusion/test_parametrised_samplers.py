@@ -85,9 +85,7 @@ def test_all_parametrisations_draw_the_same_samples(sampler_name):
         known = Known(tokens_BxL, is_known_BxL)
         draws = Draws(jnp.float32(temperature), None, jnp.float32(0.95))
         settings = (jnp.float32(weight), known, draws)
-        first, *others = (
-            np.asarray(draw(sampler_name, i, *settings)) for i in range(len(NAMES))
-        )
+        first, *others = (np.asarray(draw(sampler_name, i, *settings)) for i in range(len(NAMES)))
         assert first.max() < toy.NUM_CODES and len(np.unique(first, axis=0)) > 2
         np.testing.assert_array_equal(first[is_known_BxL], tokens_BxL[is_known_BxL])
         for other in others:
