@@ -76,6 +76,7 @@ def test_every_strength_is_sampled_and_then_all_are_judged(tokens, workdir, tmp_
     code = judge_tags.main([
         f"--workdir={workdir}", f"--tokens={tokens}", f"--output={tmp_path}", "--num_samples=5",
         "--guidance=2,0,1", "--guidance_schedule=constant,rising", "--length=12",
+        "--sampler=euler", "--steps=7",
     ])  # fmt: skip
     assert code == 0
     *samples, judged = started[0]
@@ -84,7 +85,7 @@ def test_every_strength_is_sampled_and_then_all_are_judged(tokens, workdir, tmp_
         "guidance-0", "guidance-1-constant", "guidance-2-constant", "guidance-2-rising"
     )]  # fmt: skip
     assert all(line[0] == "sedd_jax.sample" and "--step=0" in line for line in samples)
-    assert all("--steps=32" in line for line in samples)
+    assert all({"--sampler=euler", "--steps=7"} <= {*line} for line in samples)
     # Nothing is told at 0.
     assert not any("tags" in flag or "guidance=" in flag for flag in samples[0])
     assert {"--guidance=2", "--guidance_schedule=rising"} <= {*samples[3]}
