@@ -104,6 +104,9 @@ stage() {
 others=()
 if [ -z "$music" ]; then
   stage draw "eight pieces of the model that comes with the project"
+  if grep -qs '"sampler": "euler"' "$run/demo/dataset.json"; then # an earlier version's
+    rm -rf "$run/demo" "$run/demo_wavs"
+  fi
   "$PY" -m sedd_jax.sample --workdir=demo --num_samples=8 --tags_file=launch/demo_tags.txt \
     --guidance=3 --length=512 --output="$run/demo"
   stage hear "their sound"
