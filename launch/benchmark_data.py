@@ -66,7 +66,7 @@ class SlowStore(MemoryFileSystem):
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several processes reads of every batch: rows are those of each, `length` long."""
+    """The share of every batch that one of several processes reads: `rows` rows, `length` long."""
 
     place: Path
     length: int

@@ -63,7 +63,7 @@ class ModelDef:
 
     @property
     def distillation(self) -> Distillation | None:
-        """What a run that distils does, None in any other."""
+        """The round of distillation that a run does; None in a run that does none."""
         distill = self.config.distill
         return Distillation(**distill.to_dict()) if distill.steps else None
 

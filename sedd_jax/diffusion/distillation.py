@@ -42,7 +42,7 @@ from sedd_jax.diffusion.orders import spread_ranks
 
 
 class Lesson(NamedTuple):
-    """What a teacher has to say: log p_BxLxK of tokens, and which those are (is_taught_BxL)."""
+    """A teacher's words: log p_BxLxK of the tokens that it drew, and where those are."""
 
     log_p_BxLxK: jax.Array
     is_taught_BxL: jax.Array

@@ -166,7 +166,7 @@ class CodeMeans:
         )
 
     def _excess(self, sigma_B: jax.Array) -> jax.Array:
-        """How much more probable a token is to have stayed than to be redrawn, times V."""
+        """The odds of a token to have stayed rather than to have been redrawn, times V."""
         return self.graph.vocab_size / jnp.expm1(sigma_B)
 
 

@@ -61,7 +61,7 @@ TEACHER = np.log(answers() + 1e-9).astype(np.float32)
 
 @functools.cache
 def taught(divergence: str, num_updates: int = 300) -> np.ndarray:
-    """What a student says after a round, exp of its scores as they are; it starts as the teacher.
+    """A student's words after a round, exp of its scores as they are; it starts as the teacher.
 
     It learns to draw all that is left at once, as the teacher does in 8 steps.
     """
@@ -111,7 +111,7 @@ def test_a_round_brings_few_steps_nearer_to_the_truth():
 
 
 def test_the_forward_divergence_has_nothing_to_teach():
-    """What a teacher that knows all expects to say later is what it says now."""
+    """A teacher that knows all expects to say later what it says now."""
     after = measures(two_steps(said(taught("forward"))))
     np.testing.assert_allclose(after, measures(two_steps(answers())), rtol=0.03)
 

@@ -138,6 +138,14 @@ def test_the_exit_code_is_main_s():
     assert run("run_command(lambda: None)").returncode == 0
 
 
+def outcome(program: str) -> tuple[int, str]:
+    """Exit code of a Python program, and what it says on stderr."""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=500
+    )
+    return result.returncode, result.stderr
+
+
 EXITS = "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))"
 
 
@@ -163,13 +171,12 @@ def test_a_signal_is_heard_where_exceptions_are_ignored(number, before, said):
         "    time.sleep(600)\n"
         "run_command(main)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=500
-    )
-    assert (result.returncode, result.stderr) == (128 + signal.Signals[number], said)
+    assert outcome(program) == (128 + signal.Signals[number], said)
 
 
-@pytest.mark.parametrize(("number", "said"), [("SIGTERM", "terminated"), ("SIGINT", "interrupted")])
+@pytest.mark.parametrize(
+    ("number", "said"), [("SIGTERM", "terminated\n"), ("SIGINT", "interrupted\n")]
+)
 def test_a_signal_is_heard_where_an_import_makes_another_error_of_it(number, said):
     program = (
         "import os, signal\n"
@@ -182,10 +189,7 @@ def test_a_signal_is_heard_where_an_import_makes_another_error_of_it(number, sai
         "    raise ImportError('numpy._core.multiarray failed to import')\n"
         "run_command(main)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=500
-    )
-    assert (result.returncode, result.stderr) == (128 + signal.Signals[number], f"{said}\n")
+    assert outcome(program) == (128 + signal.Signals[number], said)
 
 
 def test_sigterm_removes_what_is_half_written(tmp_path):
