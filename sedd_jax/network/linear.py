@@ -65,7 +65,7 @@ class Linear(nnx.Module):
 
 
 def add_bias(product, bias):
-    """product + bias, in the product's dtype; added in fp32, so that so its gradient is summed."""
+    """product + bias, in the product's dtype; added, and its gradient summed, in fp32."""
     bias = bias.reshape((1,) * (product.ndim - bias.ndim) + bias.shape)
     return (product + bias).astype(product.dtype)
 
