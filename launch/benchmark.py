@@ -94,8 +94,15 @@ def _parts(text: str) -> list[str]:
 def _tokens_per_s(text: str) -> float:
     """The type of an argument that is tokens/s, or a file with those of a compiled train step."""
     if not Path(text).is_file():
-        return number(1e-9)(text)
-    report = json.loads(Path(text).read_text(encoding="utf-8"))
+        try:
+            return number(1e-9)(text)
+        except argparse.ArgumentTypeError:
+            message = f"{text!r} is neither a number above 0 nor a file"
+            raise argparse.ArgumentTypeError(message) from None
+    try:
+        report = json.loads(Path(text).read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no text
+        report = None
     if not isinstance(report, dict) or report.get("program") != "train step":
         raise argparse.ArgumentTypeError(f"{text} is no report of launch.compile_check on training")
     return report["tokens_per_s"]

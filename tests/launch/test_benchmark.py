@@ -79,6 +79,11 @@ def test_the_rate_that_training_eats_is_that_of_a_compiled_step(tmp_path):
     report.write_text(json.dumps({"program": "sampler, 4 of 128 steps", "tokens_per_s": 6e6}))
     with pytest.raises(UserError, match="report.json is no report of launch.compile_check on"):
         make_parser().parse_args([f"--eats={report}"])
+    report.write_text("no JSON")
+    with pytest.raises(UserError, match="is no report of launch.compile_check"):
+        make_parser().parse_args([f"--eats={report}"])
+    with pytest.raises(UserError, match="'gone.json' is neither a number above 0 nor a file"):
+        make_parser().parse_args(["--eats=gone.json"])
 
 
 def test_tracks_are_as_long_as_those_of_the_collection_that_they_stand_for():
