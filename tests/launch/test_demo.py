@@ -49,13 +49,17 @@ def write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def environment(folder: Path, python: str, **more: str) -> dict[str, str]:
-    """Variables with which the script takes a folder's `python` for its environment's."""
+def environment(folder: Path, python: str, free: int = 20000, **more: str) -> dict[str, str]:
+    """Variables with which the script takes a folder's `python` for its environment's.
+
+    It finds `free` MB on the disk, whatever this machine has.
+    """
     write_program(folder / "venv/bin/python", python)
     for file in ("requirements.txt", "launch/requirements-demo.txt"):
         digest = hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
         (folder / f"venv/.{Path(file).stem}.sha256").write_text(f"{digest}  -\n")
     write_program(folder / "bin/ldconfig", "#!/bin/sh\necho libfluidsynth.so.3\n")
+    write_program(folder / "bin/df", f"#!/bin/sh\necho head\necho /dev/x 90000 1 {free} 10% /\n")
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     return os.environ | {"VENV": str(folder / "venv"), "PATH": path, "LC_ALL": "C"} | more
 
@@ -76,7 +80,7 @@ def arguments(tmp_path):
 def demo(tmp_path, arguments):
     """Runs the script with a python that only notes how it is called."""
 
-    def run(*more: str, **variables: str) -> subprocess.CompletedProcess:
+    def run(*more: str, **variables: str | int) -> subprocess.CompletedProcess:
         env = environment(tmp_path, NOTING, **variables)
         return subprocess.run([*arguments, *more], env=env, capture_output=True, text=True)
 
@@ -129,7 +133,9 @@ def test_what_follows_a_stage_with_other_arguments_is_made_again(demo, tmp_path)
 def test_a_signal_is_handed_on(arguments, tmp_path, sent):
     env = environment(tmp_path, NOTING, WAIT="tokenizer_bridge.train_codec")
     with Program(arguments, env=env) as program:
-        wait_until(lambda: "called: -m tokenizer_bridge.train_codec" in program.said()[0])
+        wait_until(
+            lambda: "called: -m tokenizer_bridge.train_codec" in program.said()[0], [program]
+        )
         os.kill(program.pid, sent)
         done = program.result(30)
     assert done.returncode == 128 + sent
@@ -163,8 +169,7 @@ def test_no_music_and_no_folder_are_refused_even_dry(demo, flag):
 
 
 def test_too_little_room_is_one_line(demo, tmp_path):
-    write_program(tmp_path / "bin/df", "#!/bin/sh\necho head\necho /dev/x 9000 1 900 10% /\n")
-    done = demo("--reduced")
+    done = demo("--reduced", free=900)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == (
         f"error: {tmp_path / 'my demo'}: 1000 MB are needed, and 900 MB are free or already used "
