@@ -226,6 +226,11 @@ def module(config: NetworkConfig, name: str, params) -> nnx.Module:
     return nnx.merge(_graphdef(config, name), params)
 
 
+def sigma_map_shapes(config: NetworkConfig) -> dict:
+    """What the parameters of "sigma_map" are like, even of a network that does without."""
+    return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: SigmaEmbedder(config, nnx.Rngs(0)))))
+
+
 def init_params(config: NetworkConfig, key) -> dict:
     """Fresh parameters: nested dict of fp32 arrays, those of the blocks stacked on axis 0 (N).
 

@@ -1,7 +1,8 @@
 """The trained model that a new run starts from: another run, or an exported model.
 
 The new run takes its EMA weights, with the rows of the tags and the maps of the vectors that both
-know. Optimizer, step and order of the data are fresh.
+know. Optimizer, step and order of the data are fresh. The parametrisation may be another where
+READS_AS says so.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ from sedd_jax.conditions import Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, checkpoint_dir
 from sedd_jax.network import condition as condition_lib
+from sedd_jax.network import transformer
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.state import Params
 from sedd_jax.weights import exported
@@ -33,13 +35,18 @@ from tokenizer_bridge.token_dataset.paths import is_url
 SHARED_KEYS = (
     "model.type",
     "graph.type",
-    "loss.type",
     "model.num_blocks",
     "model.width",
     "model.num_heads",
     "model.cond_dim",
-    "model.scale_by_sigma",
 )
+
+# The parametrisations (`loss.type`) that weights of each can be read as. Scores of masked positions
+# are p(code) up to a factor, so that a softmax of them is p: as "masked" it is the same model with
+# its sums put right. Not the other way, where the factor would be missing. "conditional" is told no
+# noise level; it starts from what half-masked sequences were told.
+READS_AS = {"score_entropy": ("masked", "conditional"), "masked": ("conditional",)}
+HALF_MASKED = np.float32(np.log(2))  # sigma at which a token is masked with probability 1/2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +124,7 @@ def check_fits(origin: Origin, run: ModelDef) -> None:
                 f"{origin.name} has config.{key}={config_lib.as_text(theirs[key])}, the run "
                 f"{config_lib.as_text(ours[key])}: its weights do not fit"
             )
+    _check_parametrisation(origin, run)
     num_codes = origin.config.graph.num_codes or origin.codec["codebook_size"]
     if num_codes != run.graph.num_codes:
         raise UserError(
@@ -132,6 +140,30 @@ def check_fits(origin: Origin, run: ModelDef) -> None:
             )
 
 
+def _check_parametrisation(origin: Origin, run: ModelDef) -> None:
+    """Raises UserError if the run cannot read the weights as its parametrisation's."""
+    theirs, ours = origin.config, run.config
+    known, wanted = theirs.loss.type, ours.loss.type
+    if known != wanted:
+        others = READS_AS.get(known, ())
+        if theirs.graph.type != "absorbing" or wanted not in others:
+            also = f"; they can be read as {' or '.join(others)}" if others else ""
+            raise UserError(
+                f"{origin.name} has config.loss.type={known}, the run {wanted}: its weights do not "
+                f"fit{also}"
+            )
+        if run.distillation:
+            raise UserError(
+                f"{origin.name}, the teacher, has config.loss.type={known}, the run {wanted}: a "
+                "student has its teacher's"
+            )
+    elif theirs.model.scale_by_sigma != ours.model.scale_by_sigma:
+        raise UserError(
+            f"{origin.name} has config.model.scale_by_sigma={theirs.model.scale_by_sigma}, the run "
+            f"{ours.model.scale_by_sigma}: its weights do not fit"
+        )
+
+
 def initial_params(origin: Origin, run: ModelDef) -> Params:
     """The origin's EMA weights as parameters of the run, on its mesh.
 
@@ -141,12 +173,19 @@ def initial_params(origin: Origin, run: ModelDef) -> Params:
     shapes = dict(run.state_shapes().params)
     condition_shapes = shapes.pop("condition", None)
     wanted = dict(shapes)
-    if origin.vocabulary:
-        replicated = mesh_lib.replicated(run.mesh)
-        wanted["condition"] = jax.tree.map(
-            lambda zeros: jax.ShapeDtypeStruct(zeros.shape, zeros.dtype, sharding=replicated),
-            _zeros(origin.vocabulary, run.config.model.cond_dim),
+
+    def replicated(tree):
+        sharding = mesh_lib.replicated(run.mesh)
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
         )
+
+    forgets_sigma = "constant" in shapes and origin.config.loss.type != run.config.loss.type
+    if forgets_sigma:
+        constant_shapes = wanted.pop("constant")
+        wanted["sigma_map"] = replicated(transformer.sigma_map_shapes(run.network))
+    if origin.vocabulary:
+        wanted["condition"] = replicated(_zeros(origin.vocabulary, run.config.model.cond_dim))
     if (origin.directory / exported.WEIGHTS).exists():
         arrays = exported.read(origin.directory).params
         if jax.tree.map(np.shape, arrays) != jax.tree.map(lambda s: s.shape, wanted):
@@ -157,6 +196,13 @@ def initial_params(origin: Origin, run: ModelDef) -> Params:
             params = checkpoints.at(
                 origin.step, lambda s: checkpoints.restore_ema(checkpoints.read_meta(s), wanted)
             )
+    if forgets_sigma:
+        sigma_map = jax.device_get(params.pop("sigma_map"))
+        sigma_map = transformer.module(run.network, "sigma_map", sigma_map)
+        (value_C,) = sigma_map(HALF_MASKED[None])
+        params["constant"] = jax.tree.map(
+            lambda shape: jax.device_put(value_C, shape.sharding), constant_shapes
+        )
     theirs = jax.device_get(params.pop("condition", {}))
     if condition_shapes is not None:
         ours = _zeros(run.vocabulary, run.config.model.cond_dim)

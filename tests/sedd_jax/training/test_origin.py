@@ -222,7 +222,7 @@ def test_without_a_config_it_is_the_models_but_for_data_and_mesh(here, tmp_path,
         ("model.width", 32, "has config.model.width=16, the run 32: its weights do not fit"),
         ("model.num_heads", 4, "config.model.num_heads=2, the run 4"),
         ("graph.type", "uniform", "config.graph.type=absorbing, the run uniform"),
-        ("loss.type", "conditional", "config.loss.type=score_entropy, the run conditional"),
+        ("model.scale_by_sigma", False, "config.model.scale_by_sigma=True, the run False"),
         ("optim.trainable", ("adaLN", "lora"), "'lora' is part of no parameter's path"),
         ("conditioning.categories", ("x",), "as config.conditioning.categories wants; its"),
     ],
@@ -233,6 +233,70 @@ def test_a_config_that_does_not_fit_is_one_line(here, tmp_path, key, value, text
     with pytest.raises(UserError, match=text) as caught:
         prepare(config, tmp_path / "run", str(here / "out"))
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+@functools.cache
+def reader_and_scores(folder, loss_type, name="run"):
+    """(log-scores of the model `name` at two noise levels, its own; those of a run that reads it
+    as `loss_type`), of the same masked sequences, at masked positions alone and without the mask's.
+    """
+    known, theirs, _ = load_run(folder / name, None)
+    run = build(toy_config(loss__type=loss_type), CODEC, vocabulary=TAGS)
+    origin = origin_lib.find(str(folder / name))
+    origin_lib.check_fits(origin, run)
+    ours = origin_lib.initial_params(origin, run)
+    codes = known.graph.num_codes
+    x_BxL = np.full((8, 16), codes, np.int32)
+    x_BxL[:, ::3] = np.arange(48).reshape(8, 6) % codes
+    both = []
+    for sigma in (0.6931472, 3):  # half of the tokens masked, and nearly all
+        sigma_B = np.full(8, sigma, np.float32)
+        both.append([np.asarray(m.log_score(p, x_BxL, sigma_B))[x_BxL == codes, :codes]
+                     for m, p in ((known, theirs), (run, ours))])  # fmt: skip
+    return both
+
+
+def test_scores_read_as_probabilities_are_the_same_up_to_their_sums(here):
+    for theirs, ours in reader_and_scores(here, "masked"):
+        difference = ours - theirs
+        np.testing.assert_allclose(
+            difference, difference[:, :1].repeat(ours.shape[1], 1), rtol=1e-5
+        )
+        assert abs(difference).max() > 0.01  # the sums were not right
+
+
+def test_a_model_that_forgets_its_noise_level_starts_at_half_masked(here):
+    (at_half, ours_at_half), (later, ours_later) = reader_and_scores(here, "conditional")
+
+    def spread(x):
+        return (x - x.mean(1, keepdims=True)).max(1)
+
+    np.testing.assert_allclose(spread(ours_at_half), spread(at_half), rtol=1e-5)
+    np.testing.assert_allclose(spread(ours_later), spread(at_half), rtol=1e-5)
+    assert abs(spread(later) - spread(at_half)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "text"),
+    [
+        ("masked", "score_entropy", "config.loss.type=masked, the run score_entropy: .* fit; they"),
+        ("conditional", "masked", "config.loss.type=conditional, the run masked: .* do not fit$"),
+    ],
+)
+def test_probabilities_are_not_read_as_what_they_do_not_tell(tmp_path, known, wanted, text):
+    run, params = make_run(loss__type=known)
+    arrays = jax.tree.map(np.asarray, params)
+    exported.write(tmp_path / "out", exported.Exported(run.config, CODEC, Vocabulary(), arrays, 1),
+                   "float32", "")  # fmt: skip
+    origin = origin_lib.find(str(tmp_path / "out"))
+    with pytest.raises(UserError, match=text):
+        origin_lib.check_fits(origin, build(toy_config(loss__type=wanted), CODEC))
+
+
+def test_a_student_has_its_teachers_parametrisation(here):
+    config = toy_config(loss__type="masked", distill__steps=2)
+    with pytest.raises(UserError, match="the teacher, has config.loss.type=score_entropy"):
+        origin_lib.check_fits(origin_lib.find(str(here / "run")), build(config, CODEC))
 
 
 def test_a_model_that_is_not_there_or_of_another_codec_is_one_line(here, tmp_path):
