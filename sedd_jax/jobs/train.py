@@ -45,7 +45,9 @@ def describe(job: Job, state: TrainState) -> str:
     for kind, known in run.vocabulary.vectors.items():
         told += f"vectors {kind} of {known.width:,} numbers, "
     num_short, num_tracks = len(windows.short_N), len(windows.tokens_T)
-    start = f"\n{describe_origin(job.origin, run.vocabulary)}" if job.origin else ""
+    start = ""
+    if job.origin:
+        start = f"\n{describe_origin(job.origin, run.vocabulary, run.config.loss.type)}"
     joined = f"; {num_short:,} of {num_tracks:,} tracks are shorter and joined end to end"
     if distill := run.distillation:
         start += (

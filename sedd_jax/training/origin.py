@@ -238,9 +238,11 @@ def _copy_kernels(known: Vocabulary, theirs: Params, wanted: Vocabulary, ours: P
         ours["vectors"][kind]["kernel"] = kernel_W1xC
 
 
-def describe(origin: Origin, vocabulary: Vocabulary) -> str:
-    """A line for people on what a run with this vocabulary takes from the origin."""
+def describe(origin: Origin, vocabulary: Vocabulary, loss_type: str) -> str:
+    """A line for people on what a run of this vocabulary and `loss.type` takes from the origin."""
     line = f"starts from {origin.name}, step {origin.step:,}"
+    if loss_type != (known := origin.config.loss.type):
+        line += f", {known} read as {loss_type}"
     if kinds := vocabulary.vectors.keys() & origin.vocabulary.vectors.keys():
         line += f", with its maps of the vectors {', '.join(sorted(kinds))}"
     theirs, ours = set(origin.vocabulary.tracks), set(vocabulary.tracks)

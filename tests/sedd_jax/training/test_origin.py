@@ -125,7 +125,11 @@ def test_a_model_without_tags_gets_a_table_of_zeros(here, tmp_path):
     plain = log_score(params, x_BxL, sigma_B)
     np.testing.assert_array_equal(log_score(params, x_BxL, sigma_B, condition=condition), plain)
     origin = origin_lib.find(str(tmp_path / "out"))
-    assert "0 keep their rows, 3 are new, 0 are left out" in origin_lib.describe(origin, TAGS)
+    said = origin_lib.describe(origin, TAGS, "score_entropy")
+    assert "0 keep their rows, 3 are new, 0 are left out" in said and "read as" not in said
+    assert ", score_entropy read as masked: of the tags" in origin_lib.describe(
+        origin, TAGS, "masked"
+    )
 
 
 def test_a_name_of_the_hub_is_kept_as_it_is(here, tmp_path, monkeypatch):
@@ -159,7 +163,7 @@ def test_vectors_keep_their_maps_in_the_unit_of_the_new_data(tmp_path):
     np.testing.assert_allclose(told[1] @ kernels["clip"]["kernel"], told[0] @ theirs, rtol=1e-5)
     origin = origin_lib.find(str(tmp_path / "out"))
     assert "with its maps of the vectors clip, without its 1 tags" in origin_lib.describe(
-        origin, wanted
+        origin, wanted, "score_entropy"
     )
     with pytest.raises(UserError, match="knows vectors 'clip' of 2 numbers, the data has 3"):
         params_of(tmp_path / "out", Vocabulary(vectors={"clip": VectorKind(3)}))
