@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.sweeps import sampler_steps, samplers
+from configs.sweeps import sampler_runs, sampler_steps, samplers
 from launch.jobs.measure_samples import evaluations
 from launch.sweeping.runs import SweepFile, plan, read_sweep
 from launch.sweeping.sampling import MIN_CLIP_S, MIN_SAMPLES, Sampling
@@ -264,6 +264,20 @@ def test_samplers_are_compared_at_equal_evaluations(tokens, tmp_path):
     measure, judge = sampling.after(judged)
     assert f"--real={tokens}" in measure and f"--workdir={tmp_path}" in judge and "--judge" in judge
     assert len(list(samplers.sweep("full"))) == 42
+
+
+def test_models_are_compared_sampler_by_sampler(tmp_path):
+    write_run(tmp_path / "run", tmp_path / "tokens", loss__type="masked")
+    names = f"demo,{tmp_path / 'run'},demo"
+    sampling, sweep = Sampling(), SweepFile("x.py", "sample", list(sampler_runs.sweep(names)))
+    runs = plan(sampler_runs.get_config(names), (), sweep, sampling, tmp_path / "sweep")
+    assert len({run.directory for run in runs}) == len(runs) == 2 * 2 * 3
+    asked = {(run.config.run, run.config.step, run.config.length) for run in runs}
+    assert asked == {("demo", 300, 1024), (f"{tmp_path / 'run'}", 0, 16)}
+    assert {run.config.sampler for run in runs[:4]} == {"spread", "euler"}
+    assert {run.config.evaluations for run in runs[:4]} == {16}
+    with pytest.raises(UserError, match=r"no models are named: .*sampler_runs.py:RUN,RUN"):
+        sampler_runs.get_config(",")
 
 
 @pytest.mark.parametrize(
