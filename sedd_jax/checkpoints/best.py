@@ -30,6 +30,10 @@ class BestPolicy:
         if validation:
             self.validations[step] = validation
 
+    def forget(self, step: int) -> None:
+        """Takes back a checkpoint whose save failed, so that none has to be lower than it."""
+        self.validations.pop(step, None)
+
     def is_among_best(self, step: int, validation: Validation) -> bool:
         """True for a validation that would be one of the lowest."""
         return step in lowest(self.validations | {step: validation})[: self.num]

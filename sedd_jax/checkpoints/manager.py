@@ -82,6 +82,7 @@ class Checkpoints:
         self._read_only = read_only
         quiet_orbax()
         self.best = BestPolicy(keep_best)
+        self._last_begun: int | None = None  # the step of the last save, which may fail
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=None if read_only else policy(keep_last, keep_every, self.best),
             read_only=read_only,
@@ -113,6 +114,8 @@ class Checkpoints:
             if is_first():
                 remove_unfinished(self.directory)
             self._manager = self._open()
+        if self._last_begun is not None and not from_first(self.has(self._last_begun)):
+            self.best.forget(self._last_begun)
 
     @property
     def steps(self) -> list[int]:
@@ -141,6 +144,7 @@ class Checkpoints:
         self.check()
         with self._save_errors():
             plain_path(self.directory)  # is there still, in a run of weeks
+            self._last_begun = meta.step
             self.best.add(meta.step, meta.validation)
             self._manager.save(meta.step, args=ocp.args.Composite(**args), force=True)
 

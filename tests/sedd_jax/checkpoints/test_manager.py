@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import os
 import shutil
 
@@ -84,27 +85,54 @@ def test_keeps_the_last_n_and_every_kth(tmp_path):
         assert checkpoints.steps == [4, 6, 7]
 
 
-def test_keeps_the_one_of_lowest_validation_over_a_restart(tmp_path):
-    def save(checkpoints, step, bits):
-        validation = {"bits_per_token": bits, "of": "these"} if bits else {}
-        described = dataclasses.replace(meta(step), validation=validation)
-        checkpoints.save(make_state(step), described)
-        checkpoints.wait()
+def measured(bits):
+    return {"bits_per_token": bits, "of": "these"}
 
+
+def save_measured(checkpoints, step, bits):
+    validation = measured(bits) if bits else {}
+    checkpoints.save(make_state(step), dataclasses.replace(meta(step), validation=validation))
+    checkpoints.wait()
+
+
+def test_keeps_the_one_of_lowest_validation_over_a_restart(tmp_path):
     with Checkpoints(tmp_path / "c", keep_best=1) as checkpoints:
         for step, bits in enumerate([5.0, 3.0, 4.0, None], 1):
-            assert bits is None or checkpoints.best.is_among_best(
-                step, {"bits_per_token": bits, "of": "these"}
-            ) == (step < 3)
-            save(checkpoints, step, bits)
+            is_best = checkpoints.best.is_among_best(step, measured(bits)) if bits else False
+            assert is_best == (step < 3)
+            save_measured(checkpoints, step, bits)
         assert checkpoints.steps == [2, 4]
     with Checkpoints(tmp_path / "c", keep_best=1) as checkpoints:
-        save(checkpoints, 5, 3.5)
+        save_measured(checkpoints, 5, 3.5)
         assert checkpoints.steps == [2, 5]
         assert checkpoints.at_best(lambda step: step) == 2
-        save(checkpoints, 6, 2.5)
+        save_measured(checkpoints, 6, 2.5)
         assert checkpoints.steps == [6]
         assert checkpoints.at_best(lambda step: step) == 6
+
+
+@pytest.mark.parametrize("fails", ["at once", "late"])
+def test_the_best_stays_until_a_better_one_is_whole(tmp_path, monkeypatch, fails):
+    with Checkpoints(tmp_path / "c", keep_best=1) as checkpoints:
+        save_measured(checkpoints, 1, 4.0)
+        with monkeypatch.context() as patch:
+            if fails == "at once":
+                patch.setattr(checkpoints._manager, "save", no_space)
+            else:  # in Orbax's background thread, at its very end
+                patch.setattr(os, "rename", no_space)
+            with pytest.raises(UserError, match="No space left"):
+                save_measured(checkpoints, 2, 2.0)
+        checkpoints.reopen()
+        assert checkpoints.steps == [1]
+        assert checkpoints.best.is_among_best(3, measured(3.0))
+        save_measured(checkpoints, 3, None)
+        assert checkpoints.steps == [1, 3]
+        save_measured(checkpoints, 4, 3.0)
+        assert checkpoints.steps == [4]
+
+
+def no_space(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_validations_on_other_music_are_not_compared():
