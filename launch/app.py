@@ -12,6 +12,7 @@ EXTRAS=app bash launch/env.sh.
 import importlib.util
 from collections.abc import Sequence
 
+from sedd_jax import config_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     integer,
@@ -34,11 +35,7 @@ def make_parser() -> Parser:
         metavar="RUN",
         help="Directory of a run or of an exported model; demo; or user/name on the hub.",
     )
-    add(
-        "--step",
-        type=integer(0),
-        help="Checkpoint; the newest by default.",
-    )
+    config_arguments.add_step(parser)
     add(
         "--codec_dir",
         type=local_path,

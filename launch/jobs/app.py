@@ -15,7 +15,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 def serve(
     workdir: str,
     *,
-    step: int | None,
+    step: int | str | None,
     codec_dir: str | None,
     host: str,
     port: int | None,

@@ -275,7 +275,7 @@ _COMPILING = "Compiling: the first pieces of a length, or of a number of steps, 
 
 
 def load(
-    workdir: str, folder: Path, *, step: int | None = None, codec_dir: str | None = None
+    workdir: str, folder: Path, *, step: int | str | None = None, codec_dir: str | None = None
 ) -> Studio:
     """The studio of a model that `sedd_jax.Model.load` finds; folder: an existing one for sounds.
 

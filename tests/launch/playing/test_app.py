@@ -11,6 +11,7 @@ import urllib.request
 import pytest
 
 from launch import app
+from launch.playing.studio import load
 from tests.programs import ROOT
 from tests.test_package import required
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -25,6 +26,13 @@ def test_without_gradio_the_extra_is_named(monkeypatch):
     with pytest.raises(UserError, match=r"pip install 'sedd-music\[app\]'"):
         app.main(["--workdir=demo"])
     assert required("launch/requirements-app.txt") == {"gradio"}
+
+
+def test_the_step_may_be_the_best_where_one_was_measured(toy_workdir, tmp_path):
+    parse = app.make_parser().parse_args
+    assert parse(["--workdir=RUN", "--step=3"]).step == 3
+    with pytest.raises(UserError, match="no checkpoint whose validation was measured"):
+        load(str(toy_workdir), tmp_path, step=parse(["--workdir=RUN", "--step=best"]).step)
 
 
 @needs_gradio
