@@ -41,6 +41,7 @@ def judge_guidance(
     The arguments are those of the command. Raises UserError.
     """
     output = Path(output)
+    kinds = settings(guidance, guidance_schedule)
     dataset = TokenDataset(tokens)
     definition, _, step = exported.load(workdir, step)
     dataset.require_codec(definition.codec)
@@ -57,7 +58,7 @@ def judge_guidance(
         )
     write_table(output / TAGS_FILE, asked_N)
     folders = []
-    for name, steering in settings(guidance, guidance_schedule):
+    for name, steering in kinds:
         folders.append(output / name)
         told = [f"--tags_file={output / TAGS_FILE}", *steering] if steering else []
         code = run(
@@ -96,8 +97,12 @@ def settings(
 ) -> list[tuple[str, Sequence[str]]]:
     """(folder, flags of `sample`) of each kind of guidance; no flags where nothing is told.
 
-    At strength 1 nothing rises or falls.
+    At strength 1 nothing rises or falls. Raises UserError where it is so for all strengths.
     """
+    strengths = list(strengths)
+    if not {*strengths} - {0, 1} and {*schedules} != {"constant"}:
+        said = " and ".join(f"{strength:g}" for strength in strengths)
+        raise UserError(f"nothing rises or falls at {said}: guidance needs another strength")
     found: list[tuple[str, Sequence[str]]] = []
     for strength in strengths:
         if strength == 0:

@@ -53,6 +53,11 @@ class Steering:
             raise UserError(f"guidance needs tags: {', '.join(sources)} or avoid; or vectors")
         if self.avoid and self.guidance <= 1.0:
             raise UserError("avoid needs guidance above 1: how far to stay away from its tags")
+        if self.guidance == 1.0 and self.schedule != "constant":
+            raise UserError(
+                f"guidance that is {self.schedule} goes between 1 and another strength: at 1 "
+                "nothing rises or falls"
+            )
 
     def tags_of(self, vocabulary: Vocabulary, num_samples: int, seed: int) -> Tags | None:
         """The tags of each sample; None where nothing is asked for. Raises UserError."""

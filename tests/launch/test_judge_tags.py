@@ -119,6 +119,7 @@ def test_a_stopped_part_stops_the_whole(tokens, workdir, tmp_path, started):
     (["--guidance=1,-1"], "guidance"),
     (["--guidance=1,x"], "'x' is no number"),
     (["--guidance_schedule=constant,up"], "'up' is none of constant, rising, falling"),
+    (["--guidance=0,1", "--guidance_schedule=rising"], "nothing rises or falls at 0 and 1"),
     (["--asked=keys"], "asked"),
 ])  # fmt: skip
 def test_mistakes_in_flags(tmp_path, flags, message):

@@ -181,6 +181,7 @@ def test_tags_are_listed(conditional, capsys):
         (["--tags="], "--tags: '' has an empty item"),
         (["--guidance=-1"], "--guidance: -1 must be at least 0"),
         (["--guidance_schedule=sinking"], "--guidance_schedule: invalid choice"),
+        (["--tags=genre---jig", "--guidance_schedule=rising"], "at 1 nothing rises or falls"),
     ],
 )
 def test_wishes_that_do_not_go_together_are_refused(flags, text, tmp_path):
