@@ -186,16 +186,7 @@ def initial_params(origin: Origin, run: ModelDef) -> Params:
         wanted["sigma_map"] = replicated(transformer.sigma_map_shapes(run.network))
     if origin.vocabulary:
         wanted["condition"] = replicated(_zeros(origin.vocabulary, run.config.model.cond_dim))
-    if (origin.directory / exported.WEIGHTS).exists():
-        arrays = exported.read(origin.directory).params
-        if jax.tree.map(np.shape, arrays) != jax.tree.map(lambda s: s.shape, wanted):
-            raise UserError(f"{origin.name}: the weights are not those of the model in its config")
-        params = jax.tree.map(lambda a, s: jax.device_put(a, s.sharding), arrays, wanted)
-    else:
-        with Checkpoints(checkpoint_dir(origin.directory), read_only=True) as checkpoints:
-            params = checkpoints.at(
-                origin.step, lambda s: checkpoints.restore_ema(checkpoints.read_meta(s), wanted)
-            )
+    params = _read_params(origin, wanted)
     if forgets_sigma:
         sigma_map = jax.device_get(params.pop("sigma_map"))
         sigma_map = transformer.module(run.network, "sigma_map", sigma_map)
@@ -212,6 +203,19 @@ def initial_params(origin: Origin, run: ModelDef) -> Params:
             lambda array, shape: jax.device_put(array, shape.sharding), ours, condition_shapes
         )
     return params
+
+
+def _read_params(origin: Origin, wanted: Params) -> Params:
+    """The origin's EMA weights of the shapes wanted, laid out as these say. Raises UserError."""
+    if (origin.directory / exported.WEIGHTS).exists():
+        arrays = exported.read(origin.directory).params
+        if jax.tree.map(np.shape, arrays) != jax.tree.map(lambda s: s.shape, wanted):
+            raise UserError(f"{origin.name}: the weights are not those of the model in its config")
+        return jax.tree.map(lambda a, s: jax.device_put(a, s.sharding), arrays, wanted)
+    with Checkpoints(checkpoint_dir(origin.directory), read_only=True) as checkpoints:
+        return checkpoints.at(
+            origin.step, lambda s: checkpoints.restore_ema(checkpoints.read_meta(s), wanted)
+        )
 
 
 def _zeros(vocabulary: Vocabulary, cond_dim: int) -> Params:
