@@ -9,8 +9,9 @@ What to expect: seconds per sample grow in proportion to the steps. `bigram_bits
 near that of real tracks (the dotted line) as steps are added; the interesting place is where more
 steps no longer change it. Below the dotted line is no better: samples that repeat themselves are
 there, and show in `--report --metric=entropy_bits`.
-The sampler is euler. analytic is another one only for a run with geometric noise or the uniform
-graph: there, give the command again with `--config.sampler=analytic` and another --workdir.
+The sampler is euler, the paper's; configs/sweeps/samplers.py compares spread and others with it.
+analytic is another one only for a run with geometric noise or the uniform graph: there, give the
+command again with `--config.sampler=analytic` and another --workdir.
 """
 
 from collections.abc import Iterator

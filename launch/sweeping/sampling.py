@@ -37,7 +37,10 @@ _NOT_OF_SAMPLE = ("run", "evaluations", "real", "judge", *_OF_AUDIO)  # no flags
 
 
 def default_config() -> ConfigDict:
-    """The config of a sampling run: the flags of sedd_jax.sample, None for their defaults."""
+    """The config of a sampling run: flags of sedd_jax.sample, None for their defaults.
+
+    Sampler and steps are the paper's.
+    """
     config = ConfigDict()
     config.run = ""  # a trained run, an exported model, or demo
     config.step = config_dict.placeholder(int)  # its checkpoint; the newest
