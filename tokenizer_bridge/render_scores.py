@@ -2,7 +2,7 @@
 
     python -m tokenizer_bridge.render_scores --output=CORPUS --hours=20
     python -m tokenizer_bridge.encode --source=folder --audio=CORPUS \\
-        --tags=CORPUS/tags.csv --output=TOKENS
+        --tags=CORPUS/tags.csv --codec=demo-scores --output=TOKENS
 
 The scores are four-part chorales by J. S. Bach and dance tunes of Ryan's Mammoth Collection (1883)
 as the Python package music21 carries them: pip install music21==10.5.1. FluidSynth plays them on
