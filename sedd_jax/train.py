@@ -7,7 +7,8 @@ Where training starts, by priority:
 
 1. the newest whole checkpoint in WORKDIR/checkpoints, so the same command resumes a run;
 2. the EMA weights of the model that --init_from names, with a fresh optimizer and at step 0: a run,
-   its checkpoint RUN@STEP or RUN@best, an exported folder, `demo`, or user/name on the hub;
+   its checkpoint RUN@STEP or RUN@best, an exported folder, `demo`, or user/name on the hub. Its
+   loss.type may be another where weights can be read so (sedd_jax/training/origin.py);
 3. fresh parameters, drawn with config.seed.
 
 Without --config, a run that has begun goes on with its own, and one with --init_from begins with
