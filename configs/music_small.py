@@ -103,7 +103,7 @@ def get_config() -> ConfigDict:
     checkpoint.retry_wait = 10.0
 
     config.sampling = sampling = ConfigDict()
-    sampling.sampler = "own"  # as suits the graph: spread; the paper's are euler and analytic
+    sampling.sampler = "own"  # as suits the graph: spread, without a mask euler, the paper's
     sampling.schedule = "own"  # as suits the sampler: cosine for spread
     sampling.steps = 0  # as suit the sampler: 32 for spread, 128 for euler
     sampling.batch_size = 32

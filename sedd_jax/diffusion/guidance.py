@@ -3,14 +3,15 @@
 Source: classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598) for discrete diffusion. With
 weight w, c the conditional model and o the other (told nothing, or what is to be avoided):
 
-- absorbing, both samplers: the code that a mask turns into is drawn from p_c^w p_o^(1-w) over the
+- absorbing, all samplers: the code that a mask turns into is drawn from p_c^w p_o^(1-w) over the
   codes, renormalised, p being the softmax of the log-scores. When it turns stays the affair of the
   conditional model: its sum of scores is kept, because the bare product of rates unmasks too early
   (arXiv 2507.08965). Below w = 1 the sum goes from one model's to the other's in geometric
   proportion, so that w = 0 is the other model and w = 1 the conditional one.
 - uniform, analytic sampler and final step: the posterior of the step, "stay" included, is
   q_c^w q_o^(1-w), renormalised (UDLM: Schiff et al. 2024, arXiv 2412.10193).
-- uniform, Euler sampler: rates are s_c^w s_o^(1-w), which the former tends to as steps grow.
+- uniform, Euler and trapezoidal samplers: rates are s_c^w s_o^(1-w), which the former tends to as
+  steps grow.
 
 Letters: B batch, L length, V vocabulary (with the mask, where there is one).
 """
