@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -174,8 +175,8 @@ def codec(settings: Settings) -> dict[str, float]:
         audio = 0.1 * torch.randn(clips, round(settings.clip_s * rate))
         with torch.inference_mode():
             codes = network.encode(audio)
-            encode_s = median_seconds(settings, lambda audio=audio: network.encode(audio))
-            decode_s = median_seconds(settings, lambda codes=codes: network.decode(codes))
+            encode_s = median_seconds(settings, partial(network.encode, audio))
+            decode_s = median_seconds(settings, partial(network.decode, codes))
         seconds_of_audio = clips * settings.clip_s
         figures[f"encode, {clips} at a time, × real time"] = seconds_of_audio / encode_s
         figures[f"decode, {clips} at a time, × real time"] = seconds_of_audio / decode_s
@@ -227,10 +228,11 @@ def embeddings(settings: Settings) -> dict[str, float]:
         seconds_of_audio = count * settings.clip_s
         seconds = median_seconds(settings, lambda: [read_clip(clip, 16_000) for clip in clips])
         figures["reading alone, one core, × real time"] = seconds_of_audio / seconds
+
+        def embed_all(embedding):
+            return list(embed(embedding, clips))
+
         for name in EMBEDDINGS:
-            embedding = untrained_embedding(name)
-            seconds = median_seconds(
-                settings, lambda embedding=embedding: list(embed(embedding, clips))
-            )
+            seconds = median_seconds(settings, partial(embed_all, untrained_embedding(name)))
             figures[f"{name}, × real time"] = seconds_of_audio / seconds
     return figures

@@ -74,6 +74,11 @@ def measure_edits(
 
         longer_NxL = draw(tokens_NxL, is_known_L)
         mended_NxL = draw(tokens_NxL[:, :song_L], is_kept_L)
+
+    def embed(tokens_NxL: np.ndarray) -> np.ndarray:
+        return _embed(codec.decode(tokens_NxL), codec.sample_rate, embedding)
+
+    song_NxD = embed(tokens_NxL[:, :song_L])
     return {
         "workdir": str(workdir),
         "step": model.step,
@@ -86,20 +91,8 @@ def measure_edits(
         "replace_s": replace_s,
         "num_songs": num_songs,
         "left_out": held_out.left_out,
-        "continuation": nearness(
-            *(
-                _embed(codec.decode(part_NxL), codec.sample_rate, embedding)
-                for part_NxL in (tokens_NxL[:, :song_L], longer_NxL[:, song_L:])
-            ),
-            artist_N,
-        ),
-        "real": nearness(
-            *(
-                _embed(codec.decode(part_NxL), codec.sample_rate, embedding)
-                for part_NxL in (tokens_NxL[:, :song_L], tokens_NxL[:, song_L:])
-            ),
-            artist_N,
-        ),
+        "continuation": nearness(song_NxD, embed(longer_NxL[:, song_L:]), artist_N),
+        "real": nearness(song_NxD, embed(tokens_NxL[:, song_L:]), artist_N),
         "seams": seams(codec, sound_NxT[:, : song_L * codec.hop_length], mended_NxL, stretch),
     }
 

@@ -149,9 +149,10 @@ def figures(
         minutes = lengths.sum() / rate / 60
         text = f"{len(lengths):,} tracks, {lengths.sum():,} tokens, {minutes:,.1f} min"
         rows.append((f"Music, {split}", text))
-    for split in samples.splits if samples else ():
-        lengths = samples.lengths(split)
-        rows.append(("New pieces", f"{len(lengths):,} of {lengths.max() / rate:.1f} s"))
+    if samples:
+        for split in samples.splits:
+            lengths = samples.lengths(split)
+            rows.append(("New pieces", f"{len(lengths):,} of {lengths.max() / rate:.1f} s"))
     if report:
         rows.append(
             (

@@ -39,11 +39,10 @@ def training_curve(rows: Sequence[Mapping[str, Any]], report: Mapping | None) ->
                 marker = "o" if len(points) < 30 else None
                 axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.4,
                           marker=marker, markersize=3)  # fmt: skip
-        for key, style in (("unigram", "--"), ("bigram", ":")) if report else ():
-            value = report["bits_per_token"][key]["mean"]
-            axes.axhline(
-                value, color=INK, linestyle=style, linewidth=1, label=f"{key}, {report['split']}"
-            )
+        if report:
+            for key, style in (("unigram", "--"), ("bigram", ":")):
+                value, label = report["bits_per_token"][key]["mean"], f"{key}, {report['split']}"
+                axes.axhline(value, color=INK, linestyle=style, linewidth=1, label=label)
         axes.set(xlabel="step", ylabel="bits per token")
         figure.legend(loc="outside upper left", ncols=4)
 

@@ -242,6 +242,13 @@ class Uniform:
 Graph = Absorbing | Uniform
 
 
+def mask_of(graph: Graph) -> int:
+    """The mask's place in the vocabulary. Raises ValueError for a graph that has none."""
+    if graph.mask_id is None:
+        raise ValueError("the uniform graph has no mask")
+    return graph.mask_id
+
+
 def make_graph(name: str, num_codes: int) -> Graph:
     """The graph called `name`, "absorbing" or "uniform", over so many codes; else ValueError."""
     if name == "absorbing":

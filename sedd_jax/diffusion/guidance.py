@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sedd_jax.diffusion.choices import SCHEDULES
 from sedd_jax.diffusion.graph import Absorbing, Graph
@@ -30,12 +31,13 @@ from sedd_jax.diffusion.jump import JumpLaw, LawFn, ReverseStep, make_step
 PairFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
-def weight_at(schedule: str, weight: jax.Array, t: jax.Array) -> jax.Array:
+def weight_at(schedule: str, weight: jax.Array | np.floating, t: jax.Array | float) -> jax.Array:
     """The weight at time t, [].
 
     It is "constant", or "rising" from 1 at t = 1, where sampling starts, to `weight` at t = 0, or
     "falling" from `weight` to 1. ValueError for another schedule.
     """
+    weight = jnp.asarray(weight)
     if schedule == "constant":
         return jnp.broadcast_to(weight, jnp.shape(t))
     if schedule == "rising":
@@ -50,14 +52,14 @@ class Guided:
     """Two models in the place of a log-score function. weight_fn: time t → w, both []."""
 
     pair_fn: PairFn
-    weight_fn: Callable[[jax.Array], jax.Array]
+    weight_fn: Callable[[jax.Array | float], jax.Array]
 
     def reverse_step(
         self,
         graph: Graph,
         x_BxL: jax.Array,
         sigma_B: jax.Array,
-        t: jax.Array,
+        t: jax.Array | float,
         law_fn: LawFn,
         removed_B: jax.Array,
         *,
@@ -71,29 +73,31 @@ class Guided:
         conditional_BxLxV, other_BxLxV = self.pair_fn(x_BxL, sigma_B)
         weight = self.weight_fn(t)
         if isinstance(graph, Absorbing):
-            log_score_BxLxV = mix_codes(graph, x_BxL, conditional_BxLxV, other_BxLxV, weight)
+            log_score_BxLxV = mix_codes(
+                graph.mask_id, x_BxL, conditional_BxLxV, other_BxLxV, weight
+            )
             return make_step(law_fn, x_BxL, log_score_BxLxV, removed_B)
         if is_posterior:
-            steps = (
+            conditional, other = (
                 make_step(law_fn, x_BxL, log_score_BxLxV, removed_B)
                 for log_score_BxLxV in (conditional_BxLxV, other_BxLxV)
             )
-            return mix_steps(*steps, weight)
+            return mix_steps(conditional, other, weight)
         log_score_BxLxV = weight * conditional_BxLxV + (1 - weight) * other_BxLxV
         return make_step(law_fn, x_BxL, log_score_BxLxV, removed_B)
 
 
 def mix_codes(
-    graph: Absorbing,
+    mask_id: int,
     x_BxL: jax.Array,
     conditional_BxLxV: jax.Array,
     other_BxLxV: jax.Array,
     weight: jax.Array,
 ) -> jax.Array:
     """Log-scores (B, L, V) of p_c^w p_o^(1-w) over the codes, with the sum of scores kept."""
-    code_V = jnp.arange(graph.vocab_size)[None, None]
+    code_V = jnp.arange(conditional_BxLxV.shape[-1])[None, None]
     # Added and not selected: exponential and sum are then one pass on a CPU (see score_sums.py).
-    no_mask_V = jnp.where(code_V == graph.mask_id, -jnp.inf, 0.0)
+    no_mask_V = jnp.where(code_V == mask_id, -jnp.inf, 0.0)
 
     def log_sum(log_score_BxLxV):
         return jax.nn.logsumexp(log_score_BxLxV + no_mask_V, axis=-1, keepdims=True)

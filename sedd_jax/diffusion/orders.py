@@ -40,6 +40,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from sedd_jax.diffusion.graph import mask_of
 from sedd_jax.diffusion.jump import ReverseStep, fold_in_rows, uniform_rows
 from sedd_jax.diffusion.noise import masked_share_sigma
 from sedd_jax.diffusion.process import Drawn, Process
@@ -93,7 +94,7 @@ def entropy(
     x_BxL, is_free_BxL = _settled(process, x_BxL)
     step = process.narrow(codes(process, x_BxL, steps.share(index)))
     drawn = Drawn(step.draw(fold_in_rows(key_B, 1 + index)), step.is_defined().all(axis=-1))
-    is_masked_BxL = is_free_BxL & (x_BxL == process.graph.mask_id)
+    is_masked_BxL = is_free_BxL & (x_BxL == mask_of(process.graph))
     entropy_BxL = jnp.where(is_masked_BxL, step.target_entropy(), jnp.inf)
     order_BxL = entropy_BxL.argsort(-1)
     sorted_BxL = jnp.take_along_axis(jnp.where(is_masked_BxL, entropy_BxL, 0.0), order_BxL, -1)
@@ -115,8 +116,8 @@ def remask(
     back = jnp.minimum(steps.strength, (1 - after) / jnp.maximum(now, 1e-9))
     forth = (after - (1 - back) * now) / (1 - now)
     u_BxL = uniform_rows(fold_in_rows(key_now_B, 0), x_BxL.shape[1])
-    is_masked_BxL = x_BxL == process.graph.mask_id
-    turned_BxL = jnp.where(is_masked_BxL, drawn.x_BxL, process.graph.mask_id)
+    is_masked_BxL = x_BxL == mask_of(process.graph)
+    turned_BxL = jnp.where(is_masked_BxL, drawn.x_BxL, mask_of(process.graph))
     turns_BxL = is_free_BxL & (u_BxL < jnp.where(is_masked_BxL, forth, back))
     return drawn._replace(x_BxL=jnp.where(turns_BxL, turned_BxL, x_BxL))
 
@@ -143,7 +144,7 @@ def codes(
     default.
     """
     graph, noise, known = process.graph, process.noise, process.known
-    seen_B = (x_BxL == graph.mask_id).mean(-1)
+    seen_B = (x_BxL == mask_of(graph)).mean(-1)
     told_B = seen_B if told_B is None else told_B
     if known is not None:
         is_given_B = known.is_told(graph).any(-1)
@@ -202,7 +203,7 @@ def _most(
 
     They are as many as leave no more masks than the schedule does after step `index`.
     """
-    is_masked_BxL = is_free_BxL & (x_BxL == process.graph.mask_id)
+    is_masked_BxL = is_free_BxL & (x_BxL == mask_of(process.graph))
     left_B = steps.left(is_free_BxL.sum(-1), index + 1)
     num_B = jnp.maximum(is_masked_BxL.sum(-1) - left_B, 0)
     rank_BxL = (-jnp.where(is_masked_BxL, value_BxL, -jnp.inf)).argsort(-1).argsort(-1)

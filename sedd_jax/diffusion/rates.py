@@ -64,7 +64,7 @@ def step(
 
 
 def reverse_step(
-    name: str, process: Process, x_BxL: jax.Array, t: jax.Array, dt: jax.Array | float
+    name: str, process: Process, x_BxL: jax.Array, t: jax.Array | float, dt: jax.Array | float
 ) -> ReverseStep:
     """The distribution of x at t - dt, given x at t. ValueError for an unknown sampler."""
     graph, noise = process.graph, process.noise
@@ -81,7 +81,7 @@ def reverse_step(
 
 
 def leaps(
-    process: Process, x_BxL: jax.Array, t: jax.Array, dt: jax.Array | float
+    process: Process, x_BxL: jax.Array, t: jax.Array | float, dt: jax.Array | float
 ) -> tuple[ReverseStep, Callable[[jax.Array], ReverseStep]]:
     """The leaps of "trapezoidal" from x at t to t - dt: the first, and the second given its end.
 
@@ -168,7 +168,7 @@ def _draw_given(
     key_B: jax.Array,
     sweep_key_B: jax.Array,
     x_BxL: jax.Array,
-    t: jax.Array,
+    t: jax.Array | float,
     dt: jax.Array | float,
 ) -> Drawn:
     """A step from t given the known tokens, taken `known.sweeps` times.

@@ -59,7 +59,9 @@ class Steps:
         """u, the share of tokens still to be drawn before step `index`, []."""
         return jnp.array(shares(self.schedule, self.num), jnp.float32)[index]
 
-    def span(self, noise: Noise, index: jax.Array | int) -> tuple[jax.Array, jax.Array | float]:
+    def span(
+        self, noise: Noise, index: jax.Array | int
+    ) -> tuple[jax.Array | float, jax.Array | float]:
         """(t, dt): the time from which step `index` goes, and how far, both []."""
         if self.schedule == "uniform":
             dt = (1 - self.eps) / self.num

@@ -130,10 +130,8 @@ def sample_run(
     say about them.
     """
     tags_N = steering.tags_of(run.vocabulary, num_samples, sampling.seed)
-    guide, vectors_N = None, None
-    if tags_N is not None:
-        vectors_N = steering.vectors_of(run.vocabulary, num_samples)
-        guide = steering.guide(run.vocabulary, tags_N, vectors_N)
+    vectors_N = steering.vectors_of(run.vocabulary, num_samples)
+    guide = None if tags_N is None else steering.guide(run.vocabulary, tags_N, vectors_N)
     weights = fingerprint(params)
 
     def settings_of(n: int) -> dict[str, Any]:
@@ -187,7 +185,7 @@ def make_samples(
     is_missing_N[store.missing()] = True
     missing_N = np.nonzero(array_from_first(is_missing_N))[0]
     done = num_samples - len(missing_N)
-    if store.is_whole:
+    if isinstance(store, SampleStore) and store.is_whole:
         say(f"{store.place} already holds these samples")
         return
     if 0 < done < num_samples:
@@ -212,7 +210,7 @@ def make_samples(
             on_spent=spent.extend,
         ):  # fmt: skip
             store.save(indices_b, tokens_bxL)
-    seconds, evaluations = pace.seconds_per_step, sampling.evaluations
+    seconds, evaluations = pace.seconds_per_step, float(sampling.evaluations)
     measured: dict[str, float] = {}
     if spent:
         evaluations = float(np.mean(spent))

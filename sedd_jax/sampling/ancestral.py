@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sedd_jax.diffusion.draws import Draws
+from sedd_jax.diffusion.graph import mask_of
 from sedd_jax.diffusion.guidance import mix_codes, weight_at
 from sedd_jax.diffusion.jump import JumpLaw, ReverseStep, fold_in_rows
 from sedd_jax.diffusion.known import TIMES, Known
@@ -105,7 +106,8 @@ def _draw_tokens(
     draws: Draws | None,
 ) -> Drawn:
     """`num` positions on, from `first`; `Drawn` holds a Reading."""
-    mask_B = jnp.full(len(key_B), run.graph.mask_id, jnp.int32)
+    mask_id = mask_of(run.graph)
+    mask_B = jnp.full(len(key_B), mask_id, jnp.int32)
     length = reading.x_BxL.shape[1]
     copies, condition = 1, None if guide is None else guide.condition
     if is_guided(guide):
@@ -118,8 +120,8 @@ def _draw_tokens(
             return log_prob_RxK
         log_score_RxV = jnp.pad(log_prob_RxK, ((0, 0), (0, 1)))
         weight = weight_at(guide.schedule, guide.weight, 1 - position / length)
-        pair = (log_score_RxV[i::2, None] for i in range(2))
-        return mix_codes(run.graph, mask_B[:, None], *pair, weight)[:, 0, :-1]
+        own_Bx1xV, other_Bx1xV = (log_score_RxV[i::2, None] for i in range(2))
+        return mix_codes(mask_id, mask_B[:, None], own_Bx1xV, other_Bx1xV, weight)[:, 0, :-1]
 
     def draw(carry: tuple[Reading, jax.Array], position: jax.Array) -> tuple[Any, None]:
         (x_BxL, cache), is_defined_B = carry

@@ -20,7 +20,7 @@ import numpy as np
 from sedd_jax.checkpoints.meta import checksums
 from sedd_jax.diffusion import sampler
 from sedd_jax.diffusion.jump import fold_in_rows
-from sedd_jax.diffusion.known import Known
+from sedd_jax.diffusion.known import TIMES, Known
 from sedd_jax.diffusion.schedule import Schedule
 from sedd_jax.errors import UserError
 from sedd_jax.model import ModelDef, Stream
@@ -233,7 +233,7 @@ def generate(
     )
     sharding = mesh_lib.batch_sharding(run.mesh)
     is_free = known is None and length == sampling.length
-    options = {} if known is None else {"time": known.time, "sweeps": known.sweeps}
+    time, sweeps = (TIMES[0], 1) if known is None else (known.time, known.sweeps)
 
     def place(values_B: np.ndarray) -> jax.Array:
         return mesh_lib.place_rows(sharding, values_B.shape, np.arange(batch_size), values_B)
@@ -249,7 +249,10 @@ def generate(
         spent_B = np.zeros(batch_size, np.int64)
         for window in range(pieces.windows_B.max()):
             key_B = sample_keys(run, sampling.seed, index_B, window)
-            known_B = None if is_free else Known(*map(place, pieces.known(window)), **options)
+            known_B = None
+            if not is_free:
+                tokens_BxL, is_known_BxL = map(place, pieces.known(window))
+                known_B = Known(tokens_BxL, is_known_BxL, time, sweeps)
             told = (guide_B, known_B, sampling.draws)
             x_BxL = programs.start(key_B, guide_B)
             if first == window == 0:

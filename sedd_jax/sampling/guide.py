@@ -27,7 +27,7 @@ class Guide:
 
     condition: Condition
     other: Condition | None = None
-    weight: np.ndarray | None = None
+    weight: jax.Array | np.floating = np.float32(1)
     schedule: str = dataclasses.field(default="constant", metadata={"static": True})
 
     def rows(self, index_B: np.ndarray, place: Callable[[np.ndarray], jax.Array]) -> "Guide":

@@ -110,9 +110,10 @@ class SampleStore:
 
     def _is_part(self, found: Mapping[str, Any], where: Path) -> bool:
         """True for the settings of fewer of these samples. Raises UserError for other samples."""
-        number = found.get("num_samples")
-        is_part = isinstance(number, int) and 0 < number < self.num_samples
-        for key, value in (self._settings_of(number) if is_part else self.settings).items():
+        number, wanted, is_part = found.get("num_samples"), self.settings, False
+        if isinstance(number, int) and 0 < number < self.num_samples:
+            wanted, is_part = dict(self._settings_of(number)), True
+        for key, value in wanted.items():
             if found.get(key) != value:
                 raise UserError(
                     f"{where} holds other samples ({key} {found.get(key)!r}, not {value!r}): "
@@ -198,8 +199,6 @@ class SampleStore:
 
 class NoStore:
     """A store for the processes beside process 0: it misses nothing and keeps nothing."""
-
-    is_whole = False
 
     def missing(self) -> np.ndarray:
         """No indices (0,)."""

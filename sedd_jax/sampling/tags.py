@@ -73,7 +73,7 @@ class Steering:
             return draw_tags(TokenDataset(self.tags_from), vocabulary, num_samples, seed)
         return [list(self.tags or ())] * num_samples
 
-    def vectors_of(self, vocabulary: Vocabulary, num_samples: int) -> list[Vectors]:
+    def vectors_of(self, vocabulary: Vocabulary, num_samples: int) -> list[dict[str, np.ndarray]]:
         """The vectors of each sample. Raises UserError naming a file that does not fit."""
         vectors_N: list[dict[str, np.ndarray]] = [{} for _ in range(num_samples)]
         for kind, path in self.vectors.items():
@@ -162,12 +162,14 @@ def make_guide(
 
     avoid: tags that the other model is told; it is told no vectors.
 
-    Raises UserError for an unknown tag.
+    Raises UserError for an unknown tag, and for a model that knows neither tags nor vectors.
     """
     avoid = vocabulary.require(avoid)
     tags_N = [vocabulary.require(tags) for tags in tags_N]
     width = max(map(len, [avoid, *tags_N]))
     condition = vocabulary.condition(tags_N, width, vectors_N)
+    if condition is None:
+        raise UserError("the model knows no tags: it was trained without")
     if weight == 1.0:
         return Guide(condition)
     other = vocabulary.condition([avoid] * len(tags_N), width)

@@ -8,6 +8,11 @@ from torch import nn
 class Codebook(nn.Module):
     """`size` vectors of `dim` values and the running sums that training keeps beside them."""
 
+    inited: torch.Tensor
+    cluster_size: torch.Tensor
+    embed: torch.Tensor
+    embed_avg: torch.Tensor
+
     def __init__(self, size: int, dim: int):
         super().__init__()
         self.register_buffer("inited", torch.zeros(1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph
+from sedd_jax.diffusion.graph import Absorbing, Uniform, make_graph, mask_of
 from tests import published_sedd
 
 GRAPHS = [Absorbing(6), Uniform(6)]
@@ -150,3 +150,9 @@ def test_unknown_graph_is_refused():
     assert make_graph("uniform", 6) == Uniform(6)
     with pytest.raises(ValueError, match="graph.type"):
         make_graph("absorb", 6)
+
+
+def test_the_uniform_graph_has_no_mask_to_ask_for():
+    assert mask_of(Absorbing(7)) == 7
+    with pytest.raises(ValueError, match="uniform graph has no mask"):
+        mask_of(Uniform(7))

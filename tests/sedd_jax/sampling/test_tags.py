@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sedd_jax.conditions import VectorKind, Vocabulary
+from sedd_jax.conditions import UNCONDITIONAL, VectorKind, Vocabulary
 from sedd_jax.errors import UserError
 from sedd_jax.sampling.tags import Steering, draw_tags, fingerprint, make_guide, read_table
 from tests.sedd_jax.toy import CODEC
@@ -67,3 +67,5 @@ def test_a_guide_has_as_many_ids_a_row_on_both_sides():
     assert guide.weight == 2.0 and guide.schedule == "falling"
     with pytest.raises(UserError, match="no tag 'genre---jug'; the nearest: genre---jig"):
         make_guide(KNOWN, tags_N, avoid=["genre---jug"])
+    with pytest.raises(UserError, match="knows no tags: it was trained without"):
+        make_guide(UNCONDITIONAL, [[], []])
