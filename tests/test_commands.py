@@ -17,7 +17,7 @@ COMMANDS = [
 ]
 # What takes long to load: a command reads its arguments without.
 SLOW = [
-    *("jax", "jaxlib", "flax", "optax", "orbax", "grain", "chex", "tensorstore", "array_record"),
+    *("jax", "jaxlib", "flax", "optax", "orbax", "grain", "tensorstore", "array_record"),
     *("torch", "torchaudio", "numpy", "scipy", "matplotlib", "soundfile", "safetensors", "fsspec"),
     *("huggingface_hub", "onnxruntime", "pyloudnorm", "jinja2", "mutagen", "etils", "tqdm"),
     "gradio",

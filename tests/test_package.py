@@ -99,6 +99,12 @@ def test_one_side_alone_has_all_that_it_imports():
     assert "torch" not in model and "jax" not in bridge
 
 
+def test_all_that_is_installed_is_imported():
+    files = [path for package in PACKAGES for path in files_of(package)]
+    imported = {name.partition(".")[0] for path in files for name in imported_packages(path)}
+    assert required("requirements.txt") - {PACKAGE_OF.get(name, name) for name in imported} == set()
+
+
 def missing(files: list[Path], packages: set[str]) -> set[str]:
     imported = {name.partition(".")[0] for path in files for name in imported_packages(path)}
     known = {*sys.stdlib_module_names, *PACKAGES, *packages}

@@ -4,8 +4,8 @@ import random
 import signal
 import time
 
+import chex
 import jax
-import numpy as np
 import pytest
 
 from sedd_jax.checkpoints.manager import Checkpoints
@@ -80,9 +80,8 @@ def test_killed_three_times_the_final_state_is_bit_equal(tmp_path):
     assert f"from step {newest:,} to {num_steps:,}" in finish(killed, dataset, num_steps)
     finish(undisturbed, dataset, num_steps)
 
-    expected = jax.tree_util.tree_leaves_with_path(final_state(undisturbed, num_steps))
-    for (path, a), b in zip(expected, jax.tree.leaves(final_state(killed, num_steps)), strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+    states = (final_state(workdir, num_steps) for workdir in (undisturbed, killed))
+    chex.assert_trees_all_equal(*states, strict=True)
 
     # Every step is reported once, with the figures of the undisturbed run.
     lines, expected_lines = metrics(killed), metrics(undisturbed)

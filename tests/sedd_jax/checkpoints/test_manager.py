@@ -3,6 +3,7 @@ import errno
 import os
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,10 +60,7 @@ def read_newest(checkpoints, shapes=SHAPES):
 
 
 def assert_same(state, expected):
-    assert jax.tree.structure(state) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(state, expected, strict=True)
 
 
 def test_state_config_and_codec_come_back(directory):

@@ -1,6 +1,6 @@
+import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from flax import nnx
 
@@ -20,12 +20,8 @@ def test_value_and_gradients_are_those_of_a_plain_product(out_size):
     def ours(params, x):
         return nnx.merge(graph, params)(x)
 
-    for a, b in zip(
-        jax.tree.leaves(value_and_gradients(ours, params, x)),
-        jax.tree.leaves(value_and_gradients(plain, params, x)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    results = (value_and_gradients(function, params, x) for function in (ours, plain))
+    chex.assert_trees_all_close(*results, rtol=1e-5, atol=1e-5)
 
 
 def value_and_gradients(function, params, x):

@@ -1,5 +1,6 @@
 """Training of a model of the next token: what it learns, and what that does not depend on."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -92,8 +93,7 @@ def test_a_run_that_is_resumed_is_bit_equal(tmp_path):
         with Checkpoints(checkpoint_dir(tmp_path / name), read_only=True) as checkpoints:
             meta = checkpoints.read_meta(4)
             states.append(jax.device_get(checkpoints.restore(meta, run.state_shapes())))
-    for whole, resumed in zip(*map(jax.tree.leaves, states), strict=True):
-        np.testing.assert_array_equal(resumed, whole)
+    chex.assert_trees_all_equal(*states, strict=True)
     measured = [line for line in metrics(tmp_path / "whole") if "validation_bits_per_token" in line]
     assert [line["step"] for line in measured] == [4]
     assert not any(name.startswith("validation_bits_by_t") for name in measured[0])

@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,8 +46,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(toy_run, params):
         run = with_accumulation(toy_run, accumulation)
         batch = step_lib.draw(run, jax.random.key(7), tokens(8))
         results.append(jax.jit(functools.partial(step_lib.loss_and_grads, run))(params, batch))
-    for whole, accumulated in zip(*map(jax.tree.leaves, results), strict=True):
-        np.testing.assert_allclose(accumulated, whole, rtol=1e-4, atol=1e-4)
+    chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-4)
     assert results[0][0] == pytest.approx(float(results[1][0]), rel=1e-6)
 
 

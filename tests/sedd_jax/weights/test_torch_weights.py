@@ -2,6 +2,7 @@ import collections
 import pickle
 import zipfile
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def torch_state_dict(weights, shift=0.0):
 
 
 def assert_same(params, other):
-    jax.tree.map(np.testing.assert_array_equal, params, other)
+    chex.assert_trees_all_equal(params, other, strict=True)
 
 
 def test_round_trip_keeps_names_order_and_values(published):
