@@ -5,7 +5,6 @@ import re
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,13 +13,12 @@ from launch.aot.hlo import parse
 from launch.aot.roofline import Roofline, analyse, work
 from launch.aot.topology import Topology
 from sedd_jax import config as config_lib
-from sedd_jax.diffusion.choices import TRAITS
 from sedd_jax.model import ModelDef, build
 from sedd_jax.monitoring.metrics import forward_flops_per_token, train_flops_per_token
 from sedd_jax.network.attention import best_implementation
 from sedd_jax.parallel import mesh as mesh_lib
 from sedd_jax.sampling.generate import chunk_size, make_programs
-from sedd_jax.sampling.settings import settle
+from sedd_jax.sampling.settings import settle, traits_of
 from sedd_jax.training.step import compile_train_step
 
 # XLA's complaint when a TPU program needs more than the chip has.
@@ -107,16 +105,17 @@ def make_run(config: ConfigDict, topology: Topology, codebook_size: int) -> Mode
 
 def _compile_sampler(run: ModelDef, batch: int, chunk: int):
     """The sampler's advance by `chunk` steps, for parameters as they are laid out in training."""
-    run.require_diffusion("this look at the sampler")
-    rows = mesh_lib.batch_sharding(run.mesh)
-    config = run.config
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch))
+    rows = mesh_lib.batch_sharding(run.mesh)
     key_B = jax.ShapeDtypeStruct(keys.shape, keys.dtype, sharding=rows)
-    x_BxL = jax.ShapeDtypeStruct((batch, config.model.length), jnp.int32, sharding=rows)
     sampling = settle(run, seed=0)
     programs = make_programs(run, sampling.sampler, sampling.steps, sampling.length)
+    start = jax.tree.map(  # tokens; of an autoregressive model the cache, too
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+        programs.start.eval_shape(key_B),
+    )
     params = run.state_shapes().ema_params
-    return programs.advance.lower(params, key_B, x_BxL, np.int32(0), chunk).compile()
+    return programs.advance.lower(params, key_B, start, np.int32(0), chunk).compile()
 
 
 def _memory(stats, available: int) -> Memory:
@@ -128,9 +127,12 @@ def _memory(stats, available: int) -> Memory:
     return Memory(arguments, outputs, aliased, temporaries, program, needed, available)
 
 
-def _attention(run: ModelDef) -> str:
-    """The implementation that `auto` stands for on the run's devices."""
+def _attention(run: ModelDef, sample: bool) -> str:
+    """The implementation that the program has: that which `auto` stands for on the run's devices,
+    or that of one query to the cache."""
     network = run.network
+    if sample and run.is_autoregressive:
+        return "cached"
     if network.attention != "auto":
         return network.attention
     platform = run.mesh.devices.flat[0].platform
@@ -151,8 +153,9 @@ def report(
         chunk = chunk_size(sampling.steps)
         batch = mesh_lib.divisible(run.mesh, config.sampling.batch_size)
         program = f"sampler, {chunk} of {sampling.steps} steps"
-        evaluations = chunk * TRAITS[sampling.sampler].evaluations
-        model_flops = forward_flops_per_token(network) * batch * length * evaluations
+        evaluations = chunk * traits_of(sampling.sampler).evaluations
+        positions = 1 if run.is_autoregressive else length  # that an evaluation puts out
+        model_flops = forward_flops_per_token(network) * batch * positions * evaluations
         tokens = batch * length * evaluations / sampling.evaluations
     else:
         batch = config.training.batch_size
@@ -164,7 +167,7 @@ def report(
         topology=topology.description,
         num_devices=run.mesh.size,
         mesh=dict(run.mesh.shape),
-        attention=_attention(run),
+        attention=_attention(run, sample),
         compute_dtype=network.compute_dtype,
         remat=network.remat,
         accumulation=config.training.accumulation,

@@ -201,6 +201,21 @@ def test_the_sampler_and_a_gpu_that_is_too_small(tmp_path):
     assert not figures["fits"] and figures["memory"]["available"] == 84_978
 
 
+@needs("jax_plugins.xla_cuda13")
+def test_the_sampler_of_an_autoregressive_model_draws_a_position_a_step():
+    config = small_config(data=2)
+    config.model.type = "autoregressive"
+    report = compile_for("h100:1x2", config, sample=True)
+    assert report.program == "sampler, 4 of 128 steps" and report.attention == "cached"
+    assert report.batch == 4 and report.tokens == 4 * 4
+    # The cache, bf16 keys and values of 3 blocks for 128 positions of a device's 2 rows, stays in
+    # its place.
+    assert report.memory.aliased >= 2 * 2 * 3 * 128 * 2 * config.model.width
+    assert report.roofline.num_unknown_loops == 0
+    # XLA makes no matrix product of one query's attention, a quarter of these; adaLN's come on top.
+    assert 0.75 <= report.roofline.flops / (report.model_flops / 2) <= 1.5
+
+
 @pytest.mark.parametrize("name", ["v5e", "v5e:4", "v9:4x4", "h100:8", "v5p:4x4", "h100:0x8"])
 def test_unknown_topologies_are_refused_with_those_known(name):
     with pytest.raises(UserError, match="is unknown; known are v5e:AxB"):
