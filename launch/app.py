@@ -12,12 +12,11 @@ EXTRAS=app bash launch/env.sh.
 import importlib.util
 from collections.abc import Sequence
 
-from sedd_jax import config_arguments
+from launch.held_out_arguments import add_codec_dir
+from sedd_jax import model_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     integer,
-    local_path,
-    path_or_url,
     run_command,
 )
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -28,20 +27,8 @@ LOCAL = "127.0.0.1"
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add(
-        "--workdir",
-        type=path_or_url,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
-    config_arguments.add_step(parser)
-    add(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec, if it is no known one.",
-    )
+    model_arguments.add_model(parser)
+    add_codec_dir(parser)
     add("--host", default=LOCAL, help="Address to listen at; 0.0.0.0 lets other machines in.")
     add(
         "--max_upload_mb",

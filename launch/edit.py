@@ -30,7 +30,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sedd_jax import config_arguments
+from launch.held_out_arguments import add_codec_dir
+from sedd_jax import model_arguments
 from sedd_jax.diffusion.choices import SCHEDULES
 from sedd_jax.sample import add_drawing, parse_vector, vectors_asked_for
 from tokenizer_bridge.token_dataset.command import (
@@ -51,13 +52,7 @@ MODES = ("continue_s", "replace", "vary", "keep_every")
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add(
-        "--workdir",
-        type=path_or_url,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
+    model_arguments.add_model(parser)
     add("--audio", type=local_path, metavar="SONG", help="The song: an audio file.")
     add(
         "--tokens",
@@ -102,19 +97,13 @@ def make_parser() -> Parser:
         help="Leave the song's own audio wherever nothing is changed.",
     )
     add("--overwrite", action="store_true", help="Replace audio files that exist.")
-    add(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec's weights and YAML, if it is no known one.",
-    )
+    add_codec_dir(parser)
     add_sampling(parser)
     return parser
 
 
 def add_sampling(parser: Parser) -> None:
     """The arguments that say how the model draws."""
-    config_arguments.add_step(parser)
     group = parser.add_argument_group("how the model draws")
     add = group.add_argument
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the variations.")

@@ -1,6 +1,6 @@
-"""The arguments of commands that measure a model on held-out music."""
+"""The arguments that commands share which measure a model on held-out music, and others in part."""
 
-from sedd_jax import config_arguments
+from sedd_jax import model_arguments
 from sedd_jax.diffusion.choices import SAMPLERS
 from tokenizer_bridge.token_dataset.command import Parser, integer, local_path
 
@@ -8,14 +8,7 @@ from tokenizer_bridge.token_dataset.command import Parser, integer, local_path
 def add_held_out_arguments(parser: Parser) -> None:
     """--workdir, --audio, --output, and how many tracks, which sampler, steps and seed."""
     add = parser.add_argument
-    add(
-        "--workdir",
-        type=local_path,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
-    config_arguments.add_step(parser)
+    model_arguments.add_model(parser)
     add(
         "--audio",
         type=local_path,
@@ -27,12 +20,7 @@ def add_held_out_arguments(parser: Parser) -> None:
     add("--num_tracks", type=integer(2), help="Take so many tracks only.")
     add_steps(parser)
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Of all that is drawn.")
-    add(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec's weights and YAML.",
-    )
+    add_codec_dir(parser)
 
 
 def add_steps(parser: Parser) -> None:
@@ -44,4 +32,14 @@ def add_steps(parser: Parser) -> None:
         "--steps",
         type=integer(1),
         help="Steps from noise to data; the model's own, or else the sampler's, by default.",
+    )
+
+
+def add_codec_dir(parser: Parser) -> None:
+    """--codec_dir of commands that decode."""
+    parser.add_argument(
+        "--codec_dir",
+        type=local_path,
+        metavar="DIR",
+        help="Folder with the codec's weights and YAML, if it is no known one.",
     )

@@ -19,8 +19,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.held_out_arguments import add_steps
-from sedd_jax import config_arguments
+from launch.held_out_arguments import add_codec_dir, add_steps
+from sedd_jax import model_arguments
 from sedd_jax.diffusion.choices import SCHEDULES
 from tokenizer_bridge.token_dataset.command import (
     Parser,
@@ -39,13 +39,7 @@ ASKED = ("tracks", "tags")
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add(
-        "--workdir",
-        type=local_path,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
+    model_arguments.add_model(parser)
     add(
         "--tokens",
         type=local_path,
@@ -60,7 +54,6 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="Directory for samples and results.",
     )
-    config_arguments.add_step(parser)
     add(
         "--guidance",
         type=_strengths,
@@ -81,12 +74,7 @@ def make_parser() -> Parser:
     add("--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the pieces.")
     add("--categories", type=comma_list, help="Categories to judge; all by default.")
     add("--num_train", type=integer(16), default=600, metavar="N", help="Real pieces to train on.")
-    add(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec's weights and YAML.",
-    )
+    add_codec_dir(parser)
     return parser
 
 

@@ -14,7 +14,8 @@ by piece.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sedd_jax import config_arguments
+from launch.held_out_arguments import add_codec_dir
+from sedd_jax import model_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,
     integer,
@@ -43,17 +44,12 @@ def make_parser() -> Parser:
         metavar="RUN",
         help="The run that they are from, or an exported model; demo; user/name on the hub.",
     )
-    config_arguments.add_step(parser)
+    model_arguments.add_step(parser)
     add("--output", type=local_path, required=True, metavar="JSON", help="File for the figures.")
     add("--stretch", type=integer(2), default=64, help="Tokens of a stretch.")
     add("--num_levels", type=integer(1), default=8, help="Noise levels a stretch.")
     add("--ends_s", type=number(3.1, 86_400.0), default=10.0, help="Seconds of an end.")
-    add(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec's weights and YAML.",
-    )
+    add_codec_dir(parser)
     return parser
 
 

@@ -18,7 +18,7 @@ import json
 import runpy
 import sys
 import traceback
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sedd_jax import config as config_lib
-from sedd_jax.checkpoints import BEST
 from sedd_jax.config_keys import KEYS
 from sedd_jax.errors import UserError, one_line
 from tokenizer_bridge.token_dataset import paths
-from tokenizer_bridge.token_dataset.command import Parser, integer, local_path
+from tokenizer_bridge.token_dataset.command import Parser, local_path
 
 PREFIX = "--config."
 SHIPPED = Path(__file__).parents[1] / "configs"
@@ -73,23 +72,6 @@ def add_arguments(parser: Parser, *, required: bool = True, default: str | None 
         action="store_true",
         help="Print the JSON Schema of a run's config.json, and do nothing else.",
     )
-
-
-def add_step(parser: Parser) -> None:
-    """Adds --step, which checkpoint of a run a command reads: a number, BEST or None."""
-    parser.add_argument(
-        "--step",
-        type=_step,
-        metavar="STEP",
-        help="Checkpoint, or best: that of lowest validation; the newest by default.",
-    )
-
-
-def _step(text: str) -> int | str:
-    try:
-        return text if text == BEST else integer(0)(text)
-    except ArgumentTypeError as error:
-        raise ArgumentTypeError(f"{error}; best is the one of lowest validation") from None
 
 
 def parse(

@@ -35,7 +35,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from sedd_jax import config_arguments
+from sedd_jax import model_arguments
 from sedd_jax.errors import UserError
 from sedd_jax.parallel import membership
 from tokenizer_bridge.token_dataset.command import (
@@ -51,19 +51,12 @@ from tokenizer_bridge.token_dataset.paths import is_url
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--workdir",
-        type=path_or_url,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
+    model_arguments.add_model(parser)
     parser.add_argument(
         "--split",
         default="validation",
         help="Split to evaluate on; with --judge, that of the real pieces beside.",
     )
-    config_arguments.add_step(parser)
     parser.add_argument(
         "--tokens",
         type=path_or_url,

@@ -33,7 +33,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sedd_jax import config_arguments
+from sedd_jax import model_arguments
 from sedd_jax.diffusion.choices import SAMPLERS, SCHEDULES, STEP_SCHEDULES, TRAITS
 from sedd_jax.errors import UserError
 from sedd_jax.parallel import membership
@@ -52,18 +52,11 @@ from tokenizer_bridge.token_dataset.wording import counted
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--workdir",
-        type=path_or_url,
-        required=True,
-        metavar="RUN",
-        help="Directory of a run or of an exported model; demo; or user/name on the hub.",
-    )
+    model_arguments.add_model(parser)
     parser.add_argument(
         "--output", type=path_or_url, metavar="NEW", help="Token dataset to write, or its URL."
     )
     parser.add_argument("--num_samples", type=integer(1, 2**32 - 1), metavar="N", help="How many.")
-    config_arguments.add_step(parser)
     parser.add_argument(
         "--seed", type=integer(0, 2**32 - 1), default=0, help="Seed of the samples."
     )

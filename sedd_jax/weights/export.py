@@ -14,7 +14,7 @@ of the hub only.
 import argparse
 from collections.abc import Sequence
 
-from sedd_jax import config_arguments
+from sedd_jax import model_arguments
 from sedd_jax.errors import UserError
 from sedd_jax.remote_run import local_run
 from sedd_jax.weights import hub
@@ -35,7 +35,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--output", type=path_or_url, required=True, metavar="DIR", help="Folder to write."
     )
-    config_arguments.add_step(parser)
+    model_arguments.add_step(parser)
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="Type of the stored weights."
     )

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from launch import judge_tags
+from launch import judge_tags, measure_edits, measure_gaps, measure_seams
 from launch.jobs import judge_tags as job
 from sedd_jax.conditions import Vocabulary
 from tests.sedd_jax import toy_run
@@ -70,6 +70,12 @@ def test_the_step_may_be_the_best_where_one_was_measured(tokens, workdir, tmp_pa
     given = [f"--workdir={workdir}", f"--tokens={tokens}", f"--output={tmp_path}", "--step=best"]
     with pytest.raises(UserError, match="no checkpoint whose validation was measured"):
         judge_tags.main(given)
+
+
+@pytest.mark.parametrize("command", [judge_tags, measure_edits, measure_gaps, measure_seams])
+def test_a_measured_model_may_be_in_a_bucket(command):
+    action = {action.dest: action for action in command.make_parser()._actions}["workdir"]
+    assert action.type("gs://bucket/run") == "gs://bucket/run"
 
 
 def test_every_strength_is_sampled_and_then_all_are_judged(tokens, workdir, tmp_path, started):
