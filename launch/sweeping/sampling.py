@@ -103,6 +103,15 @@ class Sampling:
                     f"config.num_samples is {config.num_samples}; {MIN_SAMPLES} are the least that "
                     "can be compared with config.reference"
                 )
+        if config.schedule not in (None, *STEP_SCHEDULES):
+            try:
+                read_costs(config.schedule)
+            except UserError as error:
+                raise UserError(
+                    f"config.schedule is neither {' nor '.join(STEP_SCHEDULES)} nor the file of "
+                    f"an evaluation: {error}"
+                ) from error
+            config.schedule = str(Path(config.schedule).absolute())
         for key in ("tags_from", "real", "judge"):
             if config[key] is not None and not Path(config[key]).is_dir():
                 raise UserError(f"config.{key}={config[key]}: no such folder")

@@ -243,7 +243,7 @@ def test_samplers_on_one_checkpoint(tokens, tmp_path):
         sampling.progress(colder)
 
 
-def test_samplers_are_compared_at_equal_evaluations(tokens, tmp_path):
+def test_samplers_are_compared_at_equal_evaluations(tokens, tmp_path, monkeypatch):
     def planned(*overrides, **changes):
         config = samplers.get_config("tiny")
         config.update(run="demo", **changes)
@@ -258,6 +258,13 @@ def test_samplers_are_compared_at_equal_evaluations(tokens, tmp_path):
         assert not [flag for flag in line if flag.startswith("--evaluations")]
     with pytest.raises(UserError, match="evaluations is 2: trapezoidal needs 3 at least"):
         planned({"sampler": "trapezoidal", "evaluations": 2})
+    with pytest.raises(UserError, match="neither uniform nor cosine nor the file .* nope: No such"):
+        planned({"seed": 0}, schedule="nope")
+    file = tmp_path / "evaluation.json"
+    file.write_text('{"model_bits_by_masked_share": [0.5, 1.0]}')
+    monkeypatch.chdir(tmp_path)
+    sampling, [fitted] = planned({"seed": 0}, schedule=file.name)
+    assert f"--schedule={file}" in sampling.line(fitted)
     with pytest.raises(UserError, match="config.judge=nobody: no such folder"):
         planned({"seed": 0}, judge="nobody")
     sampling, [judged] = planned({"seed": 0}, judge=str(tmp_path), real=str(tokens))
