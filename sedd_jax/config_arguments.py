@@ -166,8 +166,9 @@ def load(source: str, texts: Mapping[str, str] | None = None) -> Chosen:
 
 def change(source: str, config: ConfigDict, texts: Mapping[str, str]) -> Chosen:
     """A config of `source` changed by the texts of its keys. Raises UserError as `load`."""
-    config = config.copy_and_resolve_references()
+    # Before references are resolved, which leaves None of a placeholder, and of its type nothing.
     overrides = {key: _value(config, key, text) for key, text in texts.items()}
+    config = config.copy_and_resolve_references()
     with config.unlocked(), config.ignore_type():
         config.update_from_flattened_dict(overrides)
     return Chosen(source, config.lock(), overrides)

@@ -93,6 +93,20 @@ def test_values_have_the_types_of_the_table():
     assert [flat[key] for key in texts] == values
 
 
+def test_a_key_without_a_value_keeps_its_type(tmp_path):
+    (tmp_path / "config.py").write_text(
+        "from ml_collections import ConfigDict, config_dict\n"
+        "def get_config():\n"
+        "    kinds = {'length': int, 'strength': float, 'judge': str}\n"
+        "    return ConfigDict({key: config_dict.placeholder(of) for key, of in kinds.items()})\n"
+    )
+    texts = {"length": "512", "strength": "2"}
+    config = load(str(tmp_path / "config.py"), texts).config
+    assert config.to_dict() == {"length": 512, "strength": 2.0, "judge": None}
+    message = "config.length=long: an integer is needed"
+    assert message in refusal(tmp_path / "config.py", length="long")
+
+
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
