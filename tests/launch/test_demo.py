@@ -4,6 +4,7 @@ import ctypes.util
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -179,12 +180,13 @@ def test_too_little_room_is_one_line(demo, tmp_path):
 
 def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     """With music21, FluidSynth and its sound font as they are, where they are."""
-    wrapper = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+    python = shlex.quote(sys.executable)
+    wrapper = f'#!/bin/sh\nexec {python} "$@"\n'
     if not IS_REAL:
         wrapper = (
             '#!/bin/sh\n[ "$2" != tokenizer_bridge.render_scores ] ||\n'
-            f'  {{ shift 2; exec {sys.executable} -m tests.launch.toy_render "$@"; }}\n'
-            f'exec {sys.executable} "$@"\n'
+            f'  {{ shift 2; exec {python} -m tests.launch.toy_render "$@"; }}\n'
+            f'exec {python} "$@"\n'
         )
     variables = {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
     env = environment(tmp_path, wrapper, **variables)

@@ -1,6 +1,7 @@
 """Every script says what it is for, and does nothing else when it is asked."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def test_a_python_that_cannot_be_used_is_one_line(script, python, line, tmp_path
 
 def test_the_address_of_a_file_can_be_clicked_on(tmp_path):
     name = "/folder/a [b] 'c' \"d\" ü 曲🎵~/x%y?#\\z_.-.html"
-    script = f'source {PROJECT}/launch/portable.sh; file_url "$1"; file_url "x y"'
+    source = shlex.quote(f"{PROJECT}/launch/portable.sh")
+    script = f'source {source}; file_url "$1"; file_url "x y"'
     done = subprocess.run(["bash", "-euc", script, "-", name], capture_output=True, cwd=tmp_path)
     relative = (tmp_path / "x y").as_uri()
     assert done.stdout.decode().splitlines() == [Path(name).as_uri(), relative]

@@ -31,6 +31,8 @@ URLS = {
     ("tokenizer_bridge.encode", "output"),
     ("tokenizer_bridge.encode", "audio"), ("launch.app", "workdir"),
     ("launch.measure_seams", "workdir"), ("launch.edit", "workdir"), ("launch.edit", "tokens"),
+    ("launch.judge_tags", "workdir"), ("launch.measure_edits", "workdir"),
+    ("launch.measure_gaps", "workdir"),
     ("tokenizer_bridge.decode", "tokens"), ("tokenizer_bridge.decode", "output"),
 }  # fmt: skip
 # Paths of another machine, on which the bucket is mounted.
