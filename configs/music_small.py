@@ -7,9 +7,9 @@ for one host with 8 GPUs or TPU chips. A CPU can only try it out, with a small
 `--config.training.batch_size`; configs/demo.py is the size for a CPU.
 Memory: 99 M parameters, four fp32 copies in the train state (weights, two Adam moments, EMA).
 Each device holds the state whole, so that the config fits any number of them. Split over 8 or 16 a
-step is shorter: `--config.mesh.data=1 --config.mesh.fsdp=-1` on so many, and
-`--config.mesh.fsdp=16` on more. launch/README.md says by how much, and `compile_check --search`
-finds the mesh for other chips.
+step is shorter: `--config.mesh.data=1 --config.mesh.fsdp=-1` on so many, and on more
+`--config.mesh.fsdp=16`, or 8 where a host has 8 GPUs. launch/README.md says by how much, and
+`compile_check --search` finds the mesh for other chips.
 What to expect: the loss starts at log(4096) ≈ 8.3 nats a token and falls below the unigram entropy
 of the data within the warm-up.
 """

@@ -12,7 +12,7 @@ EXTRAS=app bash launch/env.sh.
 import importlib.util
 from collections.abc import Sequence
 
-from launch.held_out_arguments import add_codec_dir
+from launch.codec_arguments import add_codec_dir
 from sedd_jax import model_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,

@@ -30,7 +30,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.held_out_arguments import add_codec_dir
+from launch.codec_arguments import add_codec_dir
 from sedd_jax import model_arguments
 from sedd_jax.diffusion.choices import SCHEDULES
 from sedd_jax.sample import add_drawing, parse_vector, vectors_asked_for

@@ -1,5 +1,6 @@
-"""The arguments that commands share which measure a model on held-out music, and others in part."""
+"""The arguments of commands that measure a model on held-out music."""
 
+from launch.codec_arguments import add_codec_dir
 from sedd_jax import model_arguments
 from sedd_jax.diffusion.choices import SAMPLERS
 from tokenizer_bridge.token_dataset.command import Parser, integer, local_path
@@ -32,14 +33,4 @@ def add_steps(parser: Parser) -> None:
         "--steps",
         type=integer(1),
         help="Steps from noise to data; the model's own, or else the sampler's, by default.",
-    )
-
-
-def add_codec_dir(parser: Parser) -> None:
-    """--codec_dir of commands that decode."""
-    parser.add_argument(
-        "--codec_dir",
-        type=local_path,
-        metavar="DIR",
-        help="Folder with the codec's weights and YAML, if it is no known one.",
     )

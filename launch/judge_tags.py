@@ -19,7 +19,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.held_out_arguments import add_codec_dir, add_steps
+from launch.codec_arguments import add_codec_dir
+from launch.held_out_arguments import add_steps
 from sedd_jax import model_arguments
 from sedd_jax.diffusion.choices import SCHEDULES
 from tokenizer_bridge.token_dataset.command import (

@@ -14,7 +14,7 @@ by piece.
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.held_out_arguments import add_codec_dir
+from launch.codec_arguments import add_codec_dir
 from sedd_jax import model_arguments
 from tokenizer_bridge.token_dataset.command import (
     Parser,

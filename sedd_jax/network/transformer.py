@@ -227,7 +227,7 @@ def module(config: NetworkConfig, name: str, params) -> nnx.Module:
 
 
 def sigma_map_shapes(config: NetworkConfig) -> dict:
-    """What the parameters of "sigma_map" are like, even of a network that does without."""
+    """Shapes and dtypes of the parameters of "sigma_map", even for a network without it."""
     return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: SigmaEmbedder(config, nnx.Rngs(0)))))
 
 
