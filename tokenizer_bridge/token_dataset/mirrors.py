@@ -198,20 +198,34 @@ def temporary_folder(name: str = "copy") -> Path:
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with contextlib.suppress(OSError), _locked(left, wait=False):
             shutil.rmtree(left, ignore_errors=True)
-    outer = Path(tempfile.mkdtemp(prefix=prefix))
-    _KEPT_LOCKS.enter_context(_locked(outer))
+    outer = _locked_new_folder(prefix)
     atexit.register(shutil.rmtree, outer, ignore_errors=True)
     inner = outer / name
-    inner.mkdir(parents=True)  # another process may have taken an unlocked one for a leftover
+    inner.mkdir()
     return inner
 
 
+def _locked_new_folder(prefix: str) -> Path:
+    """A new folder, locked until this process ends."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        with contextlib.ExitStack() as lock, contextlib.suppress(FileNotFoundError):
+            descriptor = lock.enter_context(_locked(folder))
+            # Before it was locked, another process may have taken it for a leftover.
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                _KEPT_LOCKS.push(lock.pop_all())
+                return folder
+
+
 @contextlib.contextmanager
-def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Holds a lock that dies with the process. Raises OSError where another one holds it."""
+def _locked(folder: Path, wait: bool = True) -> Iterator[int]:
+    """Holds a lock that dies with the process, and yields its descriptor.
+
+    Raises OSError where another one holds it.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -99,3 +99,27 @@ def test_copies_go_with_their_process_and_those_of_killed_ones_with_the_next(tmp
     mine = Mirror(URL)
     subprocess.run([sys.executable, "-c", make], env={"TMPDIR": str(tmp_path)}, check=True)
     assert mine.path.is_dir()
+
+
+@pytest.mark.parametrize("when", ["before it is opened", "before it is locked"])
+def test_a_new_folder_that_another_process_takes_for_a_leftover(when, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirrors.tempfile, "tempdir", str(tmp_path))
+    owner = mirrors.tempfile if when == "before it is opened" else mirrors.os
+    name = "mkdtemp" if when == "before it is opened" else "open"
+    call, taken = getattr(owner, name), []
+
+    def and_then_it_goes(*args, **options):
+        result = call(*args, **options)
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].rmdir()
+        return result
+
+    monkeypatch.setattr(owner, name, and_then_it_goes)
+    folder = mirrors.temporary_folder("song")
+    assert taken and list(tmp_path.iterdir()) == [folder.parent] != taken
+    assert folder.is_dir() and not list(folder.iterdir())
+    # It is known to be in use: another process leaves it where it is.
+    make = "from tokenizer_bridge.token_dataset.mirrors import Mirror; Mirror('memory://b/x')"
+    subprocess.run([sys.executable, "-c", make], env={"TMPDIR": str(tmp_path)}, check=True)
+    assert folder.is_dir()
