@@ -1,5 +1,6 @@
 """Sampling: draws from a run's model, and stores the samples as a token dataset."""
 
+import contextlib
 import signal
 import sys
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from sedd_jax.sampling.editing import num_tokens, token_rate
 from sedd_jax.sampling.generate import Pace, fingerprint, generate
 from sedd_jax.sampling.guide import Guide
 from sedd_jax.sampling.settings import Sampling, read_costs, settle
-from sedd_jax.sampling.store import NoStore, SampleStore
+from sedd_jax.sampling.store import NoStore, SampleStore, sole_sampler
 from sedd_jax.sampling.tags import UNSTEERED, Steering
 from sedd_jax.state import Params
 from sedd_jax.stop import StopRequest
@@ -144,24 +145,25 @@ def sample_run(
             **about,
         }
 
-    store: SampleStore | NoStore = NoStore()
-    if is_first():
-        store = SampleStore(
-            output, settings_of(num_samples), run.codec, tags_N, vectors_N, settings_of, name
-        )
     batch_size = batch_size or run.config.sampling.batch_size
-    with StopRequest() as stop:
-        try:
-            make_samples(
-                run, params, sampling, guide, known, store, num_samples, batch_size, stop, notes
+    with sole_sampler(output) if is_first() else contextlib.nullcontext():
+        store: SampleStore | NoStore = NoStore()
+        if is_first():
+            store = SampleStore(
+                output, settings_of(num_samples), run.codec, tags_N, vectors_N, settings_of, name
             )
-        except KeyboardInterrupt:
-            missing = len(store.missing())
-            say(f"stopped with {missing} samples missing; the same command goes on")
-            sys.exit(128 + (stop.signal_number or signal.SIGINT))
-        except Exception:  # too little memory as well
-            store.withdraw()
-            raise
+        with StopRequest() as stop:
+            try:
+                make_samples(
+                    run, params, sampling, guide, known, store, num_samples, batch_size, stop, notes
+                )
+            except KeyboardInterrupt:
+                missing = len(store.missing())
+                say(f"stopped with {missing} samples missing; the same command goes on")
+                sys.exit(128 + (stop.signal_number or signal.SIGINT))
+            except Exception:  # too little memory as well
+                store.withdraw()
+                raise
     return store if isinstance(store, SampleStore) else None
 
 

@@ -10,9 +10,11 @@ asked for more of them, what there is stays, and is whole until those that are m
 NEW may be a URL of an object store, to which each part is copied as soon as it is made.
 """
 
+import contextlib
 import json
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ import numpy as np
 
 from sedd_jax.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
+from tokenizer_bridge.token_dataset.locks import alone_in
 from tokenizer_bridge.token_dataset.mirrors import folder_at
+from tokenizer_bridge.token_dataset.paths import is_url, local_path
 from tokenizer_bridge.token_dataset.records import (
     DATASET_FILE,
     Record,
@@ -70,11 +74,8 @@ class SampleStore:
         if names and not {DATASET_FILE, SETTINGS_FILE} & {*names}:
             raise UserError(f"{place} is not empty: choose another directory")
         self._folder.fetch(names)
-        try:
-            with self._folder.naming():
-                self._open()
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise UserError(f"cannot write to {place}: {error.strerror}") from error
+        with _write_errors(place), self._folder.naming():
+            self._open()
         self._folder.push(DATASET_FILE)
 
     def _open(self) -> None:
@@ -143,8 +144,13 @@ class SampleStore:
         """Turns the parts, which must hold every sample, into the token dataset.
 
         measured: figures and notes of the job, kept in the dataset's origin beside the settings.
-        Raises UserError for a damaged part.
+        Raises UserError for a damaged part, or one that another process has taken away.
         """
+        if num_missing := len(self.missing()):
+            raise UserError(
+                f"{self.place}: {num_missing} finished samples have gone, another process was at "
+                "work there: run the same command again"
+            )
         tokens_NxL = np.zeros((self.num_samples, self.settings["length"]), np.uint16)
         for start, stop in self._parts():
             tokens_NxL[start:stop] = self._read_part(start, stop)
@@ -212,6 +218,27 @@ class NoStore:
 
     def withdraw(self) -> None:
         """Does nothing: there is nothing to take back."""
+
+
+@contextlib.contextmanager
+def sole_sampler(place: str | Path) -> Iterator[None]:
+    """Holds the output of a sampling job against a second one. Raises UserError as `SampleStore`,
+    and when another process is at work there."""
+    with contextlib.ExitStack() as held:
+        if not is_url(place):
+            said = f"{place}: another process is sampling there; stop it or choose another place"
+            with _write_errors(place):
+                held.enter_context(alone_in(Path(local_path(os.fspath(place))), said))
+        yield
+
+
+@contextlib.contextmanager
+def _write_errors(place: str | Path) -> Iterator[None]:
+    """A context in which a directory that cannot be written to becomes one line that names it."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"cannot write to {place}: {error.strerror}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
-import os
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from sedd_jax.parallel.consensus import from_first
 from sedd_jax.state import TrainState, trained_part
 from sedd_jax.training import origin as origin_lib
 from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.locks import PATIENCE_S, alone_in
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, TRAIN_SPLIT, TokenDataset
 from tokenizer_bridge.token_dataset.vectors import Vectors
 
@@ -157,35 +155,16 @@ class Job:
             write_json_atomically(self.workdir / "origin.json", self.origin_record)
 
 
-@contextlib.contextmanager
-def sole_trainer(workdir: Path, patience_s: float = 60.0) -> Iterator[None]:
+def sole_trainer(
+    workdir: Path, patience_s: float = PATIENCE_S
+) -> contextlib.AbstractContextManager[None]:
     """Holds a directory against a second training in it, as long as this process lives.
 
     patience_s: how long an earlier one may take to die. Where the disk knows no locks it holds
     nothing. Raises UserError when another one is at work.
     """
-    directory = os.open(workdir, os.O_RDONLY)
-    deadline = time.monotonic() + patience_s
-    try:
-        while not _lock(directory):
-            if time.monotonic() >= deadline:
-                raise UserError(
-                    f"{workdir}: another process is training there; stop it or train elsewhere"
-                )
-            time.sleep(0.2)
-        yield
-    finally:
-        os.close(directory)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # this disk knows no locks
-    return True
+    said = f"{workdir}: another process is training there; stop it or train elsewhere"
+    return alone_in(workdir, said, patience_s)
 
 
 def has_begun(workdir: Path) -> bool:

@@ -1,5 +1,6 @@
 """The output of a sampling job: goes on after a stop, and mixes with nothing else."""
 
+import functools
 import os
 
 import fsspec
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 
 from sedd_jax.errors import UserError
-from sedd_jax.sampling.store import SampleStore
+from sedd_jax.sampling import store as store_lib
+from sedd_jax.sampling.store import SampleStore, sole_sampler
 from tests.sedd_jax.toy import CODEC, NUM_CODES
 from tokenizer_bridge.token_dataset.buckets import Bucket
+from tokenizer_bridge.token_dataset.locks import alone_in
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 SETTINGS = {"sampler": "euler", "seed": 1, "length": 6, "num_samples": 5}
@@ -129,6 +132,32 @@ def test_a_damaged_part_is_named_and_makes_no_dataset(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_samples_that_another_process_ended_are_not_overwritten_with_nothing(tmp_path):
+    slow = open_store(tmp_path)
+    save(slow, 0, 1)
+    fast = open_store(tmp_path)
+    save(fast, 2, 3, 4)
+    fast.finish()
+    save(slow, 2, 3)
+    with pytest.raises(UserError, match="3 finished samples have gone, another process was at"):
+        slow.finish()
+    assert open_store(tmp_path).is_whole
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".array_record", ".json"]
+    records = list(TokenDataset(tmp_path).records("generated"))
+    np.testing.assert_array_equal([record.tokens for record in records], TOKENS)
+
+
+def test_two_jobs_at_once_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_lib, "alone_in", functools.partial(alone_in, patience_s=0.0))
+    with sole_sampler(tmp_path / "new"):
+        with pytest.raises(UserError, match="new: another process is sampling there; stop it or"):
+            with sole_sampler(tmp_path / "new"):
+                raise AssertionError("both were let in")
+        with sole_sampler("memory://bucket/new"):  # each has a copy of its own
+            pass
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_full_disk_leaves_no_part(tmp_path, monkeypatch):
     store = open_store(tmp_path)
     real_save = np.save
