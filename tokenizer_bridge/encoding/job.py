@@ -5,12 +5,11 @@ in the logs assembles the dataset, in the order of the source, so that it does n
 number of workers or on how often they were killed.
 """
 
-import fcntl
+import contextlib
 import functools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,14 @@ from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.division import divide
 from tokenizer_bridge.encoding.growth import keep, put_in_place, read_kept
-from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
+from tokenizer_bridge.encoding.progress_log import (
+    WorkIndex,
+    WorkLog,
+    require_equal,
+    settings_agree,
+)
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks
+from tokenizer_bridge.encoding.unfinished import Ended, locked, remove_set_aside, set_aside
 from tokenizer_bridge.encoding.vectors import VectorFiles
 from tokenizer_bridge.sources import Failure, Track, fingerprint, longest_first
 from tokenizer_bridge.token_dataset.errors import UserError
@@ -122,11 +127,16 @@ def prepare_output(job: EncodeJob) -> TokenDataset | None:
     for name in MODEL_FILES:
         if (job.output / name).exists():
             raise UserError(f"{job.output} holds a model ({name}): choose another directory")
-    if (dataset := _find_whole(job)) is None:
-        settings_agree(job.unfinished, job.all_settings)
-        with _lock(job.unfinished):
+    while (dataset := _find_whole(job)) is None:
+        job.unfinished.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(Ended), locked(job.unfinished):
+            if _find_whole(job) is not None:  # another worker was assembling it
+                set_aside(job.unfinished)
+                continue
+            settings_agree(job.unfinished, job.all_settings)
             if (job.output / DATASET_FILE).exists():
                 keep(TokenDataset(job.output), read_failures(job), job.unfinished)
+            return None
     return dataset
 
 
@@ -149,9 +159,16 @@ def encode_shard(
     those done earlier; `on_audio` of seconds encoded. num_threads: as of `encode_tracks`.
     """
     log_path = job.unfinished / f"{shard_index:05d}-of-{num_shards:05d}.log"
-    with WorkLog(log_path) as log:
+    shard = job.shard(shard_index, num_shards)
+    try:
+        log = WorkLog(log_path)
+    except FileNotFoundError:
+        if _find_whole(job) is None:
+            raise
+        on_tracks(len(shard))  # other workers had all tracks, and have assembled them meanwhile
+        return
+    with log:
         done = WorkIndex(job.unfinished)
-        shard = job.shard(shard_index, num_shards)
         todo = [
             track
             for track in shard
@@ -185,7 +202,7 @@ def assemble(job: EncodeJob) -> TokenDataset | None:
     Raises UserError if no file could be used; OSError or RuntimeError if the disk is full.
     """
     try:
-        with _lock(job.unfinished):
+        with locked(job.unfinished):
             if (dataset := _find_whole(job)) is None:
                 done = WorkIndex(job.unfinished)
                 if any(track.id not in done for track in job.tracks):
@@ -193,13 +210,15 @@ def assemble(job: EncodeJob) -> TokenDataset | None:
                 _write_failures(job, done)
                 _write_dataset(job, done)
                 dataset = TokenDataset(job.output)
-            shutil.rmtree(job.unfinished)
+            set_aside(job.unfinished)
             return dataset
     except FileNotFoundError:
         # Another worker, done at the same time, has written the dataset and removed the logs.
-        if job.unfinished.exists() or (dataset := _find_whole(job)) is None:
+        if (dataset := _find_whole(job)) is None:
             raise
         return dataset
+    finally:
+        remove_set_aside(job.unfinished)
 
 
 def read_failures(job: EncodeJob) -> list[dict[str, str]]:
@@ -263,7 +282,7 @@ def _write_failures(job: EncodeJob, done: WorkIndex) -> None:
 def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
     usable = [track for track in job.tracks if track.id not in done.failures]
     if not usable:
-        shutil.rmtree(job.unfinished)
+        set_aside(job.unfinished)
         first = [done.failures[track.id] for track in job.tracks[:_NUM_REASONS]]
         reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in first)
         all_are = f"; all are in {job.output / FAILURES_FILE}"
@@ -291,11 +310,3 @@ def _write_dataset(job: EncodeJob, done: WorkIndex) -> None:
 
 def _record(job: EncodeJob, done: WorkIndex, track: Track) -> Record:
     return Record.from_bytes(done.record(track.id), job.codec["codebook_size"])
-
-
-@contextmanager
-def _lock(directory: Path) -> Iterator[None]:
-    """Hold a lock that dies with the process; wait for it if need be."""
-    with open(directory / "assemble.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from tokenizer_bridge.encoding import job as jobs
 from tokenizer_bridge.encoding.job import FAILURES_FILE, MODEL_FILES, EncodeJob
 from tokenizer_bridge.encoding.progress_log import SETTINGS_FILE, frames_after, settings_agree
+from tokenizer_bridge.encoding.unfinished import discard
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.mirrors import Folder, Mirror
 from tokenizer_bridge.token_dataset.paths import is_url
@@ -57,6 +58,7 @@ class Output:
 
     def tidy(self, job: EncodeJob) -> None:
         """Removes what the end of a job that was killed has left beside its whole data set."""
+        discard(job.unfinished, job.all_settings)
 
 
 class StoredOutput(Output):

@@ -1,13 +1,23 @@
 """One dataset by many workers: shards, logs torn by kills, resuming, other settings."""
 
+import errno
+import fcntl
+import os
+import shutil
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.tokenizer_bridge.toy_songs import CODEC, contents
+from tokenizer_bridge.encoding import progress_log
 from tokenizer_bridge.encoding.job import EncodeJob, assemble, encode_shard, prepare_output
-from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog
+from tokenizer_bridge.encoding.output import Output
+from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, settings_agree
 from tokenizer_bridge.sources import folder
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.mirrors import Folder
 
 
 def make_job(songs, output, **options) -> EncodeJob:
@@ -74,6 +84,97 @@ def test_workers_that_finish_at_the_same_time_all_find_the_dataset(codec, songs,
     (job.output / "dataset.json").unlink()
     with pytest.raises(FileNotFoundError):
         assemble(job)
+
+
+def test_a_worker_that_comes_while_another_one_assembles_finds_the_dataset(
+    codec, songs, tmp_path, monkeypatch
+):
+    job, flock, assembled = make_job(songs, tmp_path / "out"), fcntl.flock, []
+    prepare_output(job)
+    encode_shard(job, codec, 0, 1, 1, lambda tracks: None, lambda seconds: None)
+
+    def after_the_other_one(file, operation):  # has let go of the lock
+        if not assembled:
+            assembled.append(None)
+            assembled[0] = assemble(job)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_the_other_one)
+    assert prepare_output(job).splits == assembled[0].splits
+    shards = {path.name for path in job.output.glob("*.array_record")}
+    assert {path.name for path in job.output.iterdir()} == {
+        "dataset.json", "failures.jsonl", *shards
+    }  # fmt: skip
+    # One that was about to open its log when the directory went.
+    done = []
+    encode_shard(job, codec, 0, 1, 1, done.append, lambda seconds: None)
+    assert done == [9]
+
+
+def test_of_two_that_begin_at_once_with_other_settings_one_is_refused(songs, tmp_path, monkeypatch):
+    job = make_job(songs, tmp_path / "out")
+    other = EncodeJob(job.output, "folder", job.tracks, CODEC, 2.0, 0.2)
+    write, errors = progress_log.write_json_atomically, []
+
+    def begin_other():
+        try:
+            prepare_output(other)
+        except UserError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=begin_other)
+
+    def write_slowly(*args):
+        if args[1] == job.all_settings:
+            thread.start()
+            thread.join(0.5)
+        write(*args)
+
+    monkeypatch.setattr(progress_log, "write_json_atomically", write_slowly)
+    prepare_output(job)
+    thread.join()
+    assert len(errors) == 1 and "another window_s (1.0 instead of 2.0)" in errors[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
+def test_no_file_of_the_logs_is_open_when_they_are_removed(codec, songs, tmp_path, monkeypatch):
+    job, rmtree, removed = make_job(songs, tmp_path / "out"), shutil.rmtree, []
+
+    def as_on_a_network(folder, **options):
+        here = Path("/proc/self/fd")
+        links = [os.readlink(link) for link in here.iterdir() if link.is_symlink()]
+        assert not [link for link in links if link.startswith(f"{folder}/")]
+        removed.append(folder)
+        rmtree(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", as_on_a_network)
+    monkeypatch.setattr(progress_log, "_SYNC_EVERY_S", 0.0)
+    run_shard(job, codec, 0, 1)
+    assert len(removed) == 2 and not job.unfinished.exists()
+
+
+def test_logs_beside_a_whole_dataset_are_removed_unless_it_grows(codec, songs, tmp_path):
+    job = make_job(songs, tmp_path / "out")
+    run_shard(job, codec, 0, 1)
+    for left in ("unfinished", ".unfinished-1f.partial"):
+        (job.output / left).mkdir()
+    settings_agree(job.unfinished, job.all_settings)
+    (job.unfinished / "assemble.lock").touch()
+    place = Output(Folder(job.output))
+    place.tidy(job)
+    assert not list(job.output.glob("*unfinished*"))
+    settings_agree(job.unfinished, job.all_settings | {"num_files": 10})
+    place.tidy(job)
+    assert (job.unfinished / "settings.json").exists()
+
+
+def test_a_disk_without_locks_is_named(songs, tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(UserError, match=r"assemble.lock cannot be locked \(Function not impl"):
+        prepare_output(make_job(songs, tmp_path / "out"))
 
 
 def test_a_shard_belongs_to_one_process(tmp_path):
