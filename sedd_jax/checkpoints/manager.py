@@ -175,9 +175,16 @@ class Checkpoints:
         newest = from_first(left[-1] if left else -1)
         return None if newest < 0 else newest
 
+    def _is_superseded(self, unread: Sequence[int]) -> bool:
+        """True where a training has saved a newer one meanwhile, and may have removed these."""
+        if self._read_only:
+            self._manager.reload()
+        return self._read_only and (self._newest_but(unread) or -1) > unread[-1]
+
     def newest(self, read: Callable[[int], T]) -> T:
         """`read(step)` of the newest checkpoint that it can read.
 
+        Where a training replaces it meanwhile, it is that of the new one.
         A damaged one is reported and, unless read_only, moved aside once an older one could be
         read, so that its step can be saved anew. Raises UserError when there is none, none whole,
         or when something else stands in the way of reading one.
@@ -188,7 +195,8 @@ class Checkpoints:
                 result = read(step)
             except DamagedCheckpoint as error:
                 damaged.append(step)
-                logging.warning("%s: trying an older checkpoint", error)
+                if not self._is_superseded(damaged):
+                    logging.warning("%s: trying an older checkpoint", error)
                 continue
             if damaged and not self._read_only:
                 self._move_aside(damaged)
@@ -296,12 +304,16 @@ class Checkpoints:
             if jax.process_count() > 1:  # which of them ends the job is chance
                 logging.warning("%s", said)
             raise UserError(said) from error
+        if self._read_only and from_first(not (self.directory / str(step)).is_dir()):
+            raise DamagedCheckpoint(f"{where.parent} has been removed meanwhile") from error
         reason = "another process says so" if error is None else _reason(error)
         raise DamagedCheckpoint(f"{where} is damaged: {reason}") from error
 
     def _wait_to_see(self, step: int) -> None:
         """Raises TimeoutError for a checkpoint that is not there, or not visible yet."""
         place = self.directory / str(step)
+        if self._read_only and is_first() and not place.is_dir():  # which has listed it
+            raise FileNotFoundError(f"{place} has been removed by the run's training")
         deadline = time.monotonic() + SEEN_WITHIN_S
         while not place.is_dir():
             if time.monotonic() >= deadline:

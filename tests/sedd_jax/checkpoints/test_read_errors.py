@@ -14,6 +14,7 @@ from sedd_jax.checkpoints.read_errors import obstacle
 from sedd_jax.errors import UserError
 from sedd_jax.training.setup import Job
 from tests.sedd_jax.checkpoints.test_manager import (
+    SHAPES,
     assert_same,
     data_file,
     directory,
@@ -159,6 +160,37 @@ def test_a_checkpoint_that_is_seen_late_is_waited_for(directory, monkeypatch):
         with pytest.raises(UserError, match="3 is not there, or this machine does not see it"):
             read_newest(checkpoints)
     assert not list(directory.glob("damaged*"))
+
+
+@pytest.mark.parametrize("when", ["before it is read", "between its items", "half"])
+def test_what_a_training_replaces_while_it_is_read(directory, when, caplog):
+    began = time.monotonic()
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        steps = []
+
+        def read(step):
+            steps.append(step)
+            if when == "before it is read":
+                replace()
+            found = checkpoints.read_meta(step)
+            replace()
+            return checkpoints.restore(found, SHAPES)
+
+        def replace():
+            if (directory / "4").exists():
+                return
+            with Checkpoints(directory, keep_last=1 if when != "half" else 4) as writer:
+                writer.save(make_state(4), meta(4))
+            if when == "half":  # of a large one not all files go at once
+                shutil.rmtree(directory / "3" / "train")
+
+        assert_same(checkpoints.newest(read), make_state(4))
+        assert steps == [3, 4]
+        shutil.rmtree(directory / "4")
+        with pytest.raises(UserError, match="checkpoints/4 has been removed meanwhile$"):
+            checkpoints.at(4, checkpoints.read_meta)
+    assert "older" not in caplog.text
+    assert time.monotonic() - began < 30  # nothing is waited for
 
 
 def test_no_run_starts_anew_beside_damaged_checkpoints(directory, tmp_path):
