@@ -76,8 +76,50 @@ install_torch_for_cpus() {
     fail "pip could not install PyTorch from download.pytorch.org"
 }
 
+# take_turn PYTHON: waits until no other script installs here. It and pip hold the lock as long as
+# they live, or until let_go.
+take_turn() {
+  mkdir -p "$VENV" 2>/dev/null || fail "could not make $VENV"
+  exec 9> "$VENV/.lock" || fail "could not write to $VENV"
+  VENV=$VENV "$1" -c '
+import fcntl, os, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("waiting for another script, which installs into", os.environ["VENV"], flush=True)
+    fcntl.flock(9, fcntl.LOCK_EX)
+except OSError:
+    pass  # a disk that knows no locks
+' || exit
+}
+
+let_go() {
+  exec 9>&-
+}
+
+# is_made FILE…: is what these files pin in the environment?
+is_made() {
+  local file
+  for file in "$@"; do
+    [ "$(cat "$(stamp_of "$file")" 2>/dev/null)" = "$(sha256 < "$project/$file")" ] || return 1
+  done
+}
+
+make_environment() {
+  local python=$1 file
+  shift
+  say_what_is_made "$@"
+  "$python" -m venv "$VENV" || fail "could not make $VENV; on Debian: apt-get install python3-venv"
+  if [ "${TORCH:-}" = cpu ] && [ "$(uname -s)" = Linux ]; then install_torch_for_cpus; fi
+  install "$VENV/bin/python" "${@/#/--requirement=$project/}" || fail "pip could not install $*"
+  install "$VENV/bin/python" --quiet --no-deps --editable "$project" ||
+    fail "pip could not install the command sedd-music"
+  for file in "$@"; do sha256 < "$project/$file" > "$(stamp_of "$file")"; done
+}
+
 ensure_environment() {
-  local name names=() file files=() missing='' python
+  local name names=() file files=() python
   case $(uname -s) in
     Linux | Darwin) ;;
     *) fail "these scripts are for Linux and macOS; on another system use docker" ;;
@@ -91,18 +133,12 @@ ensure_environment() {
       *) fail "EXTRAS=$EXTRAS: there is no $name; there are cuda, tpu, demo, app, dev and wandb" ;;
     esac
     files+=("$file")
-    [ "$(cat "$(stamp_of "$file")" 2>/dev/null)" = "$(sha256 < "$project/$file")" ] || missing=yes
   done
-  if [ -n "$missing" ]; then
+  if ! is_made "${files[@]}"; then
     python=$(find_python) || exit 1 # which has said why
-    say_what_is_made "${files[@]}"
-    "$python" -m venv "$VENV" || fail "could not make $VENV; on Debian: apt-get install python3-venv"
-    if [ "${TORCH:-}" = cpu ] && [ "$(uname -s)" = Linux ]; then install_torch_for_cpus; fi
-    install "$VENV/bin/python" "${files[@]/#/--requirement=$project/}" ||
-      fail "pip could not install ${files[*]}"
-    install "$VENV/bin/python" --quiet --no-deps --editable "$project" ||
-      fail "pip could not install the command sedd-music"
-    for file in "${files[@]}"; do sha256 < "$project/$file" > "$(stamp_of "$file")"; done
+    take_turn "$python"
+    is_made "${files[@]}" || make_environment "$python" "${files[@]}"
+    let_go
   fi
   if command -v nvidia-smi >/dev/null && [ ! -e "$(stamp_of launch/requirements-cuda.txt)" ]; then
     echo "this machine has an NVIDIA card: EXTRAS=cuda bash launch/env.sh lets JAX use it" >&2
@@ -119,24 +155,32 @@ stamp_of() {
 # A second environment on top of the first, with the compilers for TPUs and GPUs (about 2 GB). Apart,
 # since JAX tries every plugin that it finds and tells of those without hardware at length.
 ensure_compilers() {
-  local wanted stamp tool compilers=$VENV-compilers requirements=()
+  local wanted stamp compilers=$VENV-compilers requirements=()
   requirements=("$project"/launch/requirements-{tpu,cuda}.txt)
   wanted=$(cat "$project"/{requirements,launch/requirements-dev}.txt "${requirements[@]}" | sha256)
   stamp=$compilers/.requirements.sha256
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    echo "installing launch/requirements-tpu.txt and -cuda.txt into $compilers (about 2 GB on disk)"
-    "$VENV/bin/python" -m venv --clear "$compilers" || fail "could not make $compilers"
-    "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-      > "$(echo "$compilers"/lib/python3.*/site-packages)/base.pth"
-    install "$compilers/bin/python" "${requirements[@]/#/--requirement=}" ||
-      fail "pip could not install ${requirements[*]}"
-    # The tools of the first (ruff, shellcheck) by name, too; the second's own stay.
-    for tool in "$VENV"/bin/*; do
-      [ -d "$tool" ] || [ -e "$compilers/bin/${tool##*/}" ] || ln -s "$tool" "$compilers/bin/"
-    done
-    echo "$wanted" > "$stamp"
+    take_turn "$VENV/bin/python"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || make_compilers
+    let_go
   fi
   PY=$compilers/bin/python
+}
+
+# With the names of ensure_compilers.
+make_compilers() {
+  local tool
+  echo "installing launch/requirements-tpu.txt and -cuda.txt into $compilers (about 2 GB on disk)"
+  "$VENV/bin/python" -m venv --clear "$compilers" || fail "could not make $compilers"
+  "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+    > "$(echo "$compilers"/lib/python3.*/site-packages)/base.pth"
+  install "$compilers/bin/python" "${requirements[@]/#/--requirement=}" ||
+    fail "pip could not install ${requirements[*]}"
+  # The tools of the first (ruff, shellcheck) by name, too; the second's own stay.
+  for tool in "$VENV"/bin/*; do
+    [ -d "$tool" ] || [ -e "$compilers/bin/${tool##*/}" ] || ln -s "$tool" "$compilers/bin/"
+  done
+  echo "$wanted" > "$stamp"
 }
 
 ensure_environment

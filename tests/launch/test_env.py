@@ -1,7 +1,9 @@
 """The virtual environment that launch/env.sh makes: what is installed, when, and what is said."""
 
+import functools
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,27 @@ def test_an_nvidia_card_that_is_left_alone_is_mentioned(make, tmp_path):
     assert "EXTRAS=cuda bash launch/env.sh" in make(PATH=path)[0].stderr
     assert make(PATH=path, EXTRAS="cuda")[0].stderr == ""
     assert make(PATH=path)[0].stderr == ""
+
+
+def test_of_two_scripts_that_start_at_once_one_installs(tmp_path):
+    python, log, gate = tmp_path / "python", tmp_path / "log", tmp_path / "gate"
+    script = PYTHON.replace('"-c "*) exit 0', f'"-c "*) exec {sys.executable} "$@"')
+    closed = 'while [ ! -e "$GATE" ]; do sleep 0.05; done'
+    python.write_text(script.replace('echo "$*"', f'{closed}; echo "$*"'))
+    python.chmod(0o755)
+    ours = {"VENV": str(tmp_path / "my venv"), "PYTHON": str(python), "LOG": str(log)}
+    start = functools.partial(
+        subprocess.Popen,
+        ["bash", PROJECT / "launch/env.sh"],
+        env=os.environ | ours | {"GATE": str(gate)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with start() as one, start() as other:
+        beginnings = sorted([one.stdout.readline(), other.stdout.readline()])
+        gate.touch()
+        said = one.stdout.read() + other.stdout.read()
+    assert [line.split(" ")[0] for line in beginnings] == ["installing", "waiting"]
+    assert [one.returncode, other.returncode] == [0, 0] and said.count("unpacking") == 2
+    assert len(log.read_text().splitlines()) == 2  # pip's calls, as of one alone
