@@ -125,9 +125,11 @@ def run_all(
     runs: Sequence[SweepRun], command: Command, num_jobs: int
 ) -> tuple[list[Outcome], int | None]:
     seldom = 0.1 if sys.stderr.isatty() else 10.0
+    # Drawn by the clock alone, since what a run says changes between its beginning and its end.
     bar = tqdm(
-        total=len(runs), unit="run", dynamic_ncols=True, mininterval=seldom, disable=not runs
-    )
+        total=len(runs), unit="run", dynamic_ncols=True, mininterval=seldom, miniters=0,
+        smoothing=0, disable=not runs,
+    )  # fmt: skip
     with bar:
 
         def on_poll(running: Sequence[SweepRun]) -> None:
