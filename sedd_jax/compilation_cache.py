@@ -40,7 +40,7 @@ def _problem(directory: Path) -> str | None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # one of another machine may have the same number
         free = shutil.disk_usage(directory).free
     except OSError as error:
         return one_line(error)

@@ -60,6 +60,18 @@ def test_a_bucket_is_left_to_jax(home, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_several_machines_share_is_tried_by_all_at_once(home, monkeypatch, caplog):
+    touch = Path.touch
+
+    def and_the_other_one_of_this_number_is_faster(path):
+        touch(path)
+        path.unlink()
+
+    monkeypatch.setattr(Path, "touch", and_the_other_one_of_this_number_is_faster)
+    use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir and not caplog.text
+
+
 def read_only(home, monkeypatch):
     def refuse(path, *args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system", str(path))

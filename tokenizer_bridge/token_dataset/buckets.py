@@ -66,9 +66,11 @@ class Bucket:
             self._files.pipe_file(self._place(name), data)
 
     def remove(self, names: list[str]) -> None:
+        """Removes files; another machine may have done so."""
         with self._errors():
             for name in names:
-                self._files.rm_file(self._place(name))
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.rm_file(self._place(name))
 
     def download(self, name: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

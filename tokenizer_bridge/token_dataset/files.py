@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import unicodedata
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,8 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     is waited for otherwise, and `path` may be found damaged after the machine, not just the
     process, has failed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Processes of two machines, or containers, may have one number, and write to one disk.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
     try:
         yield temporary
         if durable:

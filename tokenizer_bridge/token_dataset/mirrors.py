@@ -7,6 +7,7 @@ was killed has left there is removed by the next one.
 import atexit
 import contextlib
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from tokenizer_bridge.token_dataset.buckets import AT_ONCE, Bucket
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.paths import is_url, local_path
 
+_RANDOM = 8  # letters that tempfile puts behind a prefix
 _KEPT_LOCKS = contextlib.ExitStack()  # until the process ends
 
 
@@ -194,8 +196,9 @@ def _is_partial(name: str) -> bool:
 
 def temporary_folder(name: str = "copy") -> Path:
     """An empty folder of this name that goes when this process ends."""
-    prefix = f"sedd_music-{os.getuid()}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+    # On a disk of several machines, the lock of a folder is seen by its own alone.
+    prefix = f"sedd_music-{os.getuid()}-{os.uname().nodename}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{glob.escape(prefix)}{'?' * _RANDOM}"):
         with contextlib.suppress(OSError), _locked(left, wait=False):
             shutil.rmtree(left, ignore_errors=True)
     outer = _locked_new_folder(prefix)

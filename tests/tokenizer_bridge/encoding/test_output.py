@@ -154,6 +154,21 @@ def test_leftovers_beside_a_whole_data_set_are_removed(make, songs, store, monke
     assert not store.names("unfinished") and "dataset.json" in store.names()
 
 
+def test_two_machines_that_clear_up_at_once(make, songs, store, monkeypatch):
+    names, memory = Bucket.names, fsspec.filesystem("memory")
+
+    def found_before_the_other_one_removed_them(bucket, below=""):
+        found = names(bucket, below)
+        if below == "unfinished" and "dataset.json" in names(bucket):
+            for name in found:
+                memory.rm_file(f"/bucket/tokens/{name}")
+        return found
+
+    monkeypatch.setattr(Bucket, "names", found_before_the_other_one_removed_them)
+    make(songs, URL).verify()
+    assert "dataset.json" in store.names() and not store.names("unfinished")
+
+
 def test_files_of_which_none_can_be_used_are_listed_there(make, tmp_path, store):
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs/a.wav").write_text("text")

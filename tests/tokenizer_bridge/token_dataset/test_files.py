@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tokenizer_bridge.token_dataset.errors import UserError
-from tokenizer_bridge.token_dataset.files import make_writable, require_folder
+from tokenizer_bridge.token_dataset.files import atomic_file, make_writable, require_folder
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path):
@@ -36,3 +36,12 @@ def test_a_file_is_told_from_a_folder_that_is_missing(tmp_path):
         require_folder(tmp_path / "song.ogg")
     with pytest.raises(UserError, match="none: no such folder"):
         require_folder(tmp_path / "none")
+
+
+def test_two_writers_of_one_file_are_not_in_each_others_way(tmp_path):
+    with atomic_file(tmp_path / "x") as slow:  # of machines whose processes have one number, say
+        slow.write_text("slow")
+        with atomic_file(tmp_path / "x") as fast:
+            fast.write_text("fast")
+        assert (tmp_path / "x").read_text() == "fast"
+    assert (tmp_path / "x").read_text() == "slow" and len(list(tmp_path.iterdir())) == 1
