@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import fcntl
 import os
 import re
 import shlex
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from launch.sweeping.runs import Command, SweepRun
 from sedd_jax.stop import StopRequest
+from tokenizer_bridge.token_dataset.locks import lock
 
 POLL_S = 0.1
 TAIL_BYTES = 8192
@@ -33,8 +33,8 @@ class _Job:
     """A run's commands, one after the other, in a process group of their own.
 
     The open log, which every process of the run inherits, holds a lock on the log: as long as one
-    of them lives, another sweep over the same directory cannot start the run a second time.
-    Raises BlockingIOError when it is running already.
+    of them lives, another sweep over the same directory cannot start the run a second time, unless
+    the disk knows no locks. Raises BlockingIOError when it is running already.
     """
 
     def __init__(self, run: SweepRun, commands: Sequence[Sequence[str]]):
@@ -43,11 +43,9 @@ class _Job:
         self._commands = collections.deque(commands)
         self._start = time.monotonic()
         self._log = open(run.log, "ab")
-        try:
-            fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(self._log.fileno()):
             self._log.close()
-            raise
+            raise BlockingIOError
         self._log_start = self._log.tell()
         self._next()
 

@@ -16,6 +16,7 @@ from tokenizer_bridge.codec_training.training import CodecTrainer, export
 from tokenizer_bridge.sources import Track
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import atomic_file, write_json_atomically
+from tokenizer_bridge.token_dataset.locks import alone_in
 from tokenizer_bridge.wavtokenizer import registry
 from tokenizer_bridge.wavtokenizer.checkpoints import load_codec_files
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
@@ -42,34 +43,36 @@ def train_codec(
     UserError.
     """
     network = WavTokenizerConfig.from_yaml(sizes)
-    output.mkdir(parents=True, exist_ok=True)
-    train_tracks, held_tracks = hold_out(tracks, held_out)
-    listing = {
-        "train": [track.id for track in train_tracks],
-        "held_out": [track.id for track in held_tracks],
-    }
-    state = output / "state.pt"
-    if state.exists() and _read_listing(output / "tracks.json") != listing:
-        raise UserError(
-            f"{output} was trained on other tracks (its tracks.json): use the same music or "
-            "another --output"
-        )
-    with tqdm([*train_tracks, *held_tracks], desc="reading", unit="track") as bar:
-        loaded = [
-            load_int16(track, network.sample_rate, min_seconds=2 * config.crop_s) for track in bar
-        ]
-    training, held = loaded[: len(train_tracks)], loaded[len(train_tracks) :]
+    said = f"{output}: another process is training there; stop it or choose another --output"
+    with alone_in(output, said):
+        train_tracks, held_tracks = hold_out(tracks, held_out)
+        listing = {
+            "train": [track.id for track in train_tracks],
+            "held_out": [track.id for track in held_tracks],
+        }
+        state = output / "state.pt"
+        if state.exists() and _read_listing(output / "tracks.json") != listing:
+            raise UserError(
+                f"{output} was trained on other tracks (its tracks.json): use the same music or "
+                "another --output"
+            )
+        with tqdm([*train_tracks, *held_tracks], desc="reading", unit="track") as bar:
+            loaded = [
+                load_int16(track, network.sample_rate, min_seconds=2 * config.crop_s)
+                for track in bar
+            ]
+        training, held = loaded[: len(train_tracks)], loaded[len(train_tracks) :]
 
-    trainer = CodecTrainer(network, config, training, torch.device(device))
-    if state.exists():
-        trainer.restore(state)
-    elif initial is not None:
-        trainer.start_from(initial)
-    # Only now is it known that what lies here may be gone on with.
-    write_json_atomically(output / "tracks.json", listing)
-    with atomic_file(output / "config.yaml") as partial:
-        shutil.copyfile(sizes, partial)
-    _train(trainer, held, output, validate_every)
+        trainer = CodecTrainer(network, config, training, torch.device(device))
+        if state.exists():
+            trainer.restore(state)
+        elif initial is not None:
+            trainer.start_from(initial)
+        # Only now is it known that what lies here may be gone on with.
+        write_json_atomically(output / "tracks.json", listing)
+        with atomic_file(output / "config.yaml") as partial:
+            shutil.copyfile(sizes, partial)
+        _train(trainer, held, output, validate_every)
     print(f"codec written to {output}; use it with --codec_dir={output}")
 
 

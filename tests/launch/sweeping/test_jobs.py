@@ -1,5 +1,7 @@
 """Processes of a sweep: order, failures, signals and the lock. The runs are shell commands."""
 
+import errno
+import fcntl
 import os
 import signal
 import sys
@@ -121,6 +123,14 @@ def test_a_run_that_outlives_its_sweep_is_not_started_again(tmp_path):
     finally:
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
     wait_until(lambda: run_all(shell, tmp_path)[0] == {"only": ""})
+
+
+def test_a_disk_without_locks_is_worked_on(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert run_all(Shell(only="echo done"), tmp_path)[0] == {"only": ""}
 
 
 def test_the_end_of_a_log_is_the_last_state_of_a_progress_bar(tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import math
 
@@ -16,9 +17,11 @@ from tokenizer_bridge.codec_training.config import CodecTrainingConfig
 from tokenizer_bridge.codec_training.corpus import hold_out, load_int16
 from tokenizer_bridge.codec_training.losses import MultiResolutionLoss
 from tokenizer_bridge.codec_training.training import CodecTrainer
+from tokenizer_bridge.jobs import train_codec as job
 from tokenizer_bridge.sources import Track, folder
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import file_sha256
+from tokenizer_bridge.token_dataset.locks import alone_in
 from tokenizer_bridge.wavtokenizer.config import WavTokenizerConfig
 from tokenizer_bridge.wavtokenizer.network import WavTokenizer
 from tokenizer_bridge.wavtokenizer.quantizer import Codebook
@@ -173,6 +176,14 @@ def test_a_refused_run_leaves_the_codec_as_it_was(songs, tmp_path, run_command):
         outcome = train(run_command, songs, tmp_path, flag)
         assert outcome.code == 1 and text in outcome.err and "Traceback" not in outcome.err
         assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "alone_in", functools.partial(alone_in, patience_s=0.0))
+    with alone_in(tmp_path / "run", ""):
+        with pytest.raises(UserError, match="run: another process is training there; stop it or"):
+            job.train_codec([], tmp_path / "run", SETTINGS)
+        assert not any((tmp_path / "run").iterdir())
 
 
 def test_a_log_that_a_kill_cut_short_is_gone_on_with(songs, tmp_path, run_command):
