@@ -19,6 +19,7 @@ from sedd_jax.weights import exported
 from tokenizer_bridge.token_dataset.command import naming
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import as_text
+from tokenizer_bridge.token_dataset.locks import alone_in
 from tokenizer_bridge.token_dataset.records import DATASET_FILE, Record, TokenDataset
 from tokenizer_bridge.token_dataset.wording import counted
 
@@ -61,7 +62,8 @@ def edit(
             f"{change.argument} needs a diffusion model, and {workdir} is autoregressive: it can "
             "go on from a song alone, with --continue_s"
         )
-    with withdrawn_when_refused(output):
+    said = f"{output}: another process is editing there; stop it or choose another --output"
+    with alone_in(output, said), withdrawn_when_refused(output):
         if audio is not None:
             encode(audio, run.codec["name"], codec_dir, output / SONG)
         dataset = TokenDataset(tokens or output / SONG)
@@ -126,15 +128,13 @@ def withdrawn_when_refused(output: Path) -> Iterator[None]:
     """Removes the song's tokens where they are new and no edit comes of them, since another song or
     stretch is then asked for. What a signal has stopped stays: the same command goes on with it.
     """
-    is_new, has_song = not output.exists(), (output / SONG).exists()
+    has_song = (output / SONG).exists()
     try:
         yield
     except (Exception, SystemExit) as error:
         is_stopped = isinstance(error, SystemExit) and error.code not in range(128)
         if not (is_stopped or has_song or (output / TOKENS).exists()):
             shutil.rmtree(output / SONG, ignore_errors=True)
-            if is_new and output.exists() and not any(output.iterdir()):
-                output.rmdir()
         raise
 
 

@@ -1,5 +1,6 @@
 """A song edited by the command: through both packages, and all that is refused."""
 
+import functools
 import json
 import sys
 from importlib import import_module
@@ -15,6 +16,7 @@ from tests.sedd_jax.toy import write_dataset
 from tests.tokenizer_bridge.toy_songs import music
 from tokenizer_bridge.audio.splice import FADE_S
 from tokenizer_bridge.token_dataset.errors import UserError
+from tokenizer_bridge.token_dataset.locks import alone_in
 from tokenizer_bridge.token_dataset.records import TokenDataset
 from tokenizer_bridge.wavtokenizer.registry import load_codec
 
@@ -249,6 +251,20 @@ def test_what_a_signal_stops_goes_on_and_what_was_there_stays(
     with pytest.raises(SystemExit):
         run(workdir, codec_dir, tmp_path / "out", *words)
     assert (tmp_path / "out/song").exists()
+
+
+def test_two_at_once_do_not_take_the_song_from_each_other(
+    workdir, codec_dir, song, tmp_path, monkeypatch
+):
+    def at_work_already(command, *arguments):  # the other one, on the song that it has just begun
+        (tmp_path / "out/song").mkdir(exist_ok=True)
+        return 1
+
+    monkeypatch.setattr(job, "run_bridge", at_work_already)
+    monkeypatch.setattr(job, "alone_in", functools.partial(alone_in, patience_s=0.0))
+    with alone_in(tmp_path / "out", ""):
+        with pytest.raises(UserError, match="out: another process is editing there; stop it or"):
+            run(workdir, codec_dir, tmp_path / "out", f"--audio={song}", "--vary=0.5")
 
 
 def test_another_edit_does_not_overwrite_the_first(workdir, codec_dir, song, tmp_path):
