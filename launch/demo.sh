@@ -174,7 +174,6 @@ stage_page() {
 # How stages are run.
 
 printing='' # whether commands are printed instead of run
-child=''    # the one under way
 under_way='' began=0
 
 # Runs a command of a stage, or prints it. In the background, since a signal would otherwise reach
@@ -185,9 +184,7 @@ step() {
     return
   fi
   "$PY" -m "$@" &
-  child=$!
-  wait "$child"
-  child=''
+  wait $!
 }
 
 # note STAGE WHAT SECONDS: a line of times.txt.
@@ -196,12 +193,13 @@ note() {
 }
 
 stop() { # SIGNAL
+  local child
   trap '' INT TERM
-  if [ -n "$child" ]; then
+  for child in $(jobs -p); do # the command under way, even if it has only just been started
     pkill -TERM -P "$child" || true # commands that a command has started
     kill -TERM "$child" 2>/dev/null || true
     wait "$child" || true
-  fi
+  done
   exit $((128 + $1))
 }
 

@@ -24,11 +24,11 @@ HAS_SOUND = bool(find_spec("music21") and ctypes.util.find_library("fluidsynth")
 IS_REAL = HAS_SOUND and SOUND_FONT.is_file()
 
 # Notes how it is called, and makes what the script looks for. FAIL: the module at which it fails.
-# WAIT: the module at which it waits for SIGTERM.
+# WAIT: the module at which it waits for SIGTERM, and says so.
 NOTING = """#!/bin/sh
 echo "called: $*"
 [ "$2" != "$FAIL" ] || { echo "error: it cannot" >&2; exit 1; }
-[ "$2" != "$WAIT" ] || { trap 'echo saved; exit 143' TERM; while :; do sleep 0.05; done; }
+[ "$2" != "$WAIT" ] || { trap 'echo saved; exit 143' TERM; echo waits; while :; do sleep 0.05; done; }
 for argument in "$@"; do
   case $argument in --output=*|--workdir=*) made=${argument#*=} ;; esac
 done
@@ -134,14 +134,23 @@ def test_what_follows_a_stage_with_other_arguments_is_made_again(demo, tmp_path)
 def test_a_signal_is_handed_on(arguments, tmp_path, sent):
     env = environment(tmp_path, NOTING, WAIT="tokenizer_bridge.train_codec")
     with Program(arguments, env=env) as program:
-        wait_until(
-            lambda: "called: -m tokenizer_bridge.train_codec" in program.said()[0], [program]
-        )
+        wait_until(lambda: "waits\n" in program.said()[0], [program])
         os.kill(program.pid, sent)
-        done = program.result(30)
+        done = program.result()
     assert done.returncode == 128 + sent
     assert "saved\n" in done.stdout and "stopped at codec" in done.stderr
     assert times(tmp_path / "my demo")[-1] == ("codec", "stopped")
+
+
+def test_a_command_that_has_only_just_been_started_is_ended_too(arguments, tmp_path):
+    """The signal comes before the line that follows the one that starts it."""
+    send = "trap '[ -z ${!-} ] || { trap - DEBUG; kill -TERM $$; }' DEBUG; set -o functrace\n"
+    (tmp_path / "send.sh").write_text(send)
+    env = environment(tmp_path, NOTING, WAIT="tokenizer_bridge.render_scores")
+    with Program(arguments, env=env | {"BASH_ENV": str(tmp_path / "send.sh")}) as program:
+        assert program.result().returncode == 143
+        with pytest.raises(ProcessLookupError):  # nobody is left of its group
+            os.killpg(program.pid, 0)
 
 
 def test_no_sound_is_one_line_before_anything_else(demo, tmp_path):
@@ -194,7 +203,7 @@ def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     out = tmp_path / "my demo"
     log = out / "codec/log.jsonl"
     with Program(words, env=env) as program:
-        wait_until(lambda: log.exists() and log.read_text().count("\n") >= 1, [program])
+        wait_until(lambda: log.exists() and log.read_text().count("\n") >= 1, [program], 600)
     with Program(words, env=env) as program:
         done = program.result(800)  # ninety seconds of CPU time
     assert done.returncode == 0, done.stderr
