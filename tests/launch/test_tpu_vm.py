@@ -36,7 +36,7 @@ case $verb in
     [ -e "$tpu" ] || { echo "ERROR: NOT_FOUND: no such TPU" >&2; exit 1; }
     cat "$tpu/state" ;;
   create) mkdir -p "$tpu/worker-0" "$tpu/worker-1"; echo READY > "$tpu/state" ;;
-  delete) rm -r "$tpu" ;;
+  delete) mv "$tpu" "$(mktemp -d "$CLOUD/deleted-XXXX")" ;; # its workers may still be writing
   scp)
     for host in "$tpu/"worker-*; do cp "${names[0]}" "$host/${names[1]#*:}"; done ;;
   ssh)
@@ -140,7 +140,8 @@ def test_a_mistake_ends_the_launcher_and_shows_the_log(cloud):
 
 
 def test_a_tpu_that_was_preempted_is_made_anew(cloud):
-    preempted = 'echo PREEMPTED > "$CLOUD/mine/state"; exit 143'
+    both_run = 'until [ "$(cat "$CLOUD"/lives-* | wc -l)" -ge 2 ]; do sleep 0.1; done'
+    preempted = f'{both_run}; echo PREEMPTED > "$CLOUD/mine/state"; exit 143'
     done = cloud([preempted, "exit 0"], "--create", "--delete")
     assert done.returncode == 0, done.stderr
     assert lives(cloud.home) == [2, 2]

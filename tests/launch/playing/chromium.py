@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-LIMIT_S = 120.0  # for what a page does
+LIMIT_S = 600.0  # for what a page does
 
 
 def find_chromium() -> str | None:

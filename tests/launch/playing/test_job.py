@@ -12,7 +12,7 @@ def test_reports_come_until_it_is_done_and_then_the_result():
 
     def work(report):
         report(Report("one", 0.5))
-        go_on.wait(10)
+        go_on.wait(600)
         report(Report("two", 1.0))
         return 3
 
@@ -38,12 +38,12 @@ def test_it_ends_at_the_next_report_after_it_was_cancelled():
 
     def work(report):
         started.set()
-        go_on.wait(10)
+        go_on.wait(600)
         report(Report("too late"))
         pytest.fail("went on")
 
     job = Job(work)
-    started.wait(10)
+    started.wait(600)
     job.cancel()
     go_on.set()
     assert list(job.reports()) == []

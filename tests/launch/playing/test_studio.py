@@ -208,13 +208,13 @@ def test_a_second_one_waits_and_a_cancelled_one_leaves_nothing(studio):
         def slow_report(what: Report) -> None:
             if "step 2" in what.text:
                 sampling.set()
-                go_on.wait(60)
+                go_on.wait(600)
             report(what)
 
         return studio.make(JIG, slow_report)
 
     first = Job(first_work)
-    assert sampling.wait(60)
+    assert sampling.wait(600)
     second = Job(lambda report: studio.make(JIG, report))
     assert next(second.reports()).text == "Waiting: 1 is before you"
     third = Job(lambda report: studio.make(JIG, report))

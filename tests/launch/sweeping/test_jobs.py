@@ -86,7 +86,7 @@ def test_what_follows_a_run_needs_its_success(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_runs_once_and_starts_no_more(tmp_path, number):
     # A second signal while it saves would be noted, too.
-    saving = 'trap \'echo saving >> "$1"/saved\' TERM; touch "$1"/up; sleep 300 & wait; '
+    saving = 'trap \'echo saving >> "$1"/saved\' TERM; sleep 300 & touch "$1"/up; wait; '
     saving += "sleep 0.5; exit 143"
     shell = Shell(first=saving, second=saving, third=saving)
     sent = False
