@@ -28,7 +28,7 @@ IS_REAL = HAS_SOUND and SOUND_FONT.is_file()
 NOTING = """#!/bin/sh
 echo "called: $*"
 [ "$2" != "$FAIL" ] || { echo "error: it cannot" >&2; exit 1; }
-[ "$2" != "$WAIT" ] || { trap 'echo saved; exit 143' TERM; echo waits; while :; do sleep 0.05; done; }
+[ "$2" != "$WAIT" ] || { trap 'echo saved; exit 143' TERM; echo waits; while :; do sleep .1; done; }
 for argument in "$@"; do
   case $argument in --output=*|--workdir=*) made=${argument#*=} ;; esac
 done
