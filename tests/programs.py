@@ -33,7 +33,7 @@ class Program(subprocess.Popen):
         # Not by read(), which would move the place where the process writes.
         sizes = [os.fstat(file.fileno()).st_size for file in self._files]
         out, err = (os.pread(f.fileno(), n, 0) for f, n in zip(self._files, sizes, strict=True))
-        return out.decode(), err.decode()
+        return out.decode(errors="replace"), err.decode(errors="replace")  # maybe cut in a letter
 
     def result(self, seconds: float = 500) -> subprocess.CompletedProcess:
         """Waits for its end; fails when that takes longer than `seconds`."""

@@ -272,7 +272,7 @@ class _Job:
 # Below the ports that a system gives to whoever wants any, so that a free one stays free until
 # process 0 listens there.
 _PORTS = range(10_000, 32_000)
-_calls = itertools.count(97 * os.getpid())  # programs of one machine begin at different places
+_calls = itertools.count(13_597 * os.getpid())  # far apart for programs with neighbouring ids
 
 
 def free_port() -> int:

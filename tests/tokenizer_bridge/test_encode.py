@@ -1,15 +1,22 @@
 """The command from folders of audio to token datasets: kills, and everything unusable."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import soundfile
 
-from tests.tokenizer_bridge.toy_songs import ENCODE, assert_one_line_error, contents, flags, music
+from tests.tokenizer_bridge.toy_songs import (
+    ENCODE,
+    assert_one_line_error,
+    contents,
+    flags,
+    kill_until_done,
+    music,
+)
 from tokenizer_bridge.token_dataset.records import TokenDataset
 
 
@@ -235,19 +242,15 @@ def test_killed_and_resumed(songs, codec_dir, tmp_path, run_command):
     """SIGKILL as soon as the log has grown, until a run gets through."""
     outcome = run_command(ENCODE, *flags(songs, tmp_path / "whole", codec_dir))
     assert outcome.code == 0, outcome.err
-    killed = 0
-    while not (tmp_path / "killed/dataset.json").exists():
-        log = tmp_path / "killed/unfinished/00000-of-00001.log"
-        size = log.stat().st_size if log.exists() else 0
-        process = run_command.start(ENCODE, *flags(songs, tmp_path / "killed", codec_dir))
-        deadline = time.monotonic() + 300
-        while process.is_alive() and killed < 3 and time.monotonic() < deadline:
-            if log.exists() and log.stat().st_size > size:
-                process.kill()
-                killed += 1
-                break
-            time.sleep(0.002)
-        process.join()
-        assert time.monotonic() < deadline
-    assert killed >= 1
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    output, log = tmp_path / "killed", tmp_path / "killed/unfinished/00000-of-00001.log"
+
+    def start():
+        return run_command.start(ENCODE, *flags(songs, output, codec_dir))
+
+    def num_logged() -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return log.stat().st_size
+        return 0
+
+    kill_until_done(start, num_logged, output, kills=3)
+    assert contents(output) == contents(tmp_path / "whole")

@@ -1,5 +1,8 @@
 """Helpers of the tests of encoding: toy music, the command's flags, the files of a directory."""
 
+import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +36,26 @@ def flags(input_dir, output, codec_dir, *more):
 def contents(directory) -> dict[str, bytes]:
     assert not (Path(directory) / "unfinished").exists()
     return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+def kill_until_done(start, progress, output, kills: int) -> None:
+    """Starts an encoding again and again, with SIGKILL as soon as `progress()` has grown, so many
+    times at most and once at least, until it gets through."""
+    killed, code = 0, None
+    while code != 0:
+        before = progress()
+        process = start()
+        while killed < kills and process.is_alive() and progress() <= before:
+            time.sleep(0.002)
+        if killed < kills:
+            process.kill()
+        process.join()
+        code = process.exitcode
+        assert code in (0, -signal.SIGKILL)
+        killed += code != 0
+        if code == 0 and not killed:  # it got through before it could be killed
+            shutil.rmtree(output)
+            code = None
 
 
 def assert_one_line_error(outcome, text: str) -> None:

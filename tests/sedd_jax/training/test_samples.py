@@ -186,9 +186,10 @@ def test_an_error_of_one_process_alone_ends_several(toy, tmp_path, monkeypatch, 
             samples.make(params, 5)
 
 
-def test_a_stop_waits_for_no_samples(toy, tmp_path, program, caplog):
+def test_a_stop_waits_for_no_samples(toy, tmp_path, monkeypatch, program, caplog):
     run, params = toy
     program(toy_decoder.ENDLESS)
+    monkeypatch.setattr(decoder_lib, "_GRACE_S", 600.0)  # however late it hears
     with life(run, tmp_path / "run") as samples:
         samples.make(params, 5)
         samples.show()

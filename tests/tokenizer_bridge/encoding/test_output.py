@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from tests.tokenizer_bridge.encoding.test_job import make_job
-from tests.tokenizer_bridge.toy_songs import contents, flags, music
+from tests.tokenizer_bridge.toy_songs import contents, flags, kill_until_done, music
 from tokenizer_bridge.encoding import output
 from tokenizer_bridge.encoding.job import encode_shard, prepare_output
 from tokenizer_bridge.jobs.encode import encode
@@ -205,29 +205,20 @@ def test_a_store_that_refuses_for_long_ends_the_job(songs, store, monkeypatch):
     monkeypatch.setattr(output, "PATIENCE_S", 0.01)
     with pytest.raises(UserError, match="nothing could be stored for 0.01 s: no such bucket"):
         with place.storing():
-            place.check()
-            time.sleep(0.1)
-            place.check()
+            while True:
+                place.check()
+                time.sleep(0.01)
 
 
 def test_killed_and_resumed(songs, codec_dir, tmp_path, run_command, make):
     """SIGKILL as soon as more is stored, until a run gets through."""
     make(songs, tmp_path / "here")
     url, there = f"file://{tmp_path}/bucket", tmp_path / "bucket"
-    killed = 0
-    while not (there / "dataset.json").exists():
-        before = len(list(there.glob("unfinished/*.log")))
-        process = run_command.start(ENCODE_OFTEN, *flags(songs, url, codec_dir))
-        deadline = time.monotonic() + 300
-        while process.is_alive() and killed < 1 and time.monotonic() < deadline:
-            if len(list(there.glob("unfinished/*.log"))) > before:
-                process.kill()
-                killed += 1
-                break
-            time.sleep(0.002)
-        process.join()
-        assert time.monotonic() < deadline
-    assert killed == 1
+
+    def start():
+        return run_command.start(ENCODE_OFTEN, *flags(songs, url, codec_dir))
+
+    kill_until_done(start, lambda: len(list(there.glob("unfinished/*.log"))), there, kills=1)
     (there / "unfinished").rmdir()  # a bucket has no folders
     assert contents(there) == contents(tmp_path / "here")
 
