@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 
 from sedd_jax.errors import UserError
-from tokenizer_bridge.token_dataset.mirrors import Mirror
+from tokenizer_bridge.token_dataset.mirrors import Mirror, files_below
 from tokenizer_bridge.token_dataset.paths import is_url, local_path
 
 ALL = "all"
@@ -82,11 +82,11 @@ class RemoteRun:
             }
             for step in sorted(here - self._stored):
                 folder = self.folder / CHECKPOINTS / str(step)
-                self._mirror.upload(path for path in folder.rglob("*") if path.name != _LAST)
+                self._mirror.upload(path for path in files_below(folder) if path.name != _LAST)
                 self._mirror.upload([folder / _LAST])
                 self._stored.add(step)
             self._mirror.upload(
-                path for path in self.folder.rglob("*") if path.parts[len(self.folder.parts)]
+                path for path in files_below(self.folder) if path.parts[len(self.folder.parts)]
                 != CHECKPOINTS
             )  # fmt: skip
             for step in sorted(self._stored - here):

@@ -1,6 +1,7 @@
 """Runs in an object store; fsspec's own in memory, and file:// between processes, stand for it."""
 
 import json
+import os
 import shutil
 import signal
 from collections import Counter
@@ -132,6 +133,30 @@ def test_what_is_stored_is_replaced_in_the_right_order(store, monkeypatch):
         "-checkpoints/4/_CHECKPOINT_METADATA", "-checkpoints/4/train/data",
     ]  # fmt: skip
     assert steps(store) == [7]
+
+
+def test_samples_that_come_and_go_while_a_run_is_stored(store, monkeypatch):
+    here = remote_run.RemoteRun(URL)
+    (here.folder / "samples/.5.partial/tokens").mkdir(parents=True)
+    (here.folder / "samples/4").mkdir()
+    for name in ("samples/4/old", "samples/4/older", "config.json"):
+        (here.folder / name).write_text("{}")
+    scandir, upload = os.scandir, Bucket.upload
+
+    def when_the_samples_are_whole(path):
+        if str(path).endswith(".5.partial") and os.path.exists(path):
+            os.replace(path, str(path).replace(".5.partial", "5"))
+        return scandir(path)
+
+    def when_the_samples_are_made_anew(bucket, path, name):
+        if name.startswith("samples/4"):
+            shutil.rmtree(here.folder / "samples/4", ignore_errors=True)
+        upload(bucket, path, name)
+
+    monkeypatch.setattr(os, "scandir", when_the_samples_are_whole)
+    monkeypatch.setattr(Bucket, "upload", when_the_samples_are_made_anew)
+    here.push()
+    assert store.names() == ["config.json"]
 
 
 def test_a_store_that_refuses_is_named_before_anything_is_computed(tmp_path, capsys):

@@ -100,7 +100,12 @@ class Mirror(Folder):
                 changed[name] = state
 
         def upload(name: str) -> None:
-            self.bucket.upload(self.path / name, name)
+            try:
+                self.bucket.upload(self.path / name, name)
+            except UserError:
+                if (self.path / name).exists():
+                    raise
+                return  # it has gone meanwhile
             self._stored[name] = changed[name]
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -112,7 +117,7 @@ class Mirror(Folder):
         The marker is removed there before anything else is changed that it speaks of, and copied
         when all the rest is there.
         """
-        here = {self._name(path): path for path in self.path.rglob("*")}
+        here = {self._name(path): path for path in files_below(self.path)}
         last = here.pop(marker, None) if marker else None
         if marker in self._stored and (last is None or self._stored[marker] != _state(last)):
             self.remove([marker])
@@ -178,6 +183,13 @@ def file_at(place: str | os.PathLike) -> Iterator[Path]:
     with mirror.naming():
         yield mirror.path / name
     mirror.hand_over(mirror.path / name)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder, all depths, while others come and go; none of temporary names."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_partial(name)]
+        yield from (Path(place, name) for name in names if not _is_partial(name))
 
 
 def _state(path: Path) -> tuple[int, int] | None:
