@@ -211,6 +211,7 @@ class TokenDataset:
     def __init__(self, path: str | os.PathLike):
         self.path = local_dataset(path)
         self.place = os.fspath(path) if is_url(path) else str(self.path.absolute())
+        self._opened = self._version()
         meta = read_description(self.path)
         self.codec: dict[str, Any] = meta["codec"]
         self.origin: dict[str, Any] = meta["origin"]
@@ -304,6 +305,14 @@ class TokenDataset:
     def _where(self, shard: Mapping[str, Any], position: int) -> str:
         return f"{self.path / shard['file']}: record {position}"
 
+    def _version(self) -> tuple[int, int] | None:
+        """Size and time of the description; None where there is none."""
+        try:
+            stat = (self.path / DATASET_FILE).stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_size, stat.st_mtime_ns
+
     def _check_size(self, shard: Mapping[str, Any]) -> None:
         path = self.path / shard["file"]
         if not path.is_file():
@@ -318,6 +327,12 @@ class TokenDataset:
         with self._lock:
             if shard["file"] not in self._readers:
                 reader = ArrayRecordReader(str(self.path / shard["file"]), _READER_OPTIONS)
+                # Before a dataset that grows puts other shards there, its description goes.
+                if self._version() != self._opened:
+                    raise UserError(
+                        f"{self.path / DATASET_FILE} has changed since it was opened: start again "
+                        "with what is there now"
+                    )
                 self._readers[shard["file"]] = reader
             return self._readers[shard["file"]]
 

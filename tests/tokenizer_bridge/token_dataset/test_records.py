@@ -1,5 +1,6 @@
 """The token dataset: what is written is read back, and nothing damaged passes for whole."""
 
+import dataclasses
 import functools
 import json
 import operator
@@ -157,6 +158,18 @@ def test_missing_and_truncated_shards(path):
     shard.unlink()
     message = refusal(lambda: TokenDataset(path))
     assert shard.name in message and "missing" in message
+
+
+def test_a_shard_that_another_one_replaces_before_it_is_opened(path, tmp_path):
+    dataset = TokenDataset(path)
+    first = dataclasses.replace(make_record(10), id="a new one", tokens=np.ones(510, np.uint16))
+    with TokenDatasetWriter(tmp_path / "grown", CODEC) as writer:
+        for record in (first, make_record(10)):  # of the length that the old one has at its place
+            writer.write("validation", record)
+    for name in ("validation-00000-of-00001.array_record", "dataset.json"):
+        (path / "dataset.json").unlink(missing_ok=True)
+        (tmp_path / "grown" / name).replace(path / name)
+        assert "dataset.json has changed since" in refusal(lambda: dataset.read("validation", 0))
 
 
 def test_a_flipped_bit_is_found_wherever_it_is(path):
