@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -48,6 +48,16 @@ class Job(Generic[T]):
     def cancel(self) -> None:
         """Asks the work to end; it does when it next reports. Does nothing once it has ended."""
         self._is_cancelled.set()
+
+    def abandon(self, then: Callable[[Sequence[T]], None]) -> None:
+        """Cancels the work. then: called once it has ended, with the result if it has one."""
+
+        def see_to_it() -> None:
+            self.wait()
+            then(self._result)
+
+        self.cancel()
+        threading.Thread(target=see_to_it, daemon=True).start()
 
     def wait(self) -> None:
         """Waits until the work has ended, however it does."""

@@ -1,6 +1,7 @@
 """The page itself, in Gradio: what is asked for on the left, what comes of it on the right."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Page:
     def __init__(self, studio: Studio):
         self.studio = studio
         self._jobs: dict[str, Job] = {}  # session → what is being made for it
+        self._lock = threading.Lock()
         self._categories = by_category(studio.model.tags)
         self.blocks = self._build()
 
@@ -185,18 +187,24 @@ class Page:
 
         One thing at a time: what is asked for meanwhile is left alone.
         """
-        if session in self._jobs:
+        with self._lock:
+            if is_free := session not in self._jobs:
+                job = self._jobs[session] = Job(work)
+        if not is_free:
             yield (gr.skip(),) * 7
             return
-        job = self._jobs[session] = Job(work)
         working = (gr.update(visible=False), gr.update(visible=True))
         ready = (gr.update(visible=True), gr.update(visible=False))
         rest = (gr.skip(),) * 3
+        is_left = False
         try:
             yield say("Getting ready"), *rest, seed, *working
             for report in job.reports():
                 yield say(report.text, report.share), *rest, gr.skip(), *working
             batch = job.result()
+        except GeneratorExit:  # the reader has gone
+            is_left = True
+            raise
         except Cancelled:
             yield say("Stopped."), *rest, gr.skip(), *ready
         except Exception as error:
@@ -209,8 +217,15 @@ class Page:
             made = [*made[-MOST_BATCHES:], batch.number]
             yield say(""), *self._shown(made, batch), made, gr.skip(), *ready
         finally:
-            job.cancel()
-            self._jobs.pop(session, None)
+            if is_left:
+                job.abandon(lambda batches: self._forget(session, batches))
+            else:
+                self._jobs.pop(session, None)
+
+    def _forget(self, session: str, batches: Sequence[Batch]) -> None:
+        """Removes what was made for a reader who has gone meanwhile."""
+        self.studio.forget(batch.number for batch in batches)
+        self._jobs.pop(session, None)
 
     def stop(self, request: gr.Request) -> None:
         """Cancels what is being made for this reader."""
