@@ -11,11 +11,18 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 usage_if_asked "${BASH_SOURCE[0]}" "${1:-}"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-state=run # key, pid, exit and log of COMMAND
+state=run # key, boot (the machine's), pid, exit and log of COMMAND
 bucket_directory=/bucket
 
+# A machine that was restarted gives the pid to another program.
 is_running() {
-  [ -s $state/pid ] && [ ! -s $state/exit ] && kill -0 "$(cat $state/pid)" 2>/dev/null
+  if [ ! -s $state/pid ] || [ -s $state/exit ]; then return 1; fi
+  if [ -s $state/boot ] && [ "$(cat $state/boot)" != "$(this_boot)" ]; then return 1; fi
+  kill -0 "$(cat $state/pid)" 2>/dev/null
+}
+
+this_boot() {
+  cat /proc/sys/kernel/random/boot_id 2>/dev/null || true
 }
 
 mount_bucket() {
@@ -50,6 +57,7 @@ case ${1:-} in
     mkdir -p $state
     rm -f $state/exit $state/pid
     echo "$2" > $state/key
+    this_boot > $state/boot
     shift 2
     # shellcheck disable=SC2016  # expanded by the inner shell, which gets the command as arguments
     setsid nohup bash -c 'echo $$ > "$0/pid"; "$@" >> "$0/log" 2>&1 && code=0 || code=$?
