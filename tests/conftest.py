@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_S = 900  # many times what the slowest takes
+LIMIT_S = 1800  # many times what the slowest takes, also on a machine that is busy
 MOST_GROWTH = 3 * 2**29  # bytes
 STATM = Path("/proc/self/statm")
 

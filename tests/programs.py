@@ -35,7 +35,7 @@ class Program(subprocess.Popen):
         out, err = (os.pread(f.fileno(), n, 0) for f, n in zip(self._files, sizes, strict=True))
         return out.decode(errors="replace"), err.decode(errors="replace")  # maybe cut in a letter
 
-    def result(self, seconds: float = 500) -> subprocess.CompletedProcess:
+    def result(self, seconds: float = 900) -> subprocess.CompletedProcess:
         """Waits for its end; fails when that takes longer than `seconds`."""
         try:
             self.wait(seconds)
@@ -55,7 +55,7 @@ class Program(subprocess.Popen):
 
 
 def wait_until(
-    condition: Callable[[], bool], programs: Sequence[Program] = (), seconds: float = 300
+    condition: Callable[[], bool], programs: Sequence[Program] = (), seconds: float = 600
 ) -> None:
     """Waits for what the programs are to bring about.
 

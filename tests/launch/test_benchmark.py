@@ -24,7 +24,7 @@ def test_every_part_gives_figures(tmp_path):
     output = tmp_path / "new" / "figures.json"
     options = ["--config.sampling.sampler=trapezoidal", "--readers=2"]
     command = [*COMMAND, *TINY, *options, f"--output={output}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text())
     assert list(report) == ["train", "sample", "tags", "codec", "data", "bucket", "embeddings"]

@@ -203,9 +203,9 @@ def test_all_is_made_from_nothing_and_after_a_kill(arguments, tmp_path):
     out = tmp_path / "my demo"
     log = out / "codec/log.jsonl"
     with Program(words, env=env) as program:
-        wait_until(lambda: log.exists() and log.read_text().count("\n") >= 1, [program], 600)
+        wait_until(lambda: log.exists() and log.read_text().count("\n") >= 1, [program])
     with Program(words, env=env) as program:
-        done = program.result(800)  # ninety seconds of CPU time
+        done = program.result(1500)  # ninety seconds of CPU time
     assert done.returncode == 0, done.stderr
     assert "1/11 corpus: done before" in done.stderr
     # Gone on with, not begun anew.

@@ -32,7 +32,7 @@ def _place(process_id: int, num_processes: int) -> list[str]:
     return [f"--process_id={process_id}"] if num_processes > 1 else []
 
 
-def finish(programs: Sequence[Program], seconds: float = 500) -> list[subprocess.CompletedProcess]:
+def finish(programs: Sequence[Program], seconds: float = 900) -> list[subprocess.CompletedProcess]:
     """Their exit codes and output; fails when they have not ended after `seconds`."""
     deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as stack:
