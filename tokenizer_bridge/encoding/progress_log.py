@@ -10,7 +10,6 @@ when it starts again. A track is done when it is in any log, so that a run may b
 another number of workers.
 """
 
-import fcntl
 import json
 import os
 import struct
@@ -24,6 +23,7 @@ import msgpack
 
 from tokenizer_bridge.token_dataset.errors import UserError
 from tokenizer_bridge.token_dataset.files import write_json_atomically
+from tokenizer_bridge.token_dataset.locks import PATIENCE_S, wait_for_lock
 
 SETTINGS_FILE = "settings.json"
 _HEADER = struct.Struct("<II")  # length, CRC-32
@@ -61,17 +61,20 @@ def require_equal(where: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -
 class WorkLog:
     """Appends frames to one worker's log, which it alone may hold.
 
-    Raises UserError if a living process holds it, OSError if the disk is full: the frame that did
-    not fit counts as torn.
+    patience_s: how long another process that holds it may take to come to its end. Raises UserError
+    if it lives on, FileNotFoundError if it has taken the logs away, OSError if the disk is full:
+    the frame that did not fit counts as torn.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, patience_s: float = PATIENCE_S):
         self._file = open(path, "ab")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            said = f"{path}: another process is doing this shard"
+            wait_for_lock(self._file.fileno(), said, time.monotonic() + patience_s)
+            path.stat()
+        except BaseException:
             self._file.close()
-            raise UserError(f"{path}: another process is doing this shard") from error
+            raise
         whole = 0
         for offset, payload in _frames(path):
             whole = offset + len(payload)

@@ -39,14 +39,19 @@ def _hold(folder: Path, otherwise: str, deadline: float) -> int:
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_RDONLY)
             opened.callback(os.close, descriptor)
-            while not lock(descriptor):
-                if time.monotonic() >= deadline:
-                    raise UserError(otherwise)
-                time.sleep(_LOOK_S)
+            wait_for_lock(descriptor, otherwise, deadline)
             # The one before may have removed it.
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 opened.pop_all()
                 return descriptor
+
+
+def wait_for_lock(descriptor: int, otherwise: str, deadline: float) -> None:
+    """Locks as `lock`. Raises UserError of this text at the deadline, by time.monotonic."""
+    while not lock(descriptor):
+        if time.monotonic() >= deadline:
+            raise UserError(otherwise)
+        time.sleep(_LOOK_S)
 
 
 def lock(descriptor: int) -> bool:

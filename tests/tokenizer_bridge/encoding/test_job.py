@@ -181,8 +181,34 @@ def test_a_shard_belongs_to_one_process(tmp_path):
     with WorkLog(tmp_path / "x.log") as log:
         log.append(b"\x81\xa2id\xa1a")  # msgpack of {"id": "a"}
         with pytest.raises(UserError, match="another process is doing this shard"):
-            WorkLog(tmp_path / "x.log")
+            WorkLog(tmp_path / "x.log", patience_s=0.0)
     assert "a" in WorkIndex(tmp_path) and "b" not in WorkIndex(tmp_path)
+
+
+def test_a_shard_whose_worker_is_coming_to_its_end_is_waited_for(
+    codec, songs, tmp_path, monkeypatch
+):
+    job, flock, refused = make_job(songs, tmp_path / "out"), fcntl.flock, []
+    prepare_output(job)
+    earlier = WorkLog(job.unfinished / "00000-of-00001.log")
+
+    def end_the_earlier_one(file, operation):
+        try:
+            flock(file, operation)
+        except BlockingIOError:
+            refused.append(None)
+            earlier.__exit__(None, None, None)
+            if len(refused) == 2:  # the second time, with the tracks done and assembled
+                assemble(job)
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", end_the_earlier_one)
+    done = []
+    encode_shard(job, codec, 0, 1, 1, done.append, lambda seconds: None)
+    assert len(refused) == 1 and sum(done) == 9
+    earlier = WorkLog(job.unfinished / "00000-of-00001.log")
+    encode_shard(job, codec, 0, 1, 1, done.append, lambda seconds: None)
+    assert len(refused) == 2 and sum(done) == 18 and not job.unfinished.exists()
 
 
 def test_other_settings_are_refused(codec, songs, tmp_path):
