@@ -6,11 +6,14 @@ from pathlib import Path
 
 import jax
 from absl import logging
+from jax._src import lru_cache  # which has no public name
 
 from sedd_jax.errors import one_line
+from tokenizer_bridge.token_dataset.files import atomic_file
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 MIN_FREE_BYTES = 200 * 2**20  # a program takes some megabytes
+_put = lru_cache.LRUCache.put
 
 
 def use_compilation_cache() -> None:
@@ -28,8 +31,22 @@ def use_compilation_cache() -> None:
             "compiled programs are not kept: %s; %s names another place, or none", problem, VARIABLE
         )
     on = bool(directory) and not problem
+    lru_cache.LRUCache.put = _put_whole
     # Not "": JAX would make files of its own in the present directory.
     jax.config.update("jax_compilation_cache_dir", directory if on else None)
+
+
+def _put_whole(self: lru_cache.LRUCache, key: str, value: bytes) -> None:
+    """Keeps a program, whole or not at all.
+
+    JAX writes in place. What a process leaves that is killed meanwhile, it does not replace, and
+    warns of at every start.
+    """
+    place = Path(str(self.path)) / f"{key}-cache"
+    if self.eviction_enabled or "://" in str(self.path) or place.exists():
+        return _put(self, key, value)
+    with atomic_file(place, durable=False) as partial:
+        partial.write_bytes(value)
 
 
 def _problem(directory: Path) -> str | None:

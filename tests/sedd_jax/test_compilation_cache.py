@@ -2,11 +2,13 @@
 
 import errno
 import shutil
+import warnings
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
+from jax._src import lru_cache
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from sedd_jax.compilation_cache import use_compilation_cache
@@ -35,6 +37,28 @@ def test_programs_are_kept_by_default(home):
     use_compilation_cache()
     compile_something()
     assert list((home / ".cache" / "sedd_jax" / "compiled").glob("jit__lambda*"))
+
+
+def test_a_process_that_is_killed_leaves_no_part_of_a_program(home, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def half(path, data):
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise Killed
+
+    use_compilation_cache()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        for kind in (Path, type(lru_cache.pathlib.Path("/"))):  # JAX has its own, where it writes
+            patch.setattr(kind, "write_bytes", half)
+        compile_something()
+    for _ in range(2):
+        jax.clear_caches()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compile_something()
+    assert not list((home / ".cache" / "sedd_jax" / "compiled").glob(".*"))
 
 
 def test_they_are_kept_where_the_user_says(home, tmp_path):
