@@ -163,7 +163,8 @@ def test_a_checkpoint_that_is_seen_late_is_waited_for(directory, monkeypatch):
 
 
 @pytest.mark.parametrize("when", ["before it is read", "between its items", "half"])
-def test_what_a_training_replaces_while_it_is_read(directory, when, caplog):
+def test_what_a_training_replaces_while_it_is_read(directory, when, caplog, monkeypatch):
+    monkeypatch.setattr(checkpoint_lib, "SEEN_WITHIN_S", 1000.0)
     began = time.monotonic()
     with Checkpoints(directory, read_only=True) as checkpoints:
         steps = []
@@ -190,7 +191,7 @@ def test_what_a_training_replaces_while_it_is_read(directory, when, caplog):
         with pytest.raises(UserError, match="checkpoints/4 has been removed meanwhile$"):
             checkpoints.at(4, checkpoints.read_meta)
     assert "older" not in caplog.text
-    assert time.monotonic() - began < 30  # nothing is waited for
+    assert time.monotonic() - began < 900  # nothing is waited for
 
 
 def test_no_run_starts_anew_beside_damaged_checkpoints(directory, tmp_path):
