@@ -42,7 +42,7 @@ def _put_whole(self: lru_cache.LRUCache, key: str, value: bytes) -> None:
     JAX writes in place. What a process leaves that is killed meanwhile, it does not replace, and
     warns of at every start.
     """
-    place = Path(str(self.path)) / f"{key}-cache"
+    place = Path(str(self.path)) / f"{key}{lru_cache._CACHE_SUFFIX}"
     if self.eviction_enabled or "://" in str(self.path) or place.exists():
         return _put(self, key, value)
     with atomic_file(place, durable=False) as partial:
