@@ -128,16 +128,18 @@ fi
 tokens_as_they_are() {
   [ ! -e "$run/tokens/dataset.json" ] || sha256 < "$run/tokens/dataset.json"
 }
-before=$(tokens_as_they_are)
+# How often there was other music, the first included: as often the steps are made. Behind it, of
+# which tokens it speaks, since the encoding may be stopped when they are there.
+rounds='' counted=''
+if [ -s "$run/rounds" ]; then read -r rounds counted < "$run/rounds"; fi
+: "${rounds:=1}" "${counted:=$(tokens_as_they_are)}"
 stage encode "encode $music"
 "$PY" -m tokenizer_bridge.encode --source=folder --audio="$music" --codec="$codec" \
   --output="$run/tokens" --num_workers="$(count_cpus)" ${tags[@]+"${tags[@]}"}
-# How often there was other music, the first included: as often the steps are made.
-rounds=$(cat "$run/rounds" 2> /dev/null || echo 1)
-if [ -n "$before" ] && [ "$before" != "$(tokens_as_they_are)" ]; then
-  rounds=$((rounds + 1))
-  echo "$rounds" > "$run/rounds"
-fi
+tokens=$(tokens_as_they_are)
+if [ -n "$counted" ] && [ "$counted" != "$tokens" ]; then rounds=$((rounds + 1)); fi
+echo "$rounds $tokens" > "$run/rounds.partial"
+mv "$run/rounds.partial" "$run/rounds"
 if [ "$rounds" -gt 1 ]; then
   training+=(--allow_change=data.path)
   steps=$((rounds * ${steps:-$usual_steps}))

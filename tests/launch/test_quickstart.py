@@ -25,17 +25,17 @@ def quickstart(tmp_path):
         'for argument in "$@"; do printf "%s|" "$argument"; done\n'
         "echo\n"
         'case "$2" in *.encode) mkdir -p "$RUN/tokens"; touch "$RUN/tokens/$SPLIT-0"\n'
-        '[ -z "$TOKENS" ] || echo "$TOKENS" > "$RUN/tokens/dataset.json";; esac\n'
+        '[ -z "$TOKENS" ] || echo "$TOKENS" > "$RUN/tokens/dataset.json"; exit "$CODE";; esac\n'
     )
     python.chmod(0o755)
     digest = hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()
     (tmp_path / "venv/.requirements.sha256").write_text(f"{digest}  -\n")
 
     def run(
-        *arguments: str, split: str = "validation", tokens: str = ""
+        *arguments: str, split: str = "validation", tokens: str = "", code: int = 0
     ) -> subprocess.CompletedProcess:
         ours = {"VENV": "venv", "CDPATH": "/tmp:.", "LC_ALL": "C", "RUN": str(tmp_path / RUN)}
-        ours |= {"SPLIT": split, "TOKENS": tokens}
+        ours |= {"SPLIT": split, "TOKENS": tokens, "CODE": str(code)}
         return subprocess.run(
             ["bash", PROJECT / "launch/quickstart.sh", *arguments],
             cwd=tmp_path,
@@ -90,6 +90,14 @@ def test_music_that_has_grown_is_trained_on(quickstart, tmp_path):
         assert f"/{RUN}/new_400|--audio={tmp_path / RUN}/wavs_400|" in said
     assert "|--config.training.num_steps=600|" in quickstart("music", tokens="three").stdout
     assert "|--config.training.num_steps=270|" in quickstart("--steps=90", "music").stdout
+
+
+def test_music_that_has_grown_when_the_encoding_is_stopped_is_trained_on(quickstart, tmp_path):
+    (tmp_path / "music").mkdir()
+    assert quickstart("music", tokens="one").returncode == 0
+    assert quickstart("music", tokens="two", code=130).returncode == 130  # the tokens are there
+    said = quickstart("music", tokens="two").stdout
+    assert "|--allow_change=data.path|" in said and "|--config.training.num_steps=400|" in said
 
 
 def test_steps_that_were_asked_for_are_made_on_music_that_has_grown(quickstart, tmp_path):
