@@ -41,7 +41,9 @@ def test_a_step_is_a_row_of_the_table_and_a_later_life_goes_on(tmp_path):
 
 def test_weights_and_biases_keeps_one_run_for_all_lives(tmp_path, monkeypatch):
     """Its own library, offline: what it would send is stored in the run's folder."""
-    for name, value in {"MODE": "offline", "SILENT": "true", "CONFIG_DIR": str(tmp_path)}.items():
+    patience = {"X_SERVICE_WAIT": "600", "INIT_TIMEOUT": "600"}  # seconds for its own process
+    ours = {"MODE": "offline", "SILENT": "true", "CONFIG_DIR": str(tmp_path)} | patience
+    for name, value in ours.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     (tmp_path / "a.png").write_bytes(png(np.zeros((2, 7, 3), np.uint8)))
     (tmp_path / "a.wav").write_bytes(b"RIFF")
