@@ -48,13 +48,16 @@ def test_tracks_come_out_as_if_alone(codec, songs):
     for batch_size in (1, 4):
         results = list(encode_tracks(codec, tracks, windowing, batch_size, preparation=PLAIN))
         assert sorted(result.track.id for result in results) == [track.id for track in tracks]
+        differing, total = 0, 0
         for result in results:
             audio, _ = soundfile.read(result.track.path, dtype="float32")
             alone = encode_windowed(codec, audio, windowing)
             assert result.codes.dtype == np.uint16 and len(result.codes) == len(alone)
-            differing = np.count_nonzero(result.codes != alone)  # by rounding, in larger batches
-            assert differing <= (0 if batch_size == 1 else 0.001 * len(alone))
+            differing += np.count_nonzero(result.codes != alone)
+            total += len(alone)
             assert result.duration_s == pytest.approx(len(audio) / 24000)
+        # By rounding, in larger batches: 4 or 5 of 40,500, by the kind of CPU.
+        assert differing <= (0 if batch_size == 1 else 0.0005 * total)
 
 
 def test_progress_counts_audio_once_however_windows_overlap(codec, songs):
