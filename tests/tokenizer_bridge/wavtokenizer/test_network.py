@@ -67,7 +67,7 @@ def test_every_parameter_is_trained():
     codec = make_codec().train()
     codec.synthesise(codec.encoder_output(noise(1, 160))).square().sum().backward()
     for name, parameter in codec.named_parameters():
-        is_sign = name.endswith("weight_v") and parameter[0].numel() == 1  # a direction's, on a line
+        is_sign = name.endswith("weight_v") and parameter[0].numel() == 1  # a direction on a line
         assert is_sign or parameter.grad.abs().sum() > 0, name
 
 
