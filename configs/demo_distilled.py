@@ -8,7 +8,7 @@ TOKENS are of the codec demo-scores. A step costs what `teacher_steps` evaluatio
 and a step of ordinary training do together. Few small batches of short windows, for a CPU. A
 further round starts from RUN in place of demo, with half of the steps.
 What to expect: 3.6 bits a token under a judge instead of 3.9 with 4 evaluations, and codes that
-vary a little less, which a temperature of 0.9 does as well (sedd_jax/README.md). Try longer rounds.
+vary a little less, which a temperature of 0.9 does as well (sedd_jax/README.md).
 """
 
 from ml_collections import ConfigDict
