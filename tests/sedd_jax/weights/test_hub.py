@@ -22,6 +22,8 @@ def served(tmp_path, monkeypatch):
         monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(f"{constants}.HF_TOKEN_PATH", str(tmp_path / "no_token"))
+        for kind in ("ETAG", "DOWNLOAD"):
+            monkeypatch.setattr(f"{constants}.HF_HUB_{kind}_TIMEOUT", 600)  # seconds, not 10
         monkeypatch.setenv("HF_TOKEN", toy_hub.TOKEN)
         yield server
 
