@@ -86,13 +86,16 @@ def _require(module: str, name: str, extra: str) -> None:
 
 
 def describe(name: str, num_slices: int = 1) -> Topology:
-    """The topology `name`; sets environment variables that XLA reads when it is first used.
+    """The topology `name`; sets environment variables that XLA reads when it is first used, and
+    turns JAX's cache of compiled programs off.
 
     So must be called before JAX compiles anything.
     Raises UserError for one that is unknown or whose compiler is not installed.
     """
     chip, dims = parse(name)
     jax.config.update("jax_platforms", "cpu")  # whatever else may be here is not looked for
+    # Where the user keeps compiled programs: JAX could not read these, and would warn of each.
+    jax.config.update("jax_enable_compilation_cache", False)
     try:
         if chip.platform == "tpu":
             _require("libtpu", name, "requirements-tpu.txt")

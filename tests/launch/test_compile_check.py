@@ -194,8 +194,12 @@ def test_the_sampler_and_a_gpu_that_is_too_small(tmp_path):
         "--topology=h100:1x2", "--sample", f"--codebook_size={CODES}",
         f"--output={tmp_path / 'figures.json'}",
     ]  # fmt: skip
-    outcome = run(command, XLA_PYTHON_CLIENT_MEM_FRACTION="1e-6")
+    cache = tmp_path / "compiled"
+    outcome = run(
+        command, XLA_PYTHON_CLIENT_MEM_FRACTION="1e-6", JAX_COMPILATION_CACHE_DIR=str(cache)
+    )
     assert outcome.returncode == 1, outcome.stderr
+    assert not cache.exists()  # JAX could not read a GPU's program back
     assert "DOES NOT FIT" in outcome.stdout and "sampler, 1 of 4 steps" in outcome.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert not figures["fits"] and figures["memory"]["available"] == 84_978

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from launch.aot import explain, roofline
 from launch.aot.chips import CHIPS
@@ -69,6 +71,18 @@ backend_config={{"known_trip_count":{{"n":"3"}}}}
     assert shown[2].split() == ["0.00", "0.002", "0.000", "3", "y", "→", "f32[256,256]"]
 
 
+@pytest.fixture
+def compiled_anew():
+    """The cache is off: a program of another checkout would tell the lines of that."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_enable_compilation_cache", before)
+    compilation_cache.reset_cache()
+
+
+@pytest.mark.usefixtures("compiled_anew")
 def test_a_compiled_network_tells_its_lines():
     x_BxL, sigma_B = inputs(CONFIG)
     keys_B = jax.random.split(jax.random.key(0), len(x_BxL))

@@ -20,12 +20,15 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     before = jax.config.jax_compilation_cache_dir
     least = jax.config.jax_persistent_cache_min_compile_time_secs
+    enabled = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_compilation_cache_dir", None)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_enable_compilation_cache", True)
     jax_cache.reset_cache()
     yield tmp_path / "home"
     jax.config.update("jax_compilation_cache_dir", before)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+    jax.config.update("jax_enable_compilation_cache", enabled)
     jax_cache.reset_cache()
 
 
