@@ -23,12 +23,7 @@ from tokenizer_bridge.audio.windows import Windowing
 from tokenizer_bridge.cleaning import Cleaning
 from tokenizer_bridge.encoding.division import divide
 from tokenizer_bridge.encoding.growth import keep, put_in_place, read_kept
-from tokenizer_bridge.encoding.progress_log import (
-    WorkIndex,
-    WorkLog,
-    require_equal,
-    settings_agree,
-)
+from tokenizer_bridge.encoding.progress_log import WorkIndex, WorkLog, require_equal, settings_agree
 from tokenizer_bridge.encoding.tracks import Encoded, encode_tracks
 from tokenizer_bridge.encoding.unfinished import Ended, locked, remove_set_aside, set_aside
 from tokenizer_bridge.encoding.vectors import VectorFiles

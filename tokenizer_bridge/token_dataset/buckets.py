@@ -61,7 +61,7 @@ class Bucket:
             return self._files.cat_file(self._place(name))
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file; nobody sees a part of it."""
+        """Writes a file, of which nobody sees a part; in a `file://` store it grows in place."""
         with self._errors():
             self._files.pipe_file(self._place(name), data)
 
