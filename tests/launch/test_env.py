@@ -102,7 +102,7 @@ def test_an_nvidia_card_that_is_left_alone_is_mentioned(make, tmp_path):
 
 def test_of_two_scripts_that_start_at_once_one_installs(tmp_path):
     python, log, gate = tmp_path / "python", tmp_path / "log", tmp_path / "gate"
-    script = PYTHON.replace('"-c "*) exit 0', f'"-c "*) exec {sys.executable} "$@"')
+    script = PYTHON.replace('"-c "*) exit 0', f'"-c "*) exec \'{sys.executable}\' "$@"')
     closed = 'while [ ! -e "$GATE" ]; do sleep 0.05; done'
     python.write_text(script.replace('echo "$*"', f'{closed}; echo "$*"'))
     python.chmod(0o755)
