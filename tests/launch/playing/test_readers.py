@@ -50,6 +50,7 @@ def test_of_two_clicks_at_once_one_counts(page, monkeypatch):
 
     def work(report):
         done.wait(600)
+        return SimpleNamespace(number=8)
 
     def click():
         next(page._follow("session", [], work, 0))
@@ -70,3 +71,5 @@ def test_of_two_clicks_at_once_one_counts(page, monkeypatch):
     second.join()
     assert len(started) == 1
     done.set()
+    shown.close()
+    wait_until(lambda: not page._jobs)
