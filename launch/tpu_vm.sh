@@ -86,7 +86,7 @@ on() {
 
 on_all() {
   local node
-  for node in "${nodes[@]}"; do on "$node" all "$1"; done
+  for node in "${nodes[@]}"; do on "$node" all "$1" || return; done
 }
 
 # READY, another of the API's states, MISSING, or what gcloud said in error; of several slices the
@@ -140,9 +140,10 @@ delete() {
   fi
 }
 
-# Returns when all nodes are READY, making the TPU where it is missing and --create was given.
+# Returns when all nodes are READY, making the TPU where it is missing and --create was given. What
+# gcloud could not do is tried again, 20 times at most.
 ensure_tpu() {
-  local found queue silent=0
+  local found queue failures=0
   while found=$(state) && [ "$found" != READY ]; do
     case $found in
       MISSING)
@@ -155,38 +156,41 @@ ensure_tpu() {
             ;;
           FAILED | SUSPENDED)
             [ -n "${flag[create]}" ] || fail "the queued resource is $queue; --create makes it anew"
-            delete
+            delete || failures=$((failures + 1))
             ;;
           *) say "queued: $queue" ;;
         esac
         ;;
       PREEMPTED | TERMINATED | STOPPED)
         [ -n "${flag[create]}" ] || fail "TPU ${flag[name]} is $found; --create makes it anew"
-        delete
-        continue
+        if delete; then continue; fi
+        failures=$((failures + 1))
         ;;
       *[!A-Z_]*)
-        silent=$((silent + 1))
-        [ $silent -le 20 ] || fail "gcloud: ${found##*$'\n'}"
+        failures=$((failures + 1))
         say "gcloud: ${found##*$'\n'}"
         ;;
       *) say "TPU ${flag[name]} is $found" ;;
     esac
+    [ $failures -le 20 ] || fail "gcloud failed 20 times; TPU ${flag[name]}: ${found##*$'\n'}"
     sleep "${flag[poll_s]}"
   done
   had_tpu=yes
 }
 
-sync_and_install() {
+# Copies the project to all workers, installs and starts the program; false when that failed.
+start() {
   local archive=$scratch/sedd-music.tgz node
   # By name: data sets and runs may lie beside the code.
   run tar -czf "$archive" -C "$project" --exclude=tokenizer_bridge/assets --exclude=__pycache__ \
-    README.md LICENSE pyproject.toml requirements.txt sedd_jax tokenizer_bridge configs launch
+    README.md LICENSE pyproject.toml requirements.txt sedd_jax tokenizer_bridge configs launch || return
   for node in "${nodes[@]}"; do
-    run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all
+    run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all ||
+      return
   done
-  on_all "mkdir -p sedd-music && tar -xzf sedd-music.tgz -C sedd-music"
-  on_all "$worker setup ${flag[bucket]}"
+  on_all "mkdir -p sedd-music && tar -xzf sedd-music.tgz -C sedd-music" &&
+    on_all "$worker setup ${flag[bucket]}" &&
+    on_all "$worker start $key $(quoted "${train[@]}")"
 }
 
 # What all workers say of the program: running, idle, busy, an exit code, ending (some have ended), or
@@ -223,8 +227,7 @@ if [ -n "${flag[dry_run]}" ]; then
       run gcloud compute tpus tpu-vm describe "$node" "${where[@]}" --format='value(state)'
     done
   fi
-  sync_and_install
-  on_all "$worker start $key $(quoted "${train[@]}")"
+  start
   on "${nodes[0]}" 0 "$worker follow 20"
   on_all "$worker status $key 2> /dev/null || echo status=idle"
   say "exit code 75 or from 128 on, or a TPU that is gone: all of this again"
@@ -237,6 +240,7 @@ started=   # only then does an exit code tell of this attempt
 restarts=0
 lost=0
 ending=0
+unstarted=0
 while true; do
   ensure_tpu
   status=$(job_status)
@@ -252,7 +256,7 @@ while true; do
       ;;
     ending)
       ending=$((ending + 1))
-      [ $ending -le 20 ] || on_all "$worker stop"
+      [ $ending -le 20 ] || on_all "$worker stop" || say "not all could be stopped"
       sleep "${flag[poll_s]}"
       ;;
     lost)
@@ -263,7 +267,11 @@ while true; do
     busy) fail "another program runs on ${flag[name]}; to end it: $(flag[dry_run]=yes on "${nodes[0]}" all "$worker stop")" ;;
     0)
       say "training is complete"
-      if [ -n "${flag[delete]}" ]; then delete; else say "the TPU is still there, and paid for"; fi
+      if [ -z "${flag[delete]}" ]; then
+        say "the TPU is still there, and paid for"
+      else
+        delete || fail "the TPU ${flag[name]} could not be deleted: it is still there, and paid for"
+      fi
       exit 0
       ;;
     *)
@@ -275,9 +283,17 @@ while true; do
         restarts=$((restarts + 1))
         [ $restarts -le "${flag[max_restarts]}" ] || fail "gave up after ${flag[max_restarts]} restarts"
       fi
-      sync_and_install
-      on_all "$worker start $key $(quoted "${train[@]}")"
-      started=yes
+      # A machine that is taken away tells the program before its own state changes.
+      if start; then
+        started=yes
+        unstarted=0
+      else
+        started=
+        unstarted=$((unstarted + 1))
+        [ $unstarted -le 3 ] || fail "the program could not be started on ${flag[name]}"
+        say "the program could not be started"
+        sleep "${flag[poll_s]}"
+      fi
       ;;
   esac
 done

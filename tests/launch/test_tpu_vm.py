@@ -15,7 +15,8 @@ from tests.programs import wait_until
 PROJECT = Path(__file__).resolve().parents[2]
 
 # describe, create, delete, scp and ssh of tpu-vm. A TPU is a folder with a `state` and a home
-# folder for each worker; every call is logged.
+# folder for each worker; every call is logged. By a line of `faults` such as "scp 2 PREEMPTED" the
+# second scp fails and leaves the TPU in that state.
 GCLOUD = r"""
 #!/usr/bin/env bash
 set -euo pipefail
@@ -32,6 +33,11 @@ for word in "$@"; do
   esac
 done
 tpu=$CLOUD/${names[-1]%%:*}
+times=$(grep -c "^compute tpus tpu-vm $verb " "$CLOUD/calls")
+if grep -q "^$verb $times " "$CLOUD/faults" 2>/dev/null; then
+  sed -n "s/^$verb $times //p" "$CLOUD/faults" > "$tpu/state"
+  exit 255
+fi
 case $verb in
   describe)
     [ -e "$tpu" ] || { echo "ERROR: NOT_FOUND: no such TPU" >&2; exit 1; }
@@ -141,13 +147,36 @@ def test_a_mistake_ends_the_launcher_and_shows_the_log(cloud):
 
 
 def test_a_tpu_that_was_preempted_is_made_anew(cloud):
-    both_run = 'until [ "$(cat "$CLOUD"/lives-* | wc -l)" -ge 2 ]; do sleep 0.1; done'
-    preempted = f'{both_run}; echo PREEMPTED > "$CLOUD/mine/state"; exit 143'
+    # Worker 0 alone tells of it, once: the folder of the new TPU has the old one's name.
+    first = "case $HOME in *worker-1) exit 143 ;; esac"
+    both_ran = 'until [ "$(cat "$CLOUD"/lives-* | wc -l)" -ge 2 ]; do sleep 0.1; done'
+    preempted = f'{first}; {both_ran}; echo PREEMPTED > "$CLOUD/mine/state"; exit 143'
     done = cloud([preempted, "exit 0"], "--create", "--delete")
     assert done.returncode == 0, done.stderr
     assert lives(cloud.home) == [2, 2]
     assert calls(cloud.home, "create") == 2
     assert calls(cloud.home, "delete") == 2  # the old one, and the new one when all was done
+
+
+def test_a_tpu_that_is_taken_away_while_the_program_is_started_again_is_made_anew(cloud):
+    # The program is told of it before the state of the machine changes.
+    (cloud.home / "faults").write_text("scp 2 PREEMPTED\ndelete 1 PREEMPTED\n")
+    done = cloud(["exit 143", "exit 0"], "--create")
+    assert done.returncode == 0, done.stderr
+    assert lives(cloud.home) == [2, 2]
+    assert [calls(cloud.home, verb) for verb in ("create", "delete", "scp")] == [2, 2, 3]
+
+
+def test_a_program_that_could_not_be_started_is_tried_again_a_few_times(cloud):
+    (cloud.home / "faults").write_text("scp 1 READY\nscp 2 READY\nscp 3 READY\n")
+    done = cloud(["exit 0"], "--create", "--max_restarts=1")
+    assert done.returncode == 0, done.stderr
+    assert lives(cloud.home) == [1, 1]
+    (cloud.home / "faults").write_text("".join(f"scp {n} READY\n" for n in range(20)))
+    done = cloud(["exit 0"])
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: the program could not be started on mine"
+    assert calls(cloud.home, "scp") == 4 + 4
 
 
 def test_restarts_are_limited(cloud):
