@@ -15,5 +15,7 @@ cd "$project"
 "$PY" -m mypy
 if [ "$(uname -s)" = Linux ]; then ensure_compilers; fi # which are for Linux only
 export JAX_PLATFORMS=cpu
-# Two workers on two cores; a file's tests stay together, since they share compiled programs.
-OMP_NUM_THREADS=1 "$PY" -m pytest -n "$(count_cpus)" --dist loadfile --durations 15 "$@"
+# Two workers on two cores; a file's tests stay together, since they share compiled programs. Tests of
+# several processes may fail on a crowded machine: three that failed run once more, and are named as such.
+OMP_NUM_THREADS=1 "$PY" -m pytest -n "$(count_cpus)" --dist loadfile --durations 15 \
+  --reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks "$@"
