@@ -1,4 +1,4 @@
-"""Measures the notes of generated music beside those of real music, and looks for copies.
+r"""Measures the notes of generated music beside those of real music, and looks for copies.
 
     python -m tokenizer_bridge.measure_notes --audio=WAVS --reference=HELD_OUT --codec=demo-scores \
         --tokens=TOKENS --generated_tokens=NEW --notes=CORPUS/notes.jsonl --output=NOTES.json
