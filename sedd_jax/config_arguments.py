@@ -194,7 +194,8 @@ def find(source: str) -> tuple[Path, list[str]]:
         return shipped[file], arguments
     if path.suffix or path.parent != Path("."):
         what = "is a directory" if path.is_dir() else "no such file"
-        by_name = f"; the project's own is --config={path.stem}" if path.stem in shipped else ""
+        named = ":".join([path.stem, *arguments])
+        by_name = f"; the project's own is --config={named}" if path.stem in shipped else ""
         raise UserError(f"--config={source}: {what}{by_name}")
     near = difflib.get_close_matches(file, shipped, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(shipped))}"

@@ -59,6 +59,7 @@ def test_a_file_that_gives_no_config_is_named_with_the_line(tmp_path, text, mess
     [
         ("configs/none.py", "--config=configs/none.py: no such file"),
         ("elsewhere/demo.py", "no such file; the project's own is --config=demo"),
+        ("elsewhere/samplers.py:small", "the project's own is --config=samplers:small"),
         ("demi", "did you mean demo?"),
         ("zzz", "there are demo, "),
         ("demo:small", "get_config() cannot be called with 'small'"),
