@@ -89,13 +89,25 @@ on_all() {
   for node in "${nodes[@]}"; do on "$node" all "$1" || return; done
 }
 
-# READY, another of the API's states, MISSING, or what gcloud said in error; of several slices the
-# first one's that is not READY.
+# ask COMMAND…: the state that gcloud answers, MISSING where there is no such thing, or what it says in
+# error, which is no word in capitals.
+ask() {
+  local said value
+  if said=$(gcloud compute tpus "$@" "${where[@]}" 2>&1); then
+    value=$(grep -xE '[A-Z_]+' <<< "$said" | tail -n 1) || true # among warnings
+    echo "${value:-no state}"
+  elif [[ $said == *NOT_FOUND* ]]; then
+    echo MISSING
+  else
+    grep -m 1 '^ERROR: ' <<< "$said" || echo "no answer: ${said##*$'\n'}"
+  fi
+}
+
+# The state of the TPU; of several slices the first one's that is not READY.
 state() {
   local node found
   for node in "${nodes[@]}"; do
-    found=$(gcloud compute tpus tpu-vm describe "$node" "${where[@]}" --format='value(state)' 2>&1) ||
-      if [[ $found == *NOT_FOUND* ]]; then found=MISSING; fi
+    found=$(ask tpu-vm describe "$node" --format='value(state)')
     if [ "$found" != READY ]; then break; fi
   done
   echo "$found"
@@ -103,14 +115,11 @@ state() {
 
 # The state of the queued resource; MISSING when there is none, or none was wanted.
 queue_state() {
-  local found
-  if [ -z "${flag[queued]}" ]; then
+  if [ -n "${flag[queued]}" ]; then
+    ask queued-resources describe "${flag[name]}" --format='value(state.state)'
+  else
     echo MISSING
-    return
   fi
-  found=$(gcloud compute tpus queued-resources describe "${flag[name]}" "${where[@]}" \
-    --format='value(state.state)' 2>&1) || if [[ $found == *NOT_FOUND* ]]; then found=MISSING; fi
-  echo "$found"
 }
 
 create() {
@@ -141,10 +150,11 @@ delete() {
 }
 
 # Returns when all nodes are READY, making the TPU where it is missing and --create was given. What
-# gcloud could not do is tried again, 20 times at most.
+# gcloud could not do is tried again, 20 times in a row at most: capacity may take days to come.
 ensure_tpu() {
-  local found queue failures=0
+  local found queue failures=0 before made=
   while found=$(state) && [ "$found" != READY ]; do
+    before=$failures
     case $found in
       MISSING)
         queue=$(queue_state)
@@ -153,10 +163,18 @@ ensure_tpu() {
             [ -n "${flag[create]}" ] || fail "there is no TPU ${flag[name]}; --create makes it"
             # A first TPU that cannot be had is an error; after a preemption, capacity comes back.
             create || [ -n "$had_tpu" ] || fail "the TPU could not be made"
+            made=yes
             ;;
           FAILED | SUSPENDED)
             [ -n "${flag[create]}" ] || fail "the queued resource is $queue; --create makes it anew"
+            # One that was only just asked for would fail again and again.
+            [ "$queue,$made,$had_tpu" != FAILED,yes, ] || fail "the queued resource ${flag[name]} has FAILED"
             delete || failures=$((failures + 1))
+            ;;
+          *[!A-Z_]*)
+            failures=$((failures + 1))
+            found=$queue
+            say "gcloud: $found"
             ;;
           *) say "queued: $queue" ;;
         esac
@@ -168,11 +186,12 @@ ensure_tpu() {
         ;;
       *[!A-Z_]*)
         failures=$((failures + 1))
-        say "gcloud: ${found##*$'\n'}"
+        say "gcloud: $found"
         ;;
       *) say "TPU ${flag[name]} is $found" ;;
     esac
-    [ $failures -le 20 ] || fail "gcloud failed 20 times; TPU ${flag[name]}: ${found##*$'\n'}"
+    [ $failures -gt $before ] || failures=0
+    [ $failures -le 20 ] || fail "gcloud failed 20 times; TPU ${flag[name]}: $found"
     sleep "${flag[poll_s]}"
   done
   had_tpu=yes

@@ -16,13 +16,26 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 # describe, create, delete, scp and ssh of tpu-vm. A TPU is a folder with a `state` and a home
 # folder for each worker; every call is logged. By a line of `faults` such as "scp 2 PREEMPTED" the
-# second scp fails and leaves the TPU in that state.
+# second scp fails and leaves the TPU in that state. A queued resource only ever comes as far as the
+# word in `queued`; where that is empty, it cannot be asked for.
 GCLOUD = r"""
 #!/usr/bin/env bash
 set -euo pipefail
 echo "$*" >> "$CLOUD/calls"
-[ "$1 $2 $3" = "compute tpus tpu-vm" ]
-verb=$4; shift 4
+[ "$1 $2" = "compute tpus" ]
+kind=$3; verb=$4; shift 4
+echo "WARNING: Python 3.8 will not be supported for long" >&2
+if [ "$kind" = queued-resources ]; then
+  case $verb in
+    describe)
+      [ -s "$CLOUD/queued" ] || { echo "ERROR: it is ill"; echo "Be patient" >&2; exit 1; }
+      [ -e "$CLOUD/queue" ] || { echo "ERROR: NOT_FOUND: no such request" >&2; exit 1; }
+      cat "$CLOUD/queued" ;;
+    create) touch "$CLOUD/queue" ;;
+    delete) rm "$CLOUD/queue" ;;
+  esac
+  exit
+fi
 worker=all; names=(); command=
 for word in "$@"; do
   case $word in
@@ -79,9 +92,13 @@ def cloud(tmp_path: Path):
         #!/usr/bin/env bash
         [ "$2" = pip ] || exec /usr/bin/env -S PATH="$REAL_PATH" python3 "$@"
     """
-    for name, text in programs.items():
+
+    def write(name: str, text: str) -> None:
         (tools / name).write_text(textwrap.dedent(text).lstrip())
         (tools / name).chmod(0o755)
+
+    for name, text in programs.items():
+        write(name, text)
 
     def start(plan: list[str], *flags: str) -> subprocess.Popen:
         (tmp_path / "plan").write_text("\n".join(plan) + "\n")
@@ -103,7 +120,11 @@ def cloud(tmp_path: Path):
                 os.killpg(process.pid, signal.SIGKILL)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
-    run.start, run.home = start, tmp_path
+    def hurry() -> None:
+        """Lets nobody wait long between two looks."""
+        write("sleep", "#!/bin/sh\nexec /bin/sleep 0.01\n")
+
+    run.start, run.home, run.hurry = start, tmp_path, hurry
     return run
 
 
@@ -231,3 +252,37 @@ def test_a_worker_that_was_restarted_takes_no_other_program_for_its_own(tmp_path
             worker("stop")
         finally:
             other.kill()
+
+
+def test_gcloud_that_fails_seldom_is_asked_for_as_long_as_capacity_takes(cloud):
+    cloud.hurry()
+    (cloud.home / "mine").mkdir()
+    (cloud.home / "mine" / "state").write_text("CREATING\n")
+    faults = [f"describe {n} CREATING\n" for n in range(2, 60, 2)]
+    (cloud.home / "faults").write_text("".join([*faults, "describe 60 PREEMPTED\n"]))
+    done = cloud(["exit 0"], "--create")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("queued", [[], ["--queued"]])
+def test_gcloud_that_always_fails_is_an_error(cloud, queued):
+    cloud.hurry()
+    if queued:
+        (cloud.home / "queued").write_text("")
+        last = "gcloud failed 20 times; TPU mine: ERROR: it is ill"
+    else:
+        (cloud.home / "mine").mkdir()
+        (cloud.home / "faults").write_text("".join(f"describe {n} READY\n" for n in range(99)))
+        last = "gcloud failed 20 times; TPU mine: no answer: "
+    done = cloud(["exit 0"], "--create", *queued)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {last}")
+
+
+def test_a_request_that_fails_at_once_is_not_made_again_and_again(cloud):
+    (cloud.home / "queue").touch()
+    (cloud.home / "queued").write_text("FAILED\n")
+    done = cloud(["exit 0"], "--create", "--queued")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: the queued resource mine has FAILED"
+    assert [calls(cloud.home, verb) for verb in ("create", "delete")] == [1, 1]
