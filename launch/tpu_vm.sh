@@ -78,10 +78,13 @@ train=(bash launch/xla_flags.sh tpu .venv/bin/python -m sedd_jax.train --distrib
   "${extra[@]}")
 key=$(quoted "${train[@]}" | sha256 | cut -c1-12)
 
+# A connection to a machine that has gone ends by these within a minute.
+alive=(-oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4)
+
 # on NODE WORKER COMMAND: in that worker's shell ("all" for all of a slice).
 on() {
   run gcloud compute tpus tpu-vm ssh "$1" "${where[@]}" --worker="$2" --command="$3" \
-    --ssh-flag=-oServerAliveInterval=15 --ssh-flag=-oServerAliveCountMax=4
+    "${alive[@]/#/--ssh-flag=}"
 }
 
 on_all() {
@@ -199,15 +202,18 @@ ensure_tpu() {
 
 # Copies the project to all workers, installs and starts the program; false when that failed.
 start() {
-  local archive=$scratch/sedd-music.tgz node
+  local archive=$scratch/sedd-music.tgz code="sedd_jax tokenizer_bridge configs launch" node
+  mkdir -p "$scratch" # temporary folders are tidied up after days
   # By name: data sets and runs may lie beside the code.
+  # shellcheck disable=SC2086  # four words
   run tar -czf "$archive" -C "$project" --exclude=tokenizer_bridge/assets --exclude=__pycache__ \
-    README.md LICENSE pyproject.toml requirements.txt sedd_jax tokenizer_bridge configs launch || return
+    README.md LICENSE pyproject.toml requirements.txt $code || return
   for node in "${nodes[@]}"; do
-    run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all ||
-      return
+    run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all \
+      "${alive[@]/#/--scp-flag=}" || return
   done
-  on_all "mkdir -p sedd-music && tar -xzf sedd-music.tgz -C sedd-music" &&
+  # Not over the code of an earlier start: a file that is no more may hide another.
+  on_all "mkdir -p sedd-music && cd sedd-music && rm -rf $code && tar -xzf ../sedd-music.tgz" &&
     on_all "$worker setup ${flag[bucket]}" &&
     on_all "$worker start $key $(quoted "${train[@]}")"
 }

@@ -98,6 +98,10 @@ def test_tpu_vm_makes_syncs_installs_starts_and_follows():
     steps = ["create", "describe", "scp", "ssh"]
     order = [next(i for i, line in enumerate(printed) if step in line) for step in steps]
     assert order == sorted(order)
+    # A machine that has gone does not keep the launcher waiting.
+    for line in printed:
+        if line[4] in ("scp", "ssh"):
+            assert f"--{line[4]}-flag=-oServerAliveInterval=15" in line
     assert started_on_workers(printed) == [
         *("bash", "launch/xla_flags.sh", "tpu", ".venv/bin/python", "-m", "sedd_jax.train"),
         *("--distributed", "--config=configs/music_small.py"),

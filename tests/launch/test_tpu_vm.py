@@ -87,6 +87,7 @@ def cloud(tmp_path: Path):
     """Runs tpu_vm.sh with that gcloud: plan, one line a life of the program, then the flags."""
     tools = tmp_path / "bin"
     tools.mkdir()
+    (tmp_path / "tmp").mkdir()
     programs = {"gcloud": GCLOUD, "train": PYTHON, "uv": UV, "python3": ""}
     programs["python3"] = r"""
         #!/usr/bin/env bash
@@ -107,7 +108,7 @@ def cloud(tmp_path: Path):
         command += ['--tokens=/bucket/it\'s "mine"; $(touch x)', "--workdir=/bucket/run", *flags]
         path = f"{tools}:{os.environ['PATH']}"
         env = {**os.environ, "CLOUD": str(tmp_path), "PATH": path, "REAL_PATH": os.environ["PATH"]}
-        env["LC_ALL"] = "C"
+        env |= {"LC_ALL": "C", "TMPDIR": str(tmp_path / "tmp")}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=PROJECT, env=env, start_new_session=True, **pipes)
 
@@ -286,3 +287,11 @@ def test_a_request_that_fails_at_once_is_not_made_again_and_again(cloud):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: the queued resource mine has FAILED"
     assert [calls(cloud.home, verb) for verb in ("create", "delete")] == [1, 1]
+
+
+def test_a_later_start_finds_all_that_it_needs_and_nothing_of_an_earlier_one(cloud):
+    # Days later: the temporary files were tidied up, and a module of the project has moved.
+    stale = '"$HOME"/sedd-music/sedd_jax/train'
+    done = cloud([f'mkdir {stale}; rm -r "$TMPDIR"/*; exit 143', f"[ ! -e {stale} ]"], "--create")
+    assert done.returncode == 0, done.stderr
+    assert lives(cloud.home) == [2, 2]
