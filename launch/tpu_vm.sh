@@ -266,6 +266,7 @@ restarts=0
 lost=0
 ending=0
 unstarted=0
+attempts=3 # to start the program; more when it has run: then it will again
 while true; do
   ensure_tpu
   status=$(job_status)
@@ -276,11 +277,13 @@ while true; do
   case $status in
     running)
       started=yes
+      attempts=20
       on "${nodes[0]}" 0 "$worker follow 20" || say "the connection was lost"
       sleep 2 # the others end within a moment of worker 0
       ;;
     ending)
       ending=$((ending + 1))
+      [ $ending -le 30 ] || fail "the program on ${flag[name]} cannot be stopped"
       [ $ending -le 20 ] || on_all "$worker stop" || say "not all could be stopped"
       sleep "${flag[poll_s]}"
       ;;
@@ -294,14 +297,20 @@ while true; do
       say "training is complete"
       if [ -z "${flag[delete]}" ]; then
         say "the TPU is still there, and paid for"
-      else
-        delete || fail "the TPU ${flag[name]} could not be deleted: it is still there, and paid for"
+        exit 0
       fi
-      exit 0
+      for ((i = 0; i < 20; i++)); do
+        if delete || [ "$(state) $(queue_state)" = "MISSING MISSING" ]; then exit 0; fi
+        sleep "${flag[poll_s]}"
+      done
+      fail "the TPU ${flag[name]} could not be deleted: it may still be there, and paid for"
       ;;
     *)
       if [ "$status" != idle ] && ! goes_on "$status"; then
         on "${nodes[0]}" 0 "tail -n 20 sedd-music/run/log" >&2 || true
+        # No mistake where the machine was being taken away.
+        sleep "${flag[poll_s]}"
+        [ "$(state)" = READY ] || continue
         fail "training ended with exit code $status; the TPU ${flag[name]} is still there, and paid for"
       fi
       if [ -n "$started" ]; then
@@ -311,11 +320,12 @@ while true; do
       # A machine that is taken away tells the program before its own state changes.
       if start; then
         started=yes
+        attempts=20
         unstarted=0
       else
         started=
         unstarted=$((unstarted + 1))
-        [ $unstarted -le 3 ] || fail "the program could not be started on ${flag[name]}"
+        [ $unstarted -le $attempts ] || fail "the program could not be started on ${flag[name]}"
         say "the program could not be started"
         sleep "${flag[poll_s]}"
       fi

@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 # describe, create, delete, scp and ssh of tpu-vm. A TPU is a folder with a `state` and a home
 # folder for each worker; every call is logged. By a line of `faults` such as "scp 2 PREEMPTED" the
-# second scp fails and leaves the TPU in that state. A queued resource only ever comes as far as the
+# second scp fails and leaves the TPU in that state, or MISSING. A queued resource only ever comes as far as the
 # word in `queued`; where that is empty, it cannot be asked for.
 GCLOUD = r"""
 #!/usr/bin/env bash
@@ -49,6 +49,7 @@ tpu=$CLOUD/${names[-1]%%:*}
 times=$(grep -c "^compute tpus tpu-vm $verb " "$CLOUD/calls")
 if grep -q "^$verb $times " "$CLOUD/faults" 2>/dev/null; then
   sed -n "s/^$verb $times //p" "$CLOUD/faults" > "$tpu/state"
+  if [ "$(cat "$tpu/state")" = MISSING ]; then mv "$tpu" "$(mktemp -d "$CLOUD/deleted-XXXX")"; fi
   exit 255
 fi
 case $verb in
@@ -80,6 +81,11 @@ UV = r"""
 #!/usr/bin/env bash
 [ "$1" != venv ] || { mkdir -p .venv/bin; cp "$CLOUD/bin/train" .venv/bin/python; }
 """
+# Leaves out the weights of the demo, which take as long as all the rest.
+TAR = r"""
+#!/usr/bin/env bash
+exec env PATH="$REAL_PATH" tar --exclude=sedd_jax/assets "$@"
+"""
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def cloud(tmp_path: Path):
     tools = tmp_path / "bin"
     tools.mkdir()
     (tmp_path / "tmp").mkdir()
-    programs = {"gcloud": GCLOUD, "train": PYTHON, "uv": UV, "python3": ""}
+    programs = {"gcloud": GCLOUD, "train": PYTHON, "uv": UV, "tar": TAR, "python3": ""}
     programs["python3"] = r"""
         #!/usr/bin/env bash
         [ "$2" = pip ] || exec /usr/bin/env -S PATH="$REAL_PATH" python3 "$@"
@@ -125,7 +131,7 @@ def cloud(tmp_path: Path):
         """Lets nobody wait long between two looks."""
         write("sleep", "#!/bin/sh\nexec /bin/sleep 0.01\n")
 
-    run.start, run.home, run.hurry = start, tmp_path, hurry
+    run.start, run.home, run.hurry, run.write = start, tmp_path, hurry, write
     return run
 
 
@@ -190,6 +196,7 @@ def test_a_tpu_that_is_taken_away_while_the_program_is_started_again_is_made_ane
 
 
 def test_a_program_that_could_not_be_started_is_tried_again_a_few_times(cloud):
+    cloud.hurry()
     (cloud.home / "faults").write_text("scp 1 READY\nscp 2 READY\nscp 3 READY\n")
     done = cloud(["exit 0"], "--create", "--max_restarts=1")
     assert done.returncode == 0, done.stderr
@@ -295,3 +302,39 @@ def test_a_later_start_finds_all_that_it_needs_and_nothing_of_an_earlier_one(clo
     done = cloud([f'mkdir {stale}; rm -r "$TMPDIR"/*; exit 143', f"[ ! -e {stale} ]"], "--create")
     assert done.returncode == 0, done.stderr
     assert lives(cloud.home) == [2, 2]
+
+
+def test_a_program_that_has_run_is_started_again_when_that_is_hard_for_a_while(cloud):
+    cloud.hurry()
+    (cloud.home / "faults").write_text("".join(f"scp {n} READY\n" for n in range(2, 7)))
+    done = cloud(["exit 143", "exit 0"], "--create")
+    assert done.returncode == 0, done.stderr
+    assert calls(cloud.home, "scp") == 7
+
+
+def test_an_error_of_a_machine_that_is_being_taken_away_is_no_mistake(cloud):
+    cloud.write("tail", """
+        #!/bin/sh
+        [ "$*" != "-n 20 sedd-music/run/log" ] || echo PREEMPTED > "$CLOUD/mine/state"
+        exec /usr/bin/tail "$@"
+    """)  # fmt: skip
+    done = cloud(["exit 1", "exit 0"], "--create")
+    assert done.returncode == 0, done.stderr
+    assert calls(cloud.home, "create") == 2 and lives(cloud.home) == [2, 2]
+
+
+@pytest.mark.parametrize("left", ["READY", "MISSING"])
+def test_a_tpu_that_cannot_be_deleted_at_once_is_deleted_later(cloud, left):
+    (cloud.home / "faults").write_text(f"delete 1 {left}\n")
+    done = cloud(["exit 0"], "--create", "--delete")
+    assert done.returncode == 0, done.stderr
+    assert not (cloud.home / "mine").exists()
+
+
+def test_a_program_that_cannot_be_stopped_is_an_error(cloud):
+    cloud.hurry()
+    script = '"$HOME"/sedd-music/launch/tpu_vm_worker.sh'
+    hangs = f"echo echo status=running > {script}.new; mv {script}.new {script}"
+    done = cloud([f"case $HOME in *worker-1) {hangs} ;; esac; exit 75"], "--create")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: the program on mine cannot be stopped"
