@@ -16,8 +16,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 # describe, create, delete, scp and ssh of tpu-vm. A TPU is a folder with a `state` and a home
 # folder for each worker; every call is logged. By a line of `faults` such as "scp 2 PREEMPTED" the
-# second scp fails and leaves the TPU in that state, or MISSING. A queued resource only ever comes as far as the
-# word in `queued`; where that is empty, it cannot be asked for.
+# second scp fails and leaves the TPU in that state, or MISSING. A queued resource only ever comes
+# as far as the word in `queued`; where that is empty, it cannot be asked for.
 GCLOUD = r"""
 #!/usr/bin/env bash
 set -euo pipefail
