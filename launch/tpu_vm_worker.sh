@@ -27,17 +27,24 @@ this_boot() {
 
 mount_bucket() {
   if ! command -v gcsfuse >/dev/null; then
-    local key=/usr/share/keyrings/cloud.google.asc
-    curl -fsS https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee $key >/dev/null
+    local key=/usr/share/keyrings/cloud.google.asc i
+    curl -fsS --max-time 60 https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee $key >/dev/null
     echo "deb [signed-by=$key] https://packages.cloud.google.com/apt gcsfuse-$(lsb_release -cs) main" |
       sudo tee /etc/apt/sources.list.d/gcsfuse.list >/dev/null
-    sudo apt-get update -qq && sudo apt-get install -qq -y gcsfuse
+    # A new machine installs updates of its own at first, and holds apt's locks meanwhile.
+    for ((i = 0; i < 30; i++)); do
+      if sudo apt-get update -qq && sudo apt-get install -qq -y gcsfuse; then break; fi
+      sleep 10
+    done
   fi
-  if ! mountpoint -q $bucket_directory; then
+  if ! mountpoint -q $bucket_directory || [ "$(cat .bucket 2>/dev/null)" != "$1" ]; then
+    # What a gcsfuse that has died left there, or another bucket of an earlier start.
+    sudo umount --lazy $bucket_directory 2>/dev/null || true
     sudo mkdir -p $bucket_directory
     sudo chown "$(id -u)" $bucket_directory
     # Checkpoints are finished by renaming a directory.
     gcsfuse --implicit-dirs --rename-dir-limit=100000 "$1" $bucket_directory
+    echo "$1" > .bucket
   fi
 }
 

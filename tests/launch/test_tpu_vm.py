@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import textwrap
@@ -236,30 +235,6 @@ def test_training_outlives_the_launcher_and_is_found_again(cloud):
     assert other.stderr.splitlines()[-1].startswith("error: another program runs on mine")
     again = cloud(plan)
     assert again.returncode == 0, again.stderr
-
-
-def test_a_worker_that_was_restarted_takes_no_other_program_for_its_own(tmp_path):
-    (tmp_path / "launch").mkdir()
-    for name in ("tpu_vm_worker.sh", "usage.sh"):
-        shutil.copy(PROJECT / "launch" / name, tmp_path / "launch")
-
-    def worker(*words: str) -> str:
-        command = ["bash", tmp_path / "launch/tpu_vm_worker.sh", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    with subprocess.Popen(["sleep", "600"], start_new_session=True) as other:
-        (tmp_path / "run").mkdir()
-        files = {"key": "mine", "boot": "the one before", "pid": str(other.pid)}
-        for name, content in files.items():
-            (tmp_path / "run" / name).write_text(f"{content}\n")
-        try:
-            assert worker("status", "mine") == "status=137\n"
-            assert worker("stop") == "" and other.poll() is None
-            worker("start", "mine", "sleep", "599")
-            assert worker("status", "mine") == "status=running\n"
-            worker("stop")
-        finally:
-            other.kill()
 
 
 def test_gcloud_that_fails_seldom_is_asked_for_as_long_as_capacity_takes(cloud):
