@@ -140,17 +140,15 @@ def make_programs(
 
 
 def sample_keys(run: ModelDef, seed: int, index_B: np.ndarray, window: int = 0) -> jax.Array:
-    """The keys of a window of samples, (B,), on the run's mesh; index_B < 2**32."""
+    """The keys of a window of samples, (B,), on the run's mesh; seed, index_B < 2**32."""
     # Later windows count from the top: the numbers from 0 up are those of the first one's steps.
     number = np.uint32(2**32 - window) if window else None
-    return _key_program(run)(index_B.astype(np.uint32), number, seed=seed)
+    return _key_program(run)(index_B.astype(np.uint32), number, np.uint32(seed))
 
 
 @functools.lru_cache(maxsize=8)
 def _key_program(run: ModelDef) -> Callable:
-    @functools.partial(
-        jax.jit, static_argnames="seed", out_shardings=mesh_lib.batch_sharding(run.mesh)
-    )
+    @functools.partial(jax.jit, out_shardings=mesh_lib.batch_sharding(run.mesh))
     def keys(index_B, number, seed):
         key = jax.random.fold_in(jax.random.key(seed), Stream.SAMPLE)
         key_B = jax.vmap(functools.partial(jax.random.fold_in, key))(index_B)

@@ -11,6 +11,7 @@ import pytest
 from sedd_jax.conditions import Vocabulary
 from sedd_jax.diffusion.known import Known
 from sedd_jax.errors import UserError
+from sedd_jax.model import Stream
 from sedd_jax.sampling import generate as generate_lib
 from sedd_jax.sampling.generate import (
     Pace,
@@ -82,6 +83,19 @@ def test_eight_devices_change_nothing(reference, overrides):
 def test_seed_changes_samples(single, reference):
     other = samples(*single, Sampling("euler", steps=12, seed=4, length=16))
     assert all((other[i] != reference[i]).any() for i in reference)
+
+
+def test_another_seed_compiles_nothing(single):
+    """Keys are those of `jax.random.key` for all seeds, up to the largest."""
+    run, _ = single
+    index_2, compiled = np.arange(2), set()
+    for seed in (0, 7, 2**31, 2**32 - 1):
+        key = jax.random.fold_in(jax.random.key(seed), Stream.SAMPLE)
+        expected = [jax.random.key_data(jax.random.fold_in(key, i)) for i in index_2]
+        keys = jax.random.key_data(sample_keys(run, seed, index_2))
+        np.testing.assert_array_equal(keys, expected)
+        compiled.add(generate_lib._key_program(run)._cache_size())
+    assert len(compiled) == 1
 
 
 def test_other_graph_sampler_and_length():
