@@ -58,17 +58,19 @@ class ReverseStep:
         return cls(x_BxL, log_score_BxLxV, law, block_BxLxG)
 
     def jump_weight(self) -> jax.Array:
-        """Weight of all targets together, (B, L), on the scale of law.stay_BxL."""
-        return self.law.gain_BxL * self.block_BxLxG.sum(-1)
+        """Weight of all targets together, (B, L), on the scale of law.stay_BxL.
+
+        Where the law cannot jump it is 0, whatever the scores are: their sum may be infinite.
+        """
+        gain_BxL = self.law.gain_BxL
+        return jnp.where(gain_BxL == 0, 0.0, gain_BxL * self.block_BxLxG.sum(-1))
 
     def is_defined(self) -> jax.Array:
         """True where there is a law to draw from, (B, L): weights finite and not all zero.
 
-        Where the law cannot jump, targets have no weight, whatever their scores are. From weights
-        that are not finite, `draw` gives tokens too: nothing in them tells.
+        From weights that are not finite, `draw` gives tokens too: nothing in them tells.
         """
-        jump_BxL = jnp.where(self.law.gain_BxL == 0, 0.0, self.jump_weight())
-        total_BxL = self.law.stay_BxL + jump_BxL
+        total_BxL = self.law.stay_BxL + self.jump_weight()
         return (total_BxL > 0) & (total_BxL < jnp.inf)
 
     def draw(self, key_B: jax.Array) -> jax.Array:

@@ -265,6 +265,7 @@ def test_scores_of_what_cannot_jump_do_not_matter():
     log_score_1x2xV = log_scores(graph, x_1x2).at[0, 0].set(jnp.inf)
     step = step_of(graph, "denoise", x_1x2, log_score_1x2xV, jnp.full(1, 0.1))
     np.testing.assert_array_equal(step.is_defined(), [[True, True]])
+    assert step.draw(keys(1))[0, 0] == 3 and step.log_prob(x_1x2)[0, 0] == 0
     none = step_of(graph, "denoise", x_1x2, jnp.full_like(log_score_1x2xV, -200), jnp.full(1, 1))
     np.testing.assert_array_equal(none.is_defined(), [[True, False]])  # nothing has any weight
 
