@@ -257,7 +257,8 @@ class Model(Editable):
         Args:
           is_known: bool, of the tokens' shape; at least one token of a sequence is not.
           tags: of all sequences, told to the model; vectors: likewise, (W,) or (N, W).
-          num_levels: noise levels per sequence; it takes one network evaluation more.
+          num_levels: noise levels per sequence; without `is_known` it takes one network evaluation
+            more.
 
         Raises:
           UserError: the model has no such tokens, tags or vectors, or no mask where some tokens are

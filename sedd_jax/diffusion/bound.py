@@ -1,4 +1,4 @@
-"""A variational upper bound on -log p(x0) of what the sampler draws, in nats.
+"""A variational upper bound on -log p(x0) of what the reverse process draws, in nats.
 
 Source: Lou, Meng & Ermon (2024), arXiv 2310.16834, eq. 9 and 10: -log p(x0) is at most the integral
 of the denoising score entropy over time, plus the KL divergence at t = 1. Two things are made
@@ -11,9 +11,12 @@ exact here that the paper leaves to limits, so that the sum is a bound and not n
 - At t = eps the reverse process stops and the final denoising step takes over: the integral runs
   from eps to 1, and the step contributes E[-log p(x0 | x_eps)].
 
-What is bounded is the sampler in the limit of many steps. Its final step is taken to redraw a token
-uniformly with probability `REDRAW`, so that one probability rounded or clamped to zero costs some
-nats and not infinitely many; this adds at most 1e-6 nats a token.
+What is bounded is the limit of many steps of the samplers of rates.py. Those of orders.py choose
+the positions that they draw, and have other laws where the model errs, of which this is no bound: a
+mistake in the order of "spread" alone is paid for here in one of many orders, and there each time.
+The final step is taken to redraw a token uniformly with probability `REDRAW`, so that one
+probability rounded or clamped to zero costs some nats and not infinitely many; this adds at most
+1e-6 nats a token.
 """
 
 import dataclasses

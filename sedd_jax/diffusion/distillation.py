@@ -111,8 +111,9 @@ class Distillation:
     ) -> jax.Array:
         """The student's divergence from the lesson, (B,) nats.
 
-        Summed over what is taught, times the number of steps: its mean over t is what a sample
-        costs on its whole way from noise to data.
+        Summed over what is taught, times the number of steps: in its mean over t each token counts
+        once, as on a sample's whole way from noise to data. Those of the first step count for less,
+        by half on average where shares are even, since no time lies before t = 1.
         """
         sigma_B = masked_share_sigma(noise, self._share(t_B))
         log_score_BxLxK = student_fn(x_BxL, sigma_B)[..., : graph.num_codes]

@@ -10,10 +10,11 @@ once are drawn as if they were independent given what is there, and that is the 
   van der Corput sequence (the order of bit reversal: 0, 1/2, 1/4, 3/4, 1/8, ...), turned at random
   by each sample. Halton's order is the same for images (arXiv 2503.17076). Exact at one position
   a step.
-- "first_hitting" draws the positions that the process itself would unmask first, at the exact times
-  of that (Zheng et al. 2024, arXiv 2409.02908): each position's time is drawn once. Exact at one
-  position a step; several are drawn at the time of the first, and nothing is then gained over a
-  random order.
+- "first_hitting" draws the positions that the process itself would unmask first, at the times of
+  that (Zheng et al. 2024, arXiv 2409.02908): each position's masked share is drawn once, and that
+  is its time, exactly where noise ends in masks alone, and to the 1e-3 that log-linear noise leaves
+  at t = 1. Exact at one position a step; several are drawn at the time of the first, and nothing is
+  then gained over a random order.
 - "confidence" draws all masked positions and keeps the most probable draws (MaskGIT: Chang et al.
   2022, arXiv 2202.04200), after Gumbel noise on their log-probabilities that falls with the share
   of masks. Never exact: it prefers what is probable, at one position a step, too.

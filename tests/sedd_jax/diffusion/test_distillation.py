@@ -174,3 +174,28 @@ def test_what_spread_teaches_lies_far_apart():
     _, is_taught_BxL, _, _ = way("spread", 16)
     places = np.flatnonzero(is_taught_BxL[2])
     assert len(places) >= 4 and np.diff(places).min() >= 2
+
+
+@pytest.mark.parametrize(("steps", "name", "expected"), [
+    (1, "euler", 1 / 2), (4, "euler", 7 / 8), (1, "spread", 2 / np.pi),
+])  # fmt: skip
+def test_each_token_counts_once_but_for_those_of_the_first_step(steps, name, expected):
+    round_, num = Distillation(steps, 2, name, "reverse"), 500
+    key_B, t_B = jax.random.split(jax.random.key(0), num), (jnp.arange(num) + 0.5) / num
+
+    def teacher_fn(x_BxL, sigma_B):
+        return jnp.zeros((*x_BxL.shape, K + 1))
+
+    def student_fn(x_BxL, sigma_B):
+        """Says what the teacher says, with a sum of scores e times as large as it should be."""
+        log_score_B = 1 - jnp.log(K * jnp.expm1(sigma_B))
+        return jnp.broadcast_to(log_score_B[:, None, None], (*x_BxL.shape, K + 1))
+
+    @jax.jit
+    def loss():
+        x_BxL = round_.masked(GRAPH, key_B, jnp.zeros((num, 64), jnp.int32), t_B)
+        lesson = round_.lesson(teacher_fn, GRAPH, NOISE, key_B, x_BxL, t_B)
+        return round_.loss(student_fn, lesson, GRAPH, NOISE, x_BxL, t_B)
+
+    of_a_token = loss().mean() / 64 / (np.e - 2)  # Z - 1 - log Z of Z = e
+    np.testing.assert_allclose(of_a_token, expected, atol=0.02)
