@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from sedd_jax.diffusion.choices import LEAST_SIGMA, MAX_SIGMA
 from sedd_jax.diffusion.schedule import Schedule
 from sedd_jax.errors import UserError
 from sedd_jax.likelihood import cost
@@ -122,8 +123,7 @@ class Model(Editable):
         Args:
           tags: of all samples, of those in `self.tags`.
           vectors: of kinds in `self.vectors`, (W,) for all samples or (num_samples, W).
-          guidance: how much tags and vectors count: 1 is the conditional model; others take twice
-            the time.
+          guidance: how much tags and vectors count; 1 is the conditional model, others cost double.
           steps, sampler, schedule, batch_size: as in config.sampling by default; strength: of a
             sampler that has one (sedd_jax/diffusion/orders.py).
           length: tokens of a sequence; those of training by default. More than those are drawn in
@@ -214,7 +214,7 @@ class Model(Editable):
 
         Args:
           tokens: (N, L) or (L,) integers, then N is 1. An absorbing model's mask is `num_codes`.
-          sigma: total noise, of all or (N,); above 0.
+          sigma: total noise, of all or (N,), from 1e-30 to 87: scores are float32.
 
         Raises:
           UserError: the model has no such tokens, or sigma does not fit.
@@ -227,8 +227,8 @@ class Model(Editable):
                 f"{sigma_N.dtype} {sigma_N.shape}"
             )
         sigma_N = np.broadcast_to(sigma_N.astype(np.float32), len(tokens_NxL))
-        if not (np.isfinite(sigma_N).all() and (sigma_N > 0).all()):
-            raise UserError(f"sigma is {sigma}: a finite number above 0 is needed")
+        if not ((sigma_N >= LEAST_SIGMA) & (sigma_N <= MAX_SIGMA)).all():
+            raise UserError(f"sigma is {sigma}: it must be from {LEAST_SIGMA:g} to {MAX_SIGMA:g}")
         # The mesh divides the rows: some are repeated to fill it.
         rows = mesh_lib.divisible(self.definition.mesh, len(tokens_NxL))
         filled_RxL = np.resize(tokens_NxL, (rows, tokens_NxL.shape[1]))
@@ -257,8 +257,7 @@ class Model(Editable):
         Args:
           is_known: bool, of the tokens' shape; at least one token of a sequence is not.
           tags: of all sequences, told to the model; vectors: likewise, (W,) or (N, W).
-          num_levels: noise levels per sequence; without `is_known` it takes one network evaluation
-            more.
+          num_levels: noise levels per sequence; without `is_known` one evaluation more.
 
         Raises:
           UserError: the model has no such tokens, tags or vectors, or no mask where some tokens are

@@ -53,6 +53,7 @@ SCHEDULES = ("constant", "rising", "falling")  # of guidance
 # Up to here the ratio 1 / expm1(sigma) is a normal fp32 number. Smaller ones, from sigma = 87.34,
 # are flushed to zero, and the loss, which needs their logarithm, is NaN.
 MAX_SIGMA = float(math.floor(126 * math.log(2)))  # the smallest normal fp32 number is 2^-126
+LEAST_SIGMA = 1e-30  # from here on V / expm1(sigma) is finite in fp32, for any codec's V
 
 
 def check_sigmas(sigma_min: float, sigma_max: float) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sedd_jax
 from sedd_jax import Model
 from sedd_jax.conditions import Vocabulary
+from sedd_jax.diffusion.choices import LEAST_SIGMA, MAX_SIGMA
 from sedd_jax.errors import UserError
 from tests.programs import ROOT
 from tests.sedd_jax.toy import NUM_CODES, environment, write_dataset
@@ -83,6 +84,8 @@ def test_log_scores_are_the_network_s(devices):
     by_row = [model.log_score(row, np.array([0.5])) for row in tokens_NxL]
     np.testing.assert_allclose(np.concatenate(by_row), scores, rtol=1e-4, atol=1e-5)
     assert np.abs(scores - np.asarray(model.log_score(tokens_NxL, 2.0))).max() > 0.1
+    for sigma in (LEAST_SIGMA, MAX_SIGMA):
+        assert np.isfinite(model.log_score(tokens_NxL, sigma)).all()
 
 
 @pytest.mark.parametrize(
@@ -91,8 +94,10 @@ def test_log_scores_are_the_network_s(devices):
         (np.zeros((1, 2, 16), int), 0.5, "(1, 2, 16)"),
         (np.zeros((1, 16)), 0.5, "float64"),
         (np.full((1, 16), NUM_CODES + 1), 0.5, f"from 0 to {NUM_CODES}"),
-        (np.zeros((1, 16), int), 0.0, "above 0"),
-        (np.zeros((1, 16), int), np.nan, "above 0"),
+        (np.zeros((1, 16), int), 0.0, "from 1e-30 to 87"),
+        (np.zeros((1, 16), int), np.nan, "from 1e-30 to 87"),
+        (np.zeros((1, 16), int), 1e-40, "from 1e-30 to 87"),
+        (np.zeros((1, 16), int), 100.0, "from 1e-30 to 87"),
     ],
 )
 def test_what_the_network_cannot_take_is_refused(tokens, sigma, text):
