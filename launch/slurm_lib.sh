@@ -56,12 +56,24 @@ job_id() {
   echo "${task:-$SLURM_JOB_ID}"
 }
 
+# insist COMMAND…: runs it again while it fails, for ten minutes at most: SLURM's controller may be away
+# for a while. False when it has failed to the end.
+insist() {
+  local i
+  for ((i = 0; i < 60; i++)); do
+    if "$@"; then return; fi
+    sleep 10
+  done
+  return 1
+}
+
 # run_in_job COMMAND…: runs it with srun, passes SIGTERM on to it, and ends the job as end_job does.
 run_in_job() {
-  local code signalled='' pid job
+  local code signalled='' pid='' job
   job=$(job_id)
   # To the processes and not to srun, which would kill them.
-  trap 'signalled=yes; scancel --quiet --signal=TERM "$job" || true' TERM
+  trap 'signalled=yes
+    until scancel --quiet --signal=TERM "$job" || ! kill -0 "$pid" 2> /dev/null; do sleep 2; done' TERM
   "$@" &
   pid=$!
   while true; do
@@ -70,7 +82,6 @@ run_in_job() {
     if [ -z "$signalled" ]; then break; fi
     signalled='' # that was the trap, and COMMAND is still saving
   done
-  trap - TERM
   end_job $code
 }
 
@@ -79,14 +90,16 @@ run_in_job() {
 end_job() {
   local code=$1 job state
   goes_on "$code" || exit "$code"
+  trap '' TERM # the warning before the time limit may come now
   job=$(job_id)
-  state=$(squeue --noheader --jobs="$job" --format=%T)
+  state=$(insist squeue --noheader --jobs="$job" --format=%T) || fail "exit code $code; SLURM does not answer"
   # Not one that the user has cancelled, nor one that SLURM itself is putting back.
   [ "$state" = RUNNING ] || exit "$code"
   [ "${SLURM_RESTART_COUNT:-0}" -lt "${flag[max_restarts]}" ] ||
     fail "exit code $code; gave up after ${flag[max_restarts]} restarts"
   echo "exit code $code: back into the queue"
-  scontrol requeue "$job"
+  insist scontrol requeue "$job" || fail "exit code $code; SLURM did not put the job back"
+  trap - TERM
   sleep 60 # until SLURM ends the script
   exit "$code"
 }

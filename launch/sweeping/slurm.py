@@ -34,14 +34,18 @@ if [ "${{SLURM_NTASKS:-1}}" -gt 1 ]; then distributed=(--distributed); fi
 
 # The command of a run, on all processes of the task, each of which sees all GPUs of its node.
 on_all() {{
-  local code=0
-  srun --gpu-bind=none --wait=300 bash {xla_flags} "$platform" "$@" "${{distributed[@]}}" || code=$?
-  if [ "$code" -ne 0 ]; then end_job "$code"; fi
+  step --gpu-bind=none --wait=300 bash {xla_flags} "$platform" "$@" "${{distributed[@]}}"
 }}
 
 # What follows it, on one.
 on_one() {{
-  srun --nodes=1 --ntasks=1 "$@"
+  step --nodes=1 --ntasks=1 "$@"
+}}
+
+step() {{
+  local code=0
+  srun "$@" || code=$?
+  if [ "$code" -ne 0 ]; then end_job "$code"; fi
 }}
 
 case $SLURM_ARRAY_TASK_ID in

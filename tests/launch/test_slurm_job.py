@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-NOTE = '#!/usr/bin/env bash\necho "${0##*/} $*" >> "$NOTES"\n'
+# Those that AILING names fail so many TIMES.
+NOTE = r"""
+#!/usr/bin/env bash
+echo "${0##*/} $*" >> "$NOTES"
+case " $AILING " in
+  *" ${0##*/} "*) [ "$(grep -c "^${0##*/} " "$NOTES")" -gt "$TIMES" ] || exit 1 ;;
+esac
+""".lstrip()
 COMMANDS = {
     # The plan is the processes of the step, which scancel reaches; srun itself is to be let alone.
     "srun": """bash -c 'echo $$ > "$NOTES.pid"; eval "$PLAN"' & wait $!""",
     "scancel": 'kill -TERM "$(cat "$NOTES.pid")"',
-    "squeue": 'echo "$STATE"',
+    "squeue": '[ -z "$LATE" ] || kill -TERM $(ps -o pgid= $$); echo "$STATE"',
     "scontrol": "",
     "sleep": "",  # until SLURM ends the script after a requeue
 }
@@ -34,6 +41,7 @@ def job(tmp_path: Path):
 
     def start(command: list[str], plan: str, **env: str) -> subprocess.Popen:
         given = {"SLURM_JOB_ID": "7", "STATE": "RUNNING", "PLAN": plan, "LC_ALL": "C"}
+        given |= {"AILING": "", "TIMES": "2", "LATE": ""}
         given["NOTES"] = str(tmp_path / "notes")
         env = {**os.environ, **given, **env, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -81,17 +89,40 @@ def test_a_job_that_was_cancelled_does_not_come_back(job):
     assert not any(note.startswith("scontrol") for note in job.notes())
 
 
-def test_the_warning_before_the_time_limit_lets_the_program_save(job):
+def test_a_controller_that_does_not_answer_at_once_is_asked_again(job):
+    process = job(TRAIN, "exit 143", AILING="squeue scontrol")
+    process.communicate(timeout=600)
+    assert process.returncode == 143
+    assert job.notes().count("scontrol requeue 7") == 3
+
+
+def test_a_controller_that_never_answers_is_one_line(job):
+    process = job(TRAIN, "exit 143", AILING="squeue", TIMES="99")
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert stderr == "error: exit code 143; SLURM does not answer\n"
+
+
+def test_a_warning_that_comes_when_the_program_has_ended_does_not_end_the_job(job):
+    process = job(TRAIN, "exit 75", LATE="yes")
+    process.communicate(timeout=600)
+    assert process.returncode == 75
+    assert "scontrol requeue 7" in job.notes()
+
+
+@pytest.mark.parametrize("ailing", ["", "scancel"])
+def test_the_warning_before_the_time_limit_lets_the_program_save(job, ailing):
     saving = 'command -p sleep 0.5; echo saved >> "$NOTES"; exit 143'
     plan = f"trap '{saving}' TERM; echo up; command -p sleep 600 > /dev/null 2>&1 & wait"
-    process = job(TRAIN, plan)
+    process = job(TRAIN, plan, AILING=ailing)
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=600)
     assert process.returncode == 143
-    srun, *notes = job.notes()
-    assert notes[:2] == ["scancel --quiet --signal=TERM 7", "saved"]
-    assert "scontrol requeue 7" in notes[2:]
+    notes = [note for note in job.notes() if note != "sleep 2"]
+    told = notes.index("saved") - 1
+    assert notes[1 : told + 1] == ["scancel --quiet --signal=TERM 7"] * (3 if ailing else 1)
+    assert "scontrol requeue 7" in notes[told + 2 :]
 
 
 def test_an_array_task_encodes_its_shard_and_requeues_itself_alone(job):

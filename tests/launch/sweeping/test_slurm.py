@@ -10,11 +10,15 @@ import pytest
 from configs.sweeps.grid import product
 from launch.sweeping.runs import SweepFile, plan
 from launch.sweeping.slurm import slurm_script
+from launch.sweeping.training import Training
 from tests.launch.sweeping.toy import TRAINING, toy_runs
 from tests.sedd_jax.toy import toy_config
 
 # Prints the command that it would run on the nodes, and ends as it would.
-SRUN = '#!/bin/bash\necho "srun: $*"\nexit "${CODE:-0}"\n'
+SRUN = """#!/bin/bash
+echo "srun: $*"
+case "$*" in *"${AT:-}"*) exit "${CODE:-0}" ;; esac
+"""
 SCONTROL = '#!/bin/bash\necho "scontrol: $*"\nkill $PPID\n'
 SQUEUE = '#!/bin/bash\necho "${STATE:-RUNNING}"\n'
 LINTERS = Path(sys.executable).parent
@@ -60,6 +64,17 @@ def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
 def test_a_task_that_was_preempted_or_lost_goes_back_into_the_queue(tmp_path, task, code):
     [run] = runs = toy_runs(tmp_path, [{"seed": 0}])
     assert "scontrol: requeue 70_0" in task(script_of(runs), run.log, 0, CODE=code)[1]
+
+
+def test_a_task_that_was_preempted_in_what_follows_its_run_goes_back_too(tmp_path, task):
+    class Measured(Training):
+        def after(self, run):
+            return [["measure", "it"]]
+
+    [run] = runs = toy_runs(tmp_path, [{"seed": 0}])
+    script = slurm_script("sweep.sh", "toy", runs, Measured(TRAINING.config_file, TRAINING.shared))
+    log = task(script, run.log, 0, AT="measure it", CODE="143")[1]
+    assert "measure it" in log and "scontrol: requeue 70_0" in log
 
 
 @pytest.mark.parametrize(
