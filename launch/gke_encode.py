@@ -84,8 +84,8 @@ def encode_job(
     }
     errors = {"containerName": CONTAINER, "operator": "In", "values": gke.EXIT_CODES_OF_ERRORS}
     rules = [
+        {"action": "Ignore", "onPodConditions": gke.DISRUPTED},
         {"action": "FailIndex", "onExitCodes": errors},
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
     return {
         "apiVersion": "batch/v1",

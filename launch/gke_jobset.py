@@ -90,12 +90,16 @@ def job_set(
         "cloud.google.com/gke-tpu-topology": tpu.topology,
     }
     errors = {"containerName": CONTAINER, "operator": "In", "values": gke.EXIT_CODES_OF_ERRORS}
+    rules = [
+        {"action": "Count", "onPodConditions": gke.DISRUPTED},
+        {"action": "FailJob", "onExitCodes": errors},
+    ]
     job = {
         "completionMode": "Indexed",
         "completions": hosts,
         "parallelism": hosts,
         "backoffLimit": 0,
-        "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": errors}]},
+        "podFailurePolicy": {"rules": rules},
         "template": gke.pod_template(target, container, selector),
     }
     user_error = {

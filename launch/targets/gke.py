@@ -20,6 +20,9 @@ MOUNT = "/bucket"
 # Exit codes that a restart would only repeat: the program's "error: …", a shell's misuse, a command
 # that cannot be run or found. Everything else, 143 (preempted, saved) among it, is restarted.
 EXIT_CODES_OF_ERRORS = [1, 2, 126, 127]
+# The rule for a pod whose node is taken away stands first: whatever its exit code, an error that it
+# makes meanwhile, as in saving to a bucket that has gone, is not the user's.
+DISRUPTED: list[Manifest] = [{"type": "DisruptionTarget", "status": "True"}]
 _NAME = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 
 

@@ -195,7 +195,8 @@ def test_job_set_is_valid_and_has_a_job_a_slice():
 def test_job_set_restarts_all_but_errors_of_the_user():
     spec = manifest("gke_jobset", max_restarts="7")["spec"]
     job = spec["replicatedJobs"][0]["template"]["spec"]
-    [rule] = job["podFailurePolicy"]["rules"]
+    [disrupted, rule] = job["podFailurePolicy"]["rules"]
+    assert disrupted["action"] == "Count" and "onPodConditions" in disrupted
     assert rule["action"] == "FailJob" and job["backoffLimit"] == 0
     assert 1 in rule["onExitCodes"]["values"] and 143 not in rule["onExitCodes"]["values"]
     assert spec["failurePolicy"]["maxRestarts"] == 7
@@ -215,6 +216,11 @@ def test_encode_job_is_valid_and_gives_each_pod_its_shard(options):
     assert container["env"][0]["name"] == "SHARD"
     shared = spec["template"]["spec"]["volumes"][0]
     assert ("csi" in shared) == ("bucket" not in options)
+
+
+def test_a_shard_whose_node_is_taken_away_is_not_given_up_whatever_its_exit_code():
+    rules = manifest("gke_encode")["spec"]["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in rules] == ["Ignore", "FailIndex"]
 
 
 def broken(found: dict, path: str, value: object) -> dict:
@@ -238,7 +244,7 @@ JOB = "spec.replicatedJobs.0.template.spec"
         ("spec.failurePolicy.maxRestart", 3),
         (f"{JOB}.completionModes", "Indexed"),
         (f"{JOB}.template.spec.containers.0.resources.limits", ["google.com/tpu"]),
-        (f"{JOB}.podFailurePolicy.rules.0.onExitCodes.values", ["1"]),
+        (f"{JOB}.podFailurePolicy.rules.1.onExitCodes.values", ["1"]),
     ],
 )
 def test_the_manifest_check_finds_mistakes(path, value):
