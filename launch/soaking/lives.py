@@ -108,8 +108,8 @@ class SoakRun:
     def finish(self, topology: Topology, num_steps: int) -> None:
         """A life that nobody disturbs, to the end. Raises SoakError when it fails."""
         before = self.newest()
-        job = _Job(self._command(topology, num_steps), topology, self._environment(topology))
-        job.wait()
+        with self._job(topology, num_steps) as job:
+            job.wait()
         if any(job.codes) or f"from step {before:,} to" not in job.stdout():
             raise SoakError(
                 f"an undisturbed life after step {before} ended with {job.codes}:\n"
@@ -130,23 +130,27 @@ class SoakRun:
         before = self.newest()
 
         logged_before = self.logged_step()
-        job = _Job(self._command(topology, ENDLESS), topology, self._environment(topology))
-        if early:
-            job.sleep(rng.uniform(0.0, 15.0))
-        else:
-            # A new life drops what was logged beyond its checkpoint: wait for both to be seen.
-            job.wait_until(lambda: f"from step {before:,} " in job.stdout())
-            job.wait_until(lambda: self.logged_step() != logged_before or logged_before == before)
-            if rng.random() < 0.3:  # in steps, which are faster than saving
-                target = before + 1 + rng.randrange(2 * EVERY)
-                job.wait_until(lambda: self.logged_step() >= target)
-            else:  # around a save
-                saved = rng.randrange(1, 3)
-                job.wait_until(lambda: sum(step > before for step in self.saved_steps()) >= saved)
-            job.sleep(rng.uniform(0.0, 0.5))
-        began = time.monotonic()
-        job.kill(kill, victims)
-        job.wait()
+        with self._job(topology, ENDLESS) as job:
+            if early:
+                job.sleep(rng.uniform(0.0, 15.0))
+            else:
+                # A new life drops what was logged beyond its checkpoint: wait for both to be seen.
+                job.wait_until(lambda: f"from step {before:,} " in job.stdout())
+                job.wait_until(
+                    lambda: self.logged_step() != logged_before or logged_before == before
+                )
+                if rng.random() < 0.3:  # in steps, which are faster than saving
+                    target = before + 1 + rng.randrange(2 * EVERY)
+                    job.wait_until(lambda: self.logged_step() >= target)
+                else:  # around a save
+                    saved = rng.randrange(1, 3)
+                    job.wait_until(
+                        lambda: sum(step > before for step in self.saved_steps()) >= saved
+                    )
+                job.sleep(rng.uniform(0.0, 0.5))
+            began = time.monotonic()
+            job.kill(kill, victims)
+            job.wait()
         life.seconds_to_end = time.monotonic() - began
         life.codes = job.codes
         came_from = re.search(r"from step ([\d,]+) to", job.stdout())
@@ -173,6 +177,9 @@ class SoakRun:
         if kill == signal.SIGTERM and not early and life.saved != life.reached:
             raise SoakError(f"stopped at step {life.reached}, but saved {life.saved}")
 
+    def _job(self, topology: Topology, num_steps: int) -> "_Job":
+        return _Job(self._command(topology, num_steps), topology, self._environment(topology))
+
     def _command(self, topology: Topology, num_steps: int) -> list[str]:
         mesh = zip(("data", "fsdp", "tensor"), topology.mesh, strict=True)
         keys = [*SIZE, f"training.num_steps={num_steps}", f"data.path={self._tokens}"]
@@ -196,7 +203,10 @@ class SoakRun:
 
 
 class _Job:
-    """The processes of one life; what they say goes to files."""
+    """The processes of one life; what they say goes to files.
+
+    As a context manager, kills those that are left, as when the soak itself is stopped.
+    """
 
     def __init__(self, command: Sequence[str], topology: Topology, environment: dict[str, str]):
         self._logs = Path(command[4].partition("=")[2]).parent / "logs"
@@ -219,6 +229,14 @@ class _Job:
                         [*command, *flags], cwd=ROOT, env=environment, stdout=out, stderr=err
                     )
                 )
+
+    def __enter__(self) -> "_Job":
+        return self
+
+    def __exit__(self, *error) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
 
     def _out(self, i: int) -> Path:
         return self._logs / f"stdout-{i}"
