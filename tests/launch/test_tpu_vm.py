@@ -127,8 +127,12 @@ def cloud(tmp_path: Path):
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def hurry() -> None:
-        """Lets nobody wait long between two looks."""
-        write("sleep", "#!/bin/sh\nexec /bin/sleep 0.01\n")
+        """Lets nobody wait long between two looks, as long as no program has been started.
+
+        One that takes longer to end than 20 looks would be killed.
+        """
+        started = 'set -- "$1" "$CLOUD"/lives-*; [ ! -e "$2" ] || exec /bin/sleep "$1"'
+        write("sleep", f"#!/bin/sh\n{started}\nexec /bin/sleep 0.01\n")
 
     run.start, run.home, run.hurry, run.write = start, tmp_path, hurry, write
     return run
@@ -200,11 +204,15 @@ def test_a_program_that_could_not_be_started_is_tried_again_a_few_times(cloud):
     done = cloud(["exit 0"], "--create", "--max_restarts=1")
     assert done.returncode == 0, done.stderr
     assert lives(cloud.home) == [1, 1]
+
+
+def test_a_program_that_cannot_be_started_is_an_error(cloud):
+    cloud.hurry()
     (cloud.home / "faults").write_text("".join(f"scp {n} READY\n" for n in range(20)))
-    done = cloud(["exit 0"])
+    done = cloud(["exit 0"], "--create")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: the program could not be started on mine"
-    assert calls(cloud.home, "scp") == 4 + 4
+    assert calls(cloud.home, "scp") == 4
 
 
 def test_restarts_are_limited(cloud):
@@ -307,7 +315,7 @@ def test_a_tpu_that_cannot_be_deleted_at_once_is_deleted_later(cloud, left):
 
 
 def test_a_program_that_cannot_be_stopped_is_an_error(cloud):
-    cloud.hurry()
+    cloud.write("sleep", "#!/bin/sh\nexec /bin/sleep 0.01\n")
     script = '"$HOME"/sedd-music/launch/tpu_vm_worker.sh'
     hangs = f"echo echo status=running > {script}.new; mv {script}.new {script}"
     done = cloud([f"case $HOME in *worker-1) {hangs} ;; esac; exit 75"], "--create")
