@@ -56,7 +56,9 @@ if [ -n "${flag[gpu]}" ]; then
   device=cuda
 fi
 shard=${SLURM_ARRAY_TASK_ID:-i}/${flag[num_shards]}
-encode=(srun env OMP_NUM_THREADS="${flag[cpus_per_task]:-1}" "${flag[python]}" -m tokenizer_bridge.encode
+# srun does not take over sbatch's number of CPUs (from SLURM 22.05 on).
+encode=(srun ${flag[cpus_per_task]:+--cpus-per-task="${flag[cpus_per_task]}"}
+  env OMP_NUM_THREADS="${flag[cpus_per_task]:-1}" "${flag[python]}" -m tokenizer_bridge.encode
   --audio="${flag[audio]}" --output="${flag[output]}" --codec="${flag[codec]}" --device="$device"
   "${extra[@]}" --shard="$shard")
 

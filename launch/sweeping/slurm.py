@@ -44,7 +44,8 @@ on_one() {{
 
 step() {{
   local code=0
-  srun "$@" || code=$?
+  # srun does not take over sbatch's number of CPUs (from SLURM 22.05 on).
+  srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"}} "$@" || code=$?
   if [ "$code" -ne 0 ]; then end_job "$code"; fi
 }}
 

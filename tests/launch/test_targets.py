@@ -172,6 +172,9 @@ def test_slurm_encode_is_an_array_over_shards():
     _, sbatch, encode = commands("slurm_encode", "--gpu")
     assert {"--array=0-63%8", "--gpus=1"} < {*sbatch}
     assert encode[-1] == "--shard=i/64" and "--device=cuda" in encode
+    assert encode[:2] == ["srun", "env"]
+    _, sbatch, encode = commands("slurm_encode", cpus_per_task="8")
+    assert "--cpus-per-task=8" in sbatch and encode[:2] == ["srun", "--cpus-per-task=8"]
 
 
 def test_job_set_is_valid_and_has_a_job_a_slice():

@@ -55,7 +55,9 @@ def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
     assert code == 0 and not runs[0].log.exists()
     assert log.startswith("srun: ")
     assert log.endswith(f"/launch/xla_flags.sh cpu {' '.join(TRAINING.line(runs[1]))}\n")
-    code, log = task(script, runs[0].log, 0, SLURM_NTASKS="16", SLURM_GPUS_ON_NODE="8")
+    whole = {"SLURM_NTASKS": "16", "SLURM_GPUS_ON_NODE": "8", "SLURM_CPUS_PER_TASK": "4"}
+    code, log = task(script, runs[0].log, 0, **whole)
+    assert log.startswith("srun: --cpus-per-task=4 --gpu-bind=none")
     assert "/launch/xla_flags.sh gpu " in log and log.endswith("--distributed\n")
     assert task(script, runs[0].log, 2)[0] == 1
 
