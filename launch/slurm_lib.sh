@@ -93,8 +93,9 @@ end_job() {
   trap '' TERM # the warning before the time limit may come now
   job=$(job_id)
   state=$(insist squeue --noheader --jobs="$job" --format=%T) || fail "exit code $code; SLURM does not answer"
-  # Not one that the user has cancelled, nor one that SLURM itself is putting back.
-  [ "$state" = RUNNING ] || exit "$code"
+  # Not one that the user has cancelled, nor one that SLURM itself is putting back. Before a preemption
+  # a running job is signalled.
+  [[ $state =~ ^(RUNNING|SIGNALING)$ ]] || exit "$code"
   [ "${SLURM_RESTART_COUNT:-0}" -lt "${flag[max_restarts]}" ] ||
     fail "exit code $code; gave up after ${flag[max_restarts]} restarts"
   echo "exit code $code: back into the queue"

@@ -67,6 +67,12 @@ def test_a_job_that_was_preempted_or_crashed_goes_back_into_the_queue(job, code)
     assert "scontrol requeue 7" in job.notes()
 
 
+def test_a_job_whose_nodes_have_not_all_answered_a_signal_goes_back_too(job):
+    process = job(TRAIN, "exit 143", STATE="SIGNALING")
+    process.communicate(timeout=600)
+    assert "scontrol requeue 7" in job.notes()
+
+
 @pytest.mark.parametrize("code", [0, 1, 2, 127])
 def test_a_job_that_is_done_or_mistaken_ends(job, code):
     process = job(TRAIN, f"exit {code}")
