@@ -147,7 +147,10 @@ def pod_template(target: Target, container: Manifest, node_selector: Mapping[str
 
 
 def submit(manifest: Manifest, hints: Sequence[str], *, dry_run: bool) -> int:
-    """kubectl apply, or as a dry run a printout of it; returns the exit code."""
+    """kubectl apply, or as a dry run a printout of it; returns the exit code.
+
+    A job that has ended is no other to kubectl, which leaves it as it is: says how to run it again.
+    """
     command = ["kubectl", "apply", "--filename=-"]
     text = yaml.safe_dump(manifest, sort_keys=False, width=100)
     if dry_run:
@@ -159,5 +162,7 @@ def submit(manifest: Manifest, hints: Sequence[str], *, dry_run: bool) -> int:
     except FileNotFoundError as error:
         raise UserError("kubectl is not installed") from error
     if code == 0:
-        print(*hints, sep="\n", file=sys.stderr)
+        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+        delete = f"kubectl --namespace={namespace} delete {manifest['kind'].lower()}/{name}"
+        print(*hints, f"once it has ended, to run it again: {delete}", sep="\n", file=sys.stderr)
     return code

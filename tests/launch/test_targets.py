@@ -226,6 +226,20 @@ def test_a_shard_whose_node_is_taken_away_is_not_given_up_whatever_its_exit_code
     assert [rule["action"] for rule in rules] == ["Ignore", "FailIndex"]
 
 
+@pytest.mark.parametrize(("target", "kind"), [("gke_jobset", "jobset"), ("gke_encode", "job")])
+def test_how_a_job_that_has_ended_is_run_again_is_told(target, kind, tmp_path, monkeypatch):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho unchanged\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program, flags = TARGETS[target]
+    command = [*program, *(f"--{key}={value}" for key, value in flags.items())]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "unchanged\n")
+    again = f"to run it again: kubectl --namespace=default delete {kind}/mine\n"
+    assert done.stderr.endswith(again)
+
+
 def broken(found: dict, path: str, value: object) -> dict:
     """A manifest with the value at a dotted path replaced."""
     found = copy.deepcopy(found)
