@@ -110,6 +110,8 @@ make_environment() {
   local python=$1 file
   shift
   say_what_is_made "$@"
+  # What pip is interrupted in is neither what was there before nor what is wanted.
+  for file in "$@"; do rm -f "$(stamp_of "$file")"; done
   "$python" -m venv "$VENV" || fail "could not make $VENV; on Debian: apt-get install python3-venv"
   if [ "${TORCH:-}" = cpu ] && [ "$(uname -s)" = Linux ]; then install_torch_for_cpus; fi
   install "$VENV/bin/python" "${@/#/--requirement=$project/}" || fail "pip could not install $*"

@@ -82,6 +82,17 @@ def test_what_pip_cannot_install_is_tried_again(make):
     assert len(make()[1]) == 2
 
 
+def test_what_was_half_installed_is_not_taken_for_what_was_there_before(make, tmp_path):
+    make()
+    stamp = tmp_path / "my venv/.requirements.sha256"
+    before = stamp.read_text()
+    stamp.write_text("of other pins\n")
+    assert make(PIP_CODE="1")[0].returncode == 1
+    assert not stamp.exists()
+    make()
+    assert stamp.read_text() == before
+
+
 def test_pytorch_without_cuda_comes_first_and_from_its_own_index(make):
     done, calls = make(TORCH="cpu")
     assert done.returncode == 0 and "6 GB" not in done.stdout
