@@ -56,8 +56,8 @@ job_id() {
   echo "${task:-$SLURM_JOB_ID}"
 }
 
-# insist COMMAND…: runs it again while it fails, for ten minutes at most: SLURM's controller may be away
-# for a while. False when it has failed to the end.
+# insist COMMAND…: runs it again while it fails, 60 times in ten minutes or more: SLURM's controller may
+# be away for a while. False when it has failed to the end.
 insist() {
   local i
   for ((i = 0; i < 60; i++)); do
