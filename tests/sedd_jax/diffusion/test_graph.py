@@ -131,6 +131,22 @@ def test_score_entropy_and_its_gradient_are_those_of_the_definition(graph):
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_scores_that_nothing_trains_do_not_count_even_where_they_overflow():
+    graph = Absorbing(6)
+    x0_BxL, x_BxL, log_score_BxLxV = tokens_and_scores(graph)
+    trained_BxLxV = (x_BxL == graph.mask_id)[..., None] | (log_score_BxLxV == 0)
+    wild_BxLxV = jnp.where(trained_BxLxV, log_score_BxLxV, 200.0)  # no fp32 is e to the 200th
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss_and_gradient(log_score_BxLxV):
+        return graph.score_entropy(log_score_BxLxV, SIGMA_B, x_BxL, x0_BxL).sum()
+
+    wild, expected = loss_and_gradient(wild_BxLxV), loss_and_gradient(log_score_BxLxV)
+    np.testing.assert_array_equal(wild[0], expected[0])
+    np.testing.assert_array_equal(wild[1], expected[1])
+
+
 def test_uniform_score_entropy_keeps_its_digits_where_noise_is_small_and_codes_are_many():
     graph, sigma = Uniform(4096), 1e-4
     growth = np.expm1(sigma)
