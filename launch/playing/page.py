@@ -70,7 +70,7 @@ class Page:
                     )  # fmt: skip
                     length = gr.Radio(
                         [(f"{studio.seconds(n):.3g} s", n) for n in studio.lengths],
-                        value=default.length, label="Length",
+                        value=default.length, label="Length", elem_id="length",
                     )  # fmt: skip
                     make = gr.Button("Make four pieces", variant="primary", elem_id="make")
                     stop = gr.Button("Stop", visible=False, elem_id="stop")
