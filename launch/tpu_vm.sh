@@ -202,18 +202,17 @@ ensure_tpu() {
 
 # Copies the project to all workers, installs and starts the program; false when that failed.
 start() {
-  local archive=$scratch/sedd-music.tgz code="sedd_jax tokenizer_bridge configs launch" node
+  local archive=$scratch/sedd-music.tgz code=(sedd_jax tokenizer_bridge configs launch) node
   mkdir -p "$scratch" # temporary folders are tidied up after days
   # By name: data sets and runs may lie beside the code.
-  # shellcheck disable=SC2086  # four words
   run tar -czf "$archive" -C "$project" --exclude=tokenizer_bridge/assets --exclude=__pycache__ \
-    README.md LICENSE pyproject.toml requirements.txt $code || return
+    README.md LICENSE pyproject.toml requirements.txt "${code[@]}" || return
   for node in "${nodes[@]}"; do
     run gcloud compute tpus tpu-vm scp "$archive" "$node:sedd-music.tgz" "${where[@]}" --worker=all \
       "${alive[@]/#/--scp-flag=}" || return
   done
   # Not over the code of an earlier start: a file that is no more may hide another.
-  on_all "mkdir -p sedd-music && cd sedd-music && rm -rf $code && tar -xzf ../sedd-music.tgz" &&
+  on_all "mkdir -p sedd-music && cd sedd-music && rm -rf ${code[*]} && tar -xzf ../sedd-music.tgz" &&
     on_all "$worker setup ${flag[bucket]}" &&
     on_all "$worker start $key $(quoted "${train[@]}")"
 }

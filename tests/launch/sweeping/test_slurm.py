@@ -20,7 +20,8 @@ echo "srun: $*"
 case "$*" in *"${AT:-}"*) exit "${CODE:-0}" ;; esac
 """
 SCONTROL = '#!/bin/bash\necho "scontrol: $*"\nkill $PPID\n'
-SQUEUE = '#!/bin/bash\necho "${STATE:-RUNNING}"\n'
+# With LATE the warning before the time limit comes while it is asked.
+SQUEUE = '#!/bin/bash\n[ -z "${LATE:-}" ] || kill -TERM $PPID\necho "${STATE:-RUNNING}"\n'
 LINTERS = Path(sys.executable).parent
 
 
@@ -62,10 +63,11 @@ def test_a_task_runs_its_command_and_logs_into_its_folder(tmp_path, task):
     assert task(script, runs[0].log, 2)[0] == 1
 
 
-@pytest.mark.parametrize("code", ["143", "137", "75"])
-def test_a_task_that_was_preempted_or_lost_goes_back_into_the_queue(tmp_path, task, code):
+@pytest.mark.parametrize("code, late", [("143", ""), ("137", ""), ("75", ""), ("143", "yes")])
+def test_a_task_that_was_preempted_or_lost_goes_back_into_the_queue(tmp_path, task, code, late):
     [run] = runs = toy_runs(tmp_path, [{"seed": 0}])
-    assert "scontrol: requeue 70_0" in task(script_of(runs), run.log, 0, CODE=code)[1]
+    log = task(script_of(runs), run.log, 0, CODE=code, LATE=late)[1]
+    assert "scontrol: requeue 70_0" in log
 
 
 def test_a_task_that_was_preempted_in_what_follows_its_run_goes_back_too(tmp_path, task):
